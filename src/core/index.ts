@@ -1,0 +1,391 @@
+/**
+ * Door 1: the only path of the core that mappings and adapters import. Three verbs (`publish`, `subscribe` by
+ * consuming a queue or a session, `read` from a stream) and the declarations around them. No interface here has
+ * more than a handful of methods; what an adapter does not need is not exported.
+ */
+
+import type { Access, Principal } from './access.ts';
+import type { Clock } from './clock.ts';
+import type { Consumer, Delivery, Subscription } from './delivery.ts';
+import type { CoreError } from './errors.ts';
+import type { Limits } from './limits.ts';
+import type { Header, Message, Reliability } from './message.ts';
+import type { Pattern } from './pattern.ts';
+import type { StreamRecord } from './record-batch.ts';
+import type { BatchLogOptions, Storage } from './storage.ts';
+
+// ---------------------------------------------------------------------------------------------- publish (in)
+
+/** What `publish` says at once. PENDING: the receipt comes through the sink, in the order of publishing. */
+export const STORED = 0;
+export const PENDING = 1;
+/** Taken, but nobody and nothing wanted it. */
+export const NO_ROUTE = 2;
+export type PublishResult = typeof STORED | typeof PENDING | typeof NO_ROUTE;
+
+/** Where receipts go. One object for each connection or channel: no closure for each message. */
+export interface ReceiptSink {
+  /** Everything durable that this message reached is on the disk. */
+  stored(token: number): void;
+  /** It is not: the publisher must be told, and may try again. */
+  refused(token: number, error: CoreError): void;
+}
+
+export interface PublisherInfo {
+  readonly principal: Principal;
+  /** The core is short of room (`true`: stop reading the publisher's socket) or has it again (`false`). */
+  congested(yes: boolean): void;
+}
+
+export interface Publisher {
+  /**
+   * Routes and appends without waiting: the order of calls is the order of messages everywhere. With a sink the
+   * answer may be PENDING, and then the sink is called with `token` once, receipts of one publisher in order.
+   * Throws CoreError when the message is refused outright; then nothing of it was kept.
+   */
+  publish(message: Message, sink: ReceiptSink | null, token: number): PublishResult;
+  close(): void;
+}
+
+// --------------------------------------------------------------------------------- queues (subscribe: pushed)
+
+export interface QueueSpec {
+  readonly name: string;
+  readonly durable: boolean;
+  /** Goes with its last consumer. */
+  readonly autoDelete: boolean;
+  /** The connection that alone may use it, and with which it goes; null for everybody. */
+  readonly owner: object | null;
+  /** Drop or refuse beyond these; -1 is no bound. */
+  readonly messagesMax: number;
+  readonly bytesMax: number;
+  readonly overflow: 'drop-oldest' | 'reject';
+  /** Milliseconds that a message may wait; -1 for ever. */
+  readonly messageTtlMs: number;
+  /** Milliseconds without use after which the queue goes; -1 never. */
+  readonly expiresMs: number;
+  /** Where rejected, expired and overflowing messages go; null: nowhere. */
+  readonly deadLetter: { readonly exchange: string; readonly key: string | null } | null;
+  /** As the declaring client gave them; only compared and shown. */
+  readonly arguments: readonly Header[];
+}
+
+export interface Queue {
+  readonly spec: QueueSpec;
+  /** Waiting for a consumer. */
+  readonly readyCount: number;
+  readonly unsettledCount: number;
+  readonly consumerCount: number;
+  /**
+   * `settled`: every delivery is forgotten as it leaves. Throws CoreError `exclusive` where one consumer has it
+   * alone, or wants to and cannot. Higher priority consumers are served first while they have credit.
+   */
+  consume(
+    consumer: Consumer,
+    options: { readonly settled: boolean; readonly exclusive: boolean; readonly priority: number },
+  ): Subscription;
+  /** The oldest waiting message, unsettled unless `settled`, or null. */
+  take(settled: boolean): Promise<Delivery | null>;
+  /** Removes what is waiting; returns how many. */
+  purge(): number;
+}
+
+export interface Queues {
+  /** Returns the existing queue of that name, whatever its spec: the caller compares. */
+  declare(spec: QueueSpec): Promise<Queue>;
+  get(name: string): Queue | undefined;
+  list(): Iterable<Queue>;
+  /** Returns how many messages were waiting. Throws CoreError `in-use` or `not-empty`. */
+  delete(name: string, options: { readonly ifUnused: boolean; readonly ifEmpty: boolean }): number;
+  /** Deletes every queue of this connection. */
+  deleteOwned(owner: object): void;
+}
+
+// ---------------------------------------------------------------------------------------------- exchanges
+
+export type ExchangeType = 'direct' | 'fanout' | 'topic' | 'headers';
+
+export interface ExchangeSpec {
+  readonly name: string;
+  readonly type: ExchangeType;
+  readonly durable: boolean;
+  /** Goes with its last binding. */
+  readonly autoDelete: boolean;
+  /** Takes no message from publishers, only from other exchanges. */
+  readonly internal: boolean;
+  /** Where messages go that no binding wanted, an exchange's name. */
+  readonly alternate: string | null;
+  readonly arguments: readonly Header[];
+}
+
+export interface HeaderMatch {
+  readonly mode: 'all' | 'any' | 'all-with-x' | 'any-with-x';
+  readonly headers: readonly Header[];
+}
+
+export interface ExchangeBinding {
+  readonly exchange: string;
+  readonly target: { readonly kind: 'queue' | 'exchange'; readonly name: string };
+  /**
+   * The key in address form (levels separated by `/`). For type topic a level that is exactly `*` is one level
+   * and `#` is many; for direct it is literal; for fanout and headers it is ignored when routing.
+   */
+  readonly key: string;
+  readonly match: HeaderMatch | null;
+  /** As given, part of the binding's identity. */
+  readonly arguments: readonly Header[];
+}
+
+export interface Exchanges {
+  /** Returns the existing exchange of that name, whatever its spec: the caller compares. */
+  declare(spec: ExchangeSpec): ExchangeSpec;
+  get(name: string): ExchangeSpec | undefined;
+  list(): Iterable<ExchangeSpec>;
+  delete(name: string, options: { readonly ifUnused: boolean }): void;
+  /** Idempotent. An exchange that nobody declared is bound all the same: it is the subtree of that name. */
+  bind(binding: ExchangeBinding): void;
+  /** Idempotent. */
+  unbind(binding: ExchangeBinding): void;
+  bindings(): Iterable<ExchangeBinding>;
+}
+
+// --------------------------------------------------------------------------------- sessions (subscribe: pushed)
+
+export interface SubscriptionOptions {
+  readonly reliability: Reliability;
+  /** Do not deliver what a publisher with this session's id published. */
+  readonly noLocal: boolean;
+  readonly keepRetain: boolean;
+  /** The subscriber's own number for it; 0 is none. */
+  readonly id: number;
+}
+
+export interface Session {
+  readonly id: string;
+  /** Outlives its connection. */
+  readonly durable: boolean;
+  readonly attached: boolean;
+  readonly queuedCount: number;
+  readonly unsettledCount: number;
+  readonly subscriptions: ReadonlyMap<
+    string,
+    { readonly pattern: Pattern; readonly options: SubscriptionOptions }
+  >;
+  /** Small protocol state kept with the session, on disk for a durable one. */
+  readonly state: ReadonlyMap<string, Uint8Array>;
+  putState(key: string, value: Uint8Array): void;
+  removeState(key: string): void;
+  /** Returns whether it is new; an existing one gets the new options. Throws CoreError `limit-reached`. */
+  subscribe(pattern: Pattern, options: SubscriptionOptions): boolean;
+  unsubscribe(pattern: Pattern): boolean;
+  /**
+   * Begins delivery to `consumer` under credit; what was unsettled comes first, `redelivered`. An earlier
+   * consumer is told `cancelled('displaced')`.
+   */
+  attach(consumer: Consumer): Subscription;
+  /** Ends delivery and starts the expiry clock: 0 ends the session now, Infinity never. */
+  detach(expiryMs: number): void;
+}
+
+export interface Sessions {
+  /**
+   * `clean` discards an existing session of that id. `durable` is whether it is written to disk. `present`: state
+   * of an earlier connection was found.
+   */
+  open(
+    id: string,
+    options: { readonly clean: boolean; readonly durable: boolean },
+  ): Promise<{ readonly session: Session; readonly present: boolean }>;
+  get(id: string): Session | undefined;
+  list(): Iterable<Session>;
+  /** Discards it with everything it kept. */
+  end(id: string): void;
+}
+
+export interface Retained {
+  readonly count: number;
+  /** What the addresses under `pattern` remember, without the expired. */
+  match(pattern: Pattern): Iterable<Message>;
+}
+
+// ----------------------------------------------------------------------------------- streams (read: pulled)
+
+export interface StreamSpec {
+  readonly name: string;
+  readonly partitions: number;
+  /** What it captures without a mapping rule: usually the one address that its name stands for. */
+  readonly captures: readonly Pattern[];
+  readonly log: BatchLogOptions;
+  /** The declaring protocol's own settings; stored and shown, not read by the core. */
+  readonly settings: Readonly<Record<string, string>>;
+}
+
+export interface Stream {
+  readonly spec: StreamSpec;
+  /** 16 random bytes, given at creation and never changed: a stream created again is another one. */
+  readonly id: Uint8Array;
+  readonly partitions: readonly Partition[];
+}
+
+export interface BatchAppended {
+  readonly baseOffset: number;
+  /** This batch had been appended before by the same producer; `baseOffset` is the old one. */
+  readonly duplicate: boolean;
+}
+
+export interface Partition {
+  readonly index: number;
+  readonly startOffset: number;
+  readonly endOffset: number;
+  readonly sizeBytes: number;
+  /**
+   * Validates the batch (checksum, counts, sequence), stamps its offset and appends it as it is, then publishes
+   * its records to their addresses. The batch must not be changed afterwards. `sink` gets `stored(token)` when it
+   * is on disk, in order with everything else of this publisher; null asks for none. Throws CoreError
+   * `corrupt-batch`, `out-of-order-sequence`, `stale-producer`, `message-too-large`, `storage-failed`.
+   */
+  appendBatch(batch: Buffer, sink: ReceiptSink | null, token: number): BatchAppended;
+  /** Stored bytes of whole batches, verbatim, from the batch that holds `offset`; empty at the end. */
+  read(offset: number, bytesMax: number): Promise<Buffer>;
+  offsetAt(timeMs: number): Promise<{ readonly offset: number; readonly timeMs: number } | null>;
+  /** Calls `listener` once at the next append, then forgets it; returns a way to take it back. */
+  onAppend(listener: () => void): () => void;
+  truncateBefore(offset: number): void;
+}
+
+export interface Streams {
+  /** Returns the existing stream of that name, whatever its spec: the caller compares. */
+  declare(spec: StreamSpec): Promise<Stream>;
+  get(name: string): Stream | undefined;
+  list(): Iterable<Stream>;
+  delete(name: string): Promise<void>;
+  /** Changes log settings and adds partitions; fewer partitions are refused. */
+  change(
+    name: string,
+    changes: Partial<Pick<StreamSpec, 'partitions' | 'log' | 'settings'>>,
+  ): Promise<Stream>;
+  /** A producer id that was never handed out before, also not before a restart, with epoch 0. */
+  newProducerId(): bigint;
+}
+
+export interface Cursor {
+  readonly offset: number;
+  readonly leaderEpoch: number;
+  readonly metadata: string;
+  readonly committedAtMs: number;
+}
+
+/** Committed reading positions: group → stream → partition. Durable once `whenStored` says so. */
+export interface Cursors {
+  commit(group: string, stream: string, partition: number, cursor: Cursor): void;
+  get(group: string, stream: string, partition: number): Cursor | undefined;
+  list(group: string): Iterable<readonly [stream: string, partition: number, cursor: Cursor]>;
+  groups(): Iterable<string>;
+  remove(group: string, stream: string | null, partition: number | null): void;
+}
+
+// ------------------------------------------------------------------------------------------- mapping rules
+
+/** An operator's rule, compiled: addresses under `pattern` ⇔ records of `stream` with a key. */
+export interface MappingRule {
+  readonly pattern: Pattern;
+  readonly stream: string;
+  readonly partitions: number;
+  /** The record key of an address that the pattern matches; null: no key. */
+  keyOf(address: string): Uint8Array | null;
+  /** The address of a record with this key, or null where the rule does not lead back. */
+  addressOf(key: Uint8Array | null): string | null;
+}
+
+export interface MappingRules {
+  /** Compiles, applies and stores. Throws CoreError `invalid-argument` or `exists-differently` with the reason. */
+  put(name: string, definition: unknown): Promise<void>;
+  get(name: string): { readonly definition: unknown; readonly rule: MappingRule } | undefined;
+  remove(name: string): boolean;
+  list(): Iterable<
+    readonly [name: string, entry: { readonly definition: unknown; readonly rule: MappingRule }]
+  >;
+}
+
+// ------------------------------------------------------------------------------------------------- the core
+
+/** One thing that an address reaches, for people. */
+export interface Match {
+  readonly kind: 'session' | 'queue' | 'stream' | 'retained';
+  readonly name: string;
+  /** The patterns that matched, readable. */
+  readonly patterns: readonly string[];
+}
+
+export interface Core {
+  readonly clock: Clock;
+  readonly limits: Limits;
+  readonly access: Access;
+  readonly queues: Queues;
+  readonly exchanges: Exchanges;
+  readonly sessions: Sessions;
+  readonly retained: Retained;
+  readonly streams: Streams;
+  readonly cursors: Cursors;
+  readonly rules: MappingRules;
+  readonly counters: CoreCounters;
+  openPublisher(info: PublisherInfo): Publisher;
+  /** Calls `done` when everything that was changed so far is durable, or cannot be made so. */
+  whenStored(done: (error: CoreError | null) => void): void;
+  explain(address: string): Match[];
+  close(): Promise<void>;
+}
+
+/** Plain numbers that grow; read when metrics are scraped. */
+export interface CoreCounters {
+  published: number;
+  publishedBytes: number;
+  delivered: number;
+  noRoute: number;
+  refused: number;
+  dropped: number;
+  expired: number;
+  deadLettered: number;
+  commits: number;
+}
+
+/** Translates between messages and records of a stream; written beside the protocol that owns the record shape. */
+export interface RecordCodec {
+  recordFromMessage(message: Message, stream: string, key: Uint8Array | null): StreamRecord;
+  /** `address` is where the record belongs: its stream's address, or the one its mapping rule says. */
+  messageFromRecord(record: StreamRecord, address: string): Message;
+}
+
+/** What the core is given at start; everything of the outside world comes through here. */
+export interface CoreOptions {
+  readonly storage: Storage;
+  readonly clock: Clock;
+  readonly limits: Limits;
+  readonly access: Access;
+  readonly records: RecordCodec;
+  /** The address that a stream's name stands for. */
+  readonly addressFromStream: (stream: string) => string;
+  readonly compileRule: (definition: unknown) => MappingRule;
+  readonly crc32c: (bytes: Uint8Array) => number;
+  /** Undoes a record batch's compression; `codec` is the attribute's number. Throws on bad data or above the bound. */
+  readonly decompress: (codec: number, bytes: Uint8Array, bytesMax: number) => Uint8Array;
+  readonly randomBytes: (count: number) => Uint8Array;
+  /** Something for the operator's log: what recovery cut, what was dropped. */
+  readonly report: (event: CoreEvent) => void;
+}
+
+export interface CoreEvent {
+  readonly level: 'info' | 'warn' | 'error';
+  readonly text: string;
+  readonly details: Readonly<Record<string, string | number | boolean>>;
+}
+
+export { type Access, type Action, ALLOW_ALL, ANONYMOUS, type Principal } from './access.ts';
+export * from './address.ts';
+export type { Clock, Timer } from './clock.ts';
+export * from './delivery.ts';
+export * from './errors.ts';
+export { DEFAULT_LIMITS, type Limits } from './limits.ts';
+export * from './message.ts';
+export * from './pattern.ts';
+export * from './record-batch.ts';

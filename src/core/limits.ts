@@ -1,0 +1,51 @@
+/**
+ * Every bound of the core, with its default. The configuration may change them; nothing grows without one.
+ */
+export interface Limits {
+  /** Bytes of one message body. */
+  readonly messageBytesMax: number;
+  /** Bytes of an address in UTF-8. */
+  readonly addressBytesMax: number;
+  readonly addressLevelsMax: number;
+  readonly queuesMax: number;
+  readonly exchangesMax: number;
+  readonly streamsMax: number;
+  readonly partitionsPerStreamMax: number;
+  readonly sessionsMax: number;
+  readonly subscriptionsPerSessionMax: number;
+  readonly bindingsPerQueueMax: number;
+  readonly retainedMessagesMax: number;
+  readonly retainedBytesMax: number;
+  /** Messages that a session keeps for an absent or slow client before `sessionOverflow` applies. */
+  readonly sessionQueueMessagesMax: number;
+  readonly sessionQueueBytesMax: number;
+  /** Bytes of message bodies that one queue holds in memory before it keeps them only in its log. */
+  readonly queueMemoryBytesMax: number;
+  /** Addresses whose route is remembered. */
+  readonly routeCacheEntriesMax: number;
+  /** Bytes waiting in streams for their batch to be built, after which publishers are congested. */
+  readonly uncommittedBytesMax: number;
+  /** Idempotent producers remembered for each partition. */
+  readonly producersPerPartitionMax: number;
+}
+
+export const DEFAULT_LIMITS: Limits = {
+  messageBytesMax: 16 * 1024 * 1024,
+  addressBytesMax: 65_535,
+  addressLevelsMax: 128,
+  queuesMax: 100_000,
+  exchangesMax: 10_000,
+  streamsMax: 10_000,
+  partitionsPerStreamMax: 1_024,
+  sessionsMax: 1_000_000,
+  subscriptionsPerSessionMax: 1_000,
+  bindingsPerQueueMax: 100_000,
+  retainedMessagesMax: 1_000_000,
+  retainedBytesMax: 1024 * 1024 * 1024,
+  sessionQueueMessagesMax: 100_000,
+  sessionQueueBytesMax: 256 * 1024 * 1024,
+  queueMemoryBytesMax: 64 * 1024 * 1024,
+  routeCacheEntriesMax: 65_536,
+  uncommittedBytesMax: 64 * 1024 * 1024,
+  producersPerPartitionMax: 10_000,
+};
