@@ -1,0 +1,113 @@
+/**
+ * One gate between "appended" and "acknowledged". Everything that is written during a turn is committed together
+ * when the turn is over; receipts wait here in the order of publishing and are given out in one go when the disk
+ * says so. A commit that runs is joined by nobody: what is written meanwhile takes the next one. When a commit
+ * fails, everything that waited for it is refused, and the next one is tried afresh.
+ */
+
+import type { Clock } from './clock.ts';
+import { CoreError } from './errors.ts';
+import type { CoreCounters, ReceiptSink } from './index.ts';
+import type { Storage } from './storage.ts';
+
+export class Durability {
+  readonly #storage: Storage;
+  readonly #clock: Clock;
+  readonly #counters: CoreCounters;
+  readonly #flushers: (() => void)[] = [];
+  #sinks: ReceiptSink[] = [];
+  #tokens: number[] = [];
+  #callbacks: ((error: CoreError | null) => void)[] = [];
+  #dirty = false;
+  #scheduled = false;
+  #committing = false;
+
+  constructor(storage: Storage, clock: Clock, counters: CoreCounters) {
+    this.#storage = storage;
+    this.#clock = clock;
+    this.#counters = counters;
+  }
+
+  /** `task` runs before each commit and writes what its owner gathered during the turn. It may throw CoreError. */
+  beforeCommit(task: () => void): void {
+    this.#flushers.push(task);
+  }
+
+  /** Something was written, or gathered to be written, that a commit must cover. */
+  written(): void {
+    this.#dirty = true;
+    this.#schedule();
+  }
+
+  /** The sink hears of `token` when everything written so far is durable. */
+  wait(sink: ReceiptSink, token: number): void {
+    this.#sinks.push(sink);
+    this.#tokens.push(token);
+    this.#schedule();
+  }
+
+  whenStored(done: (error: CoreError | null) => void): void {
+    if (!this.#dirty && !this.#committing && this.#sinks.length === 0) {
+      done(null);
+      return;
+    }
+    this.#callbacks.push(done);
+    this.#schedule();
+  }
+
+  #schedule(): void {
+    if (this.#scheduled || this.#committing) return;
+    this.#scheduled = true;
+    this.#clock.afterTurn(this.#commit);
+  }
+
+  readonly #commit = (): void => {
+    this.#scheduled = false;
+    if (this.#committing) return;
+    const failure = this.#flush();
+    const sinks = this.#sinks;
+    const tokens = this.#tokens;
+    const callbacks = this.#callbacks;
+    this.#sinks = [];
+    this.#tokens = [];
+    this.#callbacks = [];
+    this.#dirty = false;
+    this.#committing = true;
+    this.#counters.commits++;
+    this.#storage.commit((error) => {
+      this.#committing = false;
+      const cause = failure ?? error;
+      const refusal = cause === null ? null : asStorageError(cause);
+      // The next commit begins before receipts go out: the disk works while sockets are written.
+      if (this.#dirty || this.#sinks.length > 0 || this.#callbacks.length > 0) this.#schedule();
+      giveOut(sinks, tokens, refusal);
+      for (const done of callbacks) done(refusal);
+    });
+  };
+
+  #flush(): Error | null {
+    let failure: Error | null = null;
+    for (const task of this.#flushers) {
+      try {
+        task();
+      } catch (error) {
+        failure ??= error as Error;
+      }
+    }
+    return failure;
+  }
+}
+
+function giveOut(sinks: readonly ReceiptSink[], tokens: readonly number[], refusal: CoreError | null): void {
+  for (let i = 0; i < sinks.length; i++) {
+    const sink = sinks[i] as ReceiptSink;
+    const token = tokens[i] as number;
+    if (refusal === null) sink.stored(token);
+    else sink.refused(token, refusal);
+  }
+}
+
+function asStorageError(cause: Error): CoreError {
+  if (cause instanceof CoreError) return cause;
+  return new CoreError('storage-failed', `the disk refused: ${cause.message}`, { cause });
+}

@@ -1,0 +1,357 @@
+/**
+ * From an address to everything that wants it. Literal patterns stand in a map, patterns with wildcards in a trie
+ * of levels; what an address resolved to is remembered and stays until a change that could match it. Called by
+ * `publish.ts` for each message, by exchanges, queues, sessions and streams when they bind.
+ *
+ * Invalidation is exact and lazy: each change is noted in a short journal with a growing generation. A remembered
+ * route of an older generation is compared with the patterns noted since, and only resolved again when one of
+ * them matches one of its addresses, or when the journal no longer reaches back that far. So a subscribe costs
+ * nothing for routes that it does not touch, and a route costs nothing while nobody subscribes.
+ */
+
+import type { DeliveryOptions } from './delivery.ts';
+import type { HeaderMatch, MappingRule, SubscriptionOptions } from './index.ts';
+import type { Message, Reliability } from './message.ts';
+import { MANY, ONE, type Pattern } from './pattern.ts';
+
+/** What a destination did with a message. */
+export const IGNORED = 0;
+/** Taken; nothing to wait for. */
+export const TAKEN = 1;
+/** Taken, and written to a log or table that the receipt must wait for. */
+export const WRITTEN = 2;
+/** Full, and its policy is to refuse. */
+export const FULL = 3;
+export type Acceptance = typeof IGNORED | typeof TAKEN | typeof WRITTEN | typeof FULL;
+
+/** Whatever gets copies of messages. Compared by identity: one copy however many of its bindings match. */
+export interface Destination {
+  readonly kind: 'session' | 'queue' | 'stream' | 'exchange';
+  readonly name: string;
+  /** Takes the message without waiting. Must not publish from inside. */
+  accept(message: Message, route: Route): Acceptance;
+}
+
+export interface Binding {
+  readonly pattern: Pattern;
+  readonly destination: Destination;
+  /** A session's wishes; null elsewhere. */
+  readonly options: SubscriptionOptions | null;
+  /** The exchange that it belongs to; null where none is involved. */
+  readonly via: string | null;
+  /** Only messages with such headers. */
+  readonly match: HeaderMatch | null;
+  /** The mapping rule that captures for a stream; null elsewhere. */
+  readonly rule: MappingRule | null;
+}
+
+/** One destination of one address. Immutable and shared by all messages of the address. */
+export interface Route {
+  readonly destination: Destination;
+  readonly bindings: readonly Binding[];
+  /** Merged over all bindings. */
+  readonly options: DeliveryOptions;
+  /** For each binding the conditions on the way to it, all of which must hold; null: none anywhere. */
+  readonly guards: readonly (readonly HeaderMatch[])[] | null;
+}
+
+export interface RouteSet {
+  readonly routes: readonly Route[];
+  /** Where to try instead when nothing bound to `exchange` took the message. */
+  readonly fallback: { readonly exchange: string; readonly address: string } | null;
+}
+
+/** What the router must know of exchanges to follow a message from one to the next. */
+export interface ExchangeLinks {
+  /** The address of the target exchange's subtree for a message at `address` that came through exchange `via`. */
+  forward(target: string, address: string, via: string): string;
+  /** The alternate of the exchange whose subtree holds `address`. */
+  fallback(address: string): { readonly exchange: string; readonly address: string } | null;
+}
+
+interface CachedSet extends RouteSet {
+  generation: number;
+  /** Every address whose matches went into it. */
+  readonly addresses: readonly string[];
+}
+
+interface TrieNode {
+  readonly number: number;
+  readonly levels: Map<string, TrieNode>;
+  one: TrieNode | null;
+  many: TrieNode | null;
+  bindings: Binding[];
+}
+
+/** Changes that a remembered route is compared with before it is resolved anew without looking. */
+const JOURNAL_ENTRIES_MAX = 64;
+const NO_LINKS: ExchangeLinks = { forward: (_target, address) => address, fallback: () => null };
+
+export class Router {
+  readonly #literals = new Map<string, Binding[]>();
+  readonly #root: TrieNode;
+  readonly #cache = new Map<string, CachedSet>();
+  readonly #cacheEntriesMax: number;
+  /** The last changes, newest last; the newest has the number `generation`. */
+  #journal: Pattern[] = [];
+  #links: ExchangeLinks = NO_LINKS;
+  #nodeCount = 0;
+  #generation = 0;
+  #bindingCount = 0;
+
+  constructor(cacheEntriesMax: number) {
+    this.#cacheEntriesMax = cacheEntriesMax;
+    this.#root = this.#newNode();
+  }
+
+  /** Grows with every change. */
+  get generation(): number {
+    return this.#generation;
+  }
+
+  get bindingCount(): number {
+    return this.#bindingCount;
+  }
+
+  /** Exchanges are built on the router and then tell it how they link. */
+  linkExchanges(links: ExchangeLinks): void {
+    this.#links = links;
+  }
+
+  add(binding: Binding): void {
+    const { pattern } = binding;
+    if (pattern.literal !== null) {
+      const bindings = this.#literals.get(pattern.literal);
+      if (bindings === undefined) this.#literals.set(pattern.literal, [binding]);
+      else bindings.push(binding);
+    } else {
+      this.#nodeOf(pattern).bindings.push(binding);
+    }
+    this.#bindingCount++;
+    this.changed(pattern);
+  }
+
+  /** Removes exactly this binding object; unknown ones are ignored. */
+  remove(binding: Binding): void {
+    const { pattern } = binding;
+    if (pattern.literal !== null) {
+      const bindings = this.#literals.get(pattern.literal);
+      if (bindings === undefined || !removeFrom(bindings, binding)) return;
+      if (bindings.length === 0) this.#literals.delete(pattern.literal);
+    } else if (!this.#removeFromTrie(this.#root, pattern, 0, binding)) {
+      return;
+    }
+    this.#bindingCount--;
+    this.changed(pattern);
+  }
+
+  /** Forgets remembered routes of addresses that `pattern` matches: bindings or links there have changed. */
+  changed(pattern: Pattern): void {
+    this.#generation++;
+    this.#journal.push(pattern);
+    if (this.#journal.length > 2 * JOURNAL_ENTRIES_MAX)
+      this.#journal = this.#journal.slice(JOURNAL_ENTRIES_MAX);
+  }
+
+  /** Everything that wants messages of this address. */
+  routes(address: string): RouteSet {
+    const cached = this.#cache.get(address);
+    if (cached !== undefined && (cached.generation === this.#generation || this.#isStillTrue(cached)))
+      return cached;
+    return this.#resolve(address);
+  }
+
+  /** Whether anything but `except` wants, or could want, messages of an address that `pattern` matches. */
+  wanted(pattern: Pattern, except: Destination): boolean {
+    if (pattern.literal !== null) {
+      const set = this.routes(pattern.literal);
+      return set.fallback !== null || set.routes.some((route) => route.destination !== except);
+    }
+    for (const bindings of this.#literals.values()) {
+      if (bindings.some((b) => b.destination !== except && pattern.matches(b.pattern.literal as string)))
+        return true;
+    }
+    return overlapsBelow(this.#root, pattern, except);
+  }
+
+  #isStillTrue(cached: CachedSet): boolean {
+    const missed = this.#generation - cached.generation;
+    if (missed > JOURNAL_ENTRIES_MAX) return false;
+    const journal = this.#journal;
+    for (let i = journal.length - missed; i < journal.length; i++) {
+      const pattern = journal[i] as Pattern;
+      for (const address of cached.addresses) if (pattern.matches(address)) return false;
+    }
+    cached.generation = this.#generation;
+    return true;
+  }
+
+  #resolve(address: string): RouteSet {
+    const found = new Map<Destination, { bindings: Binding[]; guards: (readonly HeaderMatch[])[] }>();
+    const visited = new Set<string>([address]);
+    this.#collect(address, null, [], visited, found);
+    const routes: Route[] = [];
+    for (const [destination, { bindings, guards }] of found) {
+      routes.push({
+        destination,
+        bindings,
+        options: mergeOptions(bindings),
+        guards: guards.some((list) => list.length === 0) ? null : guards,
+      });
+    }
+    const fallback = this.#links.fallback(address);
+    const set: CachedSet = { routes, fallback, generation: this.#generation, addresses: [...visited] };
+    if (this.#cache.size >= this.#cacheEntriesMax && !this.#cache.has(address)) {
+      const oldest = this.#cache.keys().next();
+      if (!oldest.done) this.#cache.delete(oldest.value);
+    }
+    this.#cache.set(address, set);
+    return set;
+  }
+
+  /** Matches one address and follows exchanges bound to exchanges; each address is visited once, so loops end. */
+  #collect(
+    address: string,
+    origin: string | null,
+    guards: readonly HeaderMatch[],
+    visited: Set<string>,
+    found: Map<Destination, { bindings: Binding[]; guards: (readonly HeaderMatch[])[] }>,
+  ): void {
+    for (const binding of this.#matches(address)) {
+      // A message that was forwarded is delivered under the exchange that it first came through.
+      const via = binding.via === null ? null : (origin ?? binding.via);
+      // Only what is bound to the exchange follows a forward; plain subscribers see the address published to.
+      if (origin !== null && binding.via === null) continue;
+      const needed = binding.match === null ? guards : [...guards, binding.match];
+      if (binding.destination.kind === 'exchange') {
+        const next = this.#links.forward(binding.destination.name, address, binding.via as string);
+        if (visited.has(next)) continue;
+        visited.add(next);
+        this.#collect(next, via, needed, visited, found);
+        continue;
+      }
+      const seen = via === binding.via ? binding : { ...binding, via };
+      const entry = found.get(binding.destination);
+      if (entry === undefined) found.set(binding.destination, { bindings: [seen], guards: [needed] });
+      else {
+        entry.bindings.push(seen);
+        entry.guards.push(needed);
+      }
+    }
+  }
+
+  #matches(address: string): Set<Binding> {
+    const result = new Set<Binding>(this.#literals.get(address));
+    if (this.#root.levels.size > 0 || this.#root.one !== null || this.#root.many !== null) {
+      const levels = address.split('/');
+      this.#walk(this.#root, levels, 0, new Set(), result);
+    }
+    return result;
+  }
+
+  #walk(
+    node: TrieNode,
+    levels: readonly string[],
+    at: number,
+    visited: Set<number>,
+    result: Set<Binding>,
+  ): void {
+    if (at === levels.length) for (const binding of node.bindings) result.add(binding);
+    const many = node.many;
+    const wildcards = at !== 0 || !(levels[0] as string).startsWith('$');
+    if (many !== null && wildcards) {
+      for (let skip = at; skip <= levels.length; skip++) {
+        // Two ways through several `MANY` lead to the same place: each is walked once, so the cost stays bounded.
+        const place = many.number * (levels.length + 1) + skip;
+        if (visited.has(place)) continue;
+        visited.add(place);
+        this.#walk(many, levels, skip, visited, result);
+      }
+    }
+    if (at === levels.length) return;
+    const child = node.levels.get(levels[at] as string);
+    if (child !== undefined) this.#walk(child, levels, at + 1, visited, result);
+    if (node.one !== null && wildcards) this.#walk(node.one, levels, at + 1, visited, result);
+  }
+
+  #newNode(): TrieNode {
+    return { number: this.#nodeCount++, levels: new Map(), one: null, many: null, bindings: [] };
+  }
+
+  #nodeOf(pattern: Pattern): TrieNode {
+    let node = this.#root;
+    for (const token of pattern.tokens) {
+      if (token === ONE) {
+        node.one ??= this.#newNode();
+        node = node.one;
+      } else if (token === MANY) {
+        node.many ??= this.#newNode();
+        node = node.many;
+      } else {
+        let child = node.levels.get(token);
+        if (child === undefined) {
+          child = this.#newNode();
+          node.levels.set(token, child);
+        }
+        node = child;
+      }
+    }
+    return node;
+  }
+
+  #removeFromTrie(node: TrieNode, pattern: Pattern, at: number, binding: Binding): boolean {
+    if (at === pattern.tokens.length) return removeFrom(node.bindings, binding);
+    const token = pattern.tokens[at];
+    const child = token === ONE ? node.one : token === MANY ? node.many : node.levels.get(token as string);
+    if (child === null || child === undefined) return false;
+    const removed = this.#removeFromTrie(child, pattern, at + 1, binding);
+    if (removed && isEmpty(child)) {
+      if (token === ONE) node.one = null;
+      else if (token === MANY) node.many = null;
+      else node.levels.delete(token as string);
+    }
+    return removed;
+  }
+}
+
+function isEmpty(node: TrieNode): boolean {
+  return node.bindings.length === 0 && node.levels.size === 0 && node.one === null && node.many === null;
+}
+
+function removeFrom(bindings: Binding[], binding: Binding): boolean {
+  const at = bindings.indexOf(binding);
+  if (at < 0) return false;
+  bindings.splice(at, 1);
+  return true;
+}
+
+function overlapsBelow(node: TrieNode, pattern: Pattern, except: Destination): boolean {
+  if (node.bindings.some((b) => b.destination !== except && b.pattern.overlaps(pattern))) return true;
+  if (node.one !== null && overlapsBelow(node.one, pattern, except)) return true;
+  if (node.many !== null && overlapsBelow(node.many, pattern, except)) return true;
+  for (const child of node.levels.values()) if (overlapsBelow(child, pattern, except)) return true;
+  return false;
+}
+
+/** One copy with the highest reliability, all the subscriber's numbers, and the first exchange that it came by. */
+function mergeOptions(bindings: readonly Binding[]): DeliveryOptions {
+  let reliability: Reliability = 0;
+  let keepRetain = false;
+  let via: string | null = null;
+  const subscriptionIds: number[] = [];
+  for (const binding of bindings) {
+    const wanted = binding.options;
+    if (wanted !== null) {
+      if (wanted.reliability > reliability) reliability = wanted.reliability;
+      if (wanted.keepRetain) keepRetain = true;
+      if (wanted.id !== 0 && !subscriptionIds.includes(wanted.id)) subscriptionIds.push(wanted.id);
+    }
+    via ??= binding.via;
+  }
+  return { reliability, subscriptionIds, retained: false, keepRetain, via };
+}
+
+/** Merges again without the bindings that one message must not use. */
+export function optionsOf(bindings: readonly Binding[]): DeliveryOptions {
+  return mergeOptions(bindings);
+}
