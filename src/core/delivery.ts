@@ -65,6 +65,9 @@ export interface Subscription {
   grant(credit: number): void;
   /** Takes back all credit that is left and returns it: the consumer's socket is full. */
   withdraw(): number;
-  /** Ends it; unsettled deliveries are released in their order. */
-  close(): void;
+  /**
+   * Ends it; unsettled deliveries are released in their order. `keepUnsettled`: they stay with their holder, who
+   * may still settle them, although nothing counts as a consumer any more.
+   */
+  close(keepUnsettled?: boolean): void;
 }
