@@ -1,3 +1,4 @@
+/** What `npm test` runs: everything that needs nothing but Node.js and npm, in under two minutes. */
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({

@@ -1,3 +1,8 @@
+/**
+ * What `npm run test:interop` runs: real clients with real command lines against a started gateway. They need the
+ * programs that `test/peers/install.sh` installs; a suite whose program is missing is skipped and says so. One file at
+ * a time, because each starts a gateway and often a Java virtual machine.
+ */
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({

@@ -1,0 +1,142 @@
+#!/usr/bin/env bash
+# Installs the brokers and clients that the interop tests and the benchmark talk to: Mosquitto, kcat and RabbitMQ as
+# Debian packages, Apache Kafka and RabbitMQ PerfTest as jars from Maven Central, pika and paho-mqtt in a virtual
+# environment. Everything but the Debian packages lands in .cache/peers of the repository. Running it again does only
+# what is missing; a new version in the lists below installs anew. It starts no service and leaves none running.
+#
+#   test/peers/install.sh                 everything
+#   test/peers/install.sh debian kafka    just these parts: debian, kafka, perf-test, python
+#
+# The exit status is the number of parts that failed, so the rest is installed all the same.
+set -uo pipefail
+
+cd "$(dirname "$0")/../.."
+readonly PEERS="$PWD/.cache/peers"
+readonly KAFKA_VERSION=4.3.1
+readonly PERF_TEST_VERSION=2.22.1
+readonly PIKA_VERSION=1.3.2
+readonly PAHO_VERSION=2.1.0
+
+mkdir -p "$PEERS"
+failed=0
+
+say() { printf 'peers: %s\n' "$*"; }
+
+# as_root COMMAND...: root itself, or sudo where it asks no password.
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; elif sudo -n true 2>/dev/null; then sudo -n "$@"; else return 1; fi
+}
+
+missing_packages() {
+  command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || echo mosquitto
+  command -v mosquitto_pub >/dev/null || echo mosquitto-clients
+  command -v kcat >/dev/null || echo kcat
+  [ -x /usr/sbin/rabbitmq-server ] || command -v rabbitmq-server >/dev/null || echo rabbitmq-server
+  command -v java >/dev/null || echo openjdk-17-jre-headless
+  command -v mvn >/dev/null || echo maven
+  command -v curl >/dev/null || echo curl
+  command -v python3 >/dev/null || echo python3
+  python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
+  command -v taskset >/dev/null || echo util-linux
+}
+
+# A package's own service would take the ports that the gateway wants. A policy script that exits 101 keeps the
+# installer from starting any; it is put there for the time of the installation only, unless the machine has one.
+install_debian() {
+  local packages policy=/usr/sbin/policy-rc.d placed=no status=0
+  packages=$(missing_packages | tr '\n' ' ')
+  if [ -z "${packages// /}" ]; then
+    say "debian packages: present"
+    return 0
+  fi
+  if ! command -v apt-get >/dev/null; then
+    say "debian packages: no apt-get here; install by hand: $packages"
+    return 1
+  fi
+  if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null && as_root chmod 755 "$policy" && placed=yes
+  fi
+  say "debian packages: installing $packages"
+  # shellcheck disable=SC2086
+  as_root apt-get update -qq &&
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages \
+      </dev/null >"$PEERS/apt.log" 2>&1 || status=1
+  if [ "$placed" = yes ]; then as_root rm -f "$policy"; fi
+  # Not at the next boot either, on a machine that has an init system.
+  if [ -d /run/systemd/system ]; then
+    for service in mosquitto rabbitmq-server epmd.socket epmd; do
+      as_root systemctl disable --now "$service" >/dev/null 2>&1
+    done
+  fi
+  if [ "$status" != 0 ]; then tail -n 5 "$PEERS/apt.log" 2>/dev/null; fi
+  return "$status"
+}
+
+# copy_jars NAME VERSION GROUP:ARTIFACT...: the artifacts with all they need at run time, in .cache/peers/NAME/lib.
+copy_jars() {
+  local name=$1 version=$2 artifact
+  shift 2
+  local home="$PEERS/$name" pom
+  if [ "$(cat "$home/version" 2>/dev/null)" = "$version" ]; then
+    say "$name $version: present"
+    return 0
+  fi
+  if ! command -v mvn >/dev/null; then
+    say "$name $version: needs Maven"
+    return 1
+  fi
+  say "$name $version: fetching"
+  rm -rf "$home"
+  mkdir -p "$home"
+  pom="$home/pom.xml"
+  {
+    echo '<project><modelVersion>4.0.0</modelVersion><groupId>peers</groupId>'
+    echo "<artifactId>$name</artifactId><version>1</version><dependencies>"
+    for artifact in "$@"; do
+      echo "<dependency><groupId>${artifact%%:*}</groupId><artifactId>${artifact##*:}</artifactId>"
+      echo "<version>$version</version></dependency>"
+    done
+    echo '</dependencies></project>'
+  } >"$pom"
+  mvn -B -q -f "$pom" dependency:copy-dependencies -DoutputDirectory="$home/lib" -DincludeScope=runtime \
+    </dev/null >"$home/maven.log" 2>&1 || {
+    tail -n 5 "$home/maven.log"
+    return 1
+  }
+  echo "$version" >"$home/version"
+}
+
+install_python() {
+  local home="$PEERS/python" wanted="pika==$PIKA_VERSION paho-mqtt==$PAHO_VERSION"
+  if [ "$(cat "$home/version" 2>/dev/null)" = "$wanted" ] && "$home/bin/python" -c 'import pika, paho.mqtt' 2>/dev/null; then
+    say "python clients: present"
+    return 0
+  fi
+  say "python clients: installing $wanted"
+  rm -rf "$home"
+  # shellcheck disable=SC2086
+  python3 -m venv "$home" && "$home/bin/python" -m pip install -q --disable-pip-version-check $wanted </dev/null &&
+    echo "$wanted" >"$home/version"
+}
+
+# A registry may be slow for a moment, so each part has two tries.
+try() {
+  "$@" || { sleep 3; "$@"; } || { say "$* FAILED"; failed=$((failed + 1)); }
+}
+
+for part in "${@:-debian kafka perf-test python}"; do
+  for name in $part; do
+    case "$name" in
+      debian) try install_debian ;;
+      kafka) try copy_jars kafka "$KAFKA_VERSION" org.apache.kafka:kafka_2.13 org.apache.kafka:kafka-tools \
+        org.apache.kafka:kafka-shell ;;
+      perf-test) try copy_jars perf-test "$PERF_TEST_VERSION" com.rabbitmq:perf-test ;;
+      python) try install_python ;;
+      *)
+        say "no part '$name'; there are debian, kafka, perf-test, python"
+        failed=$((failed + 1))
+        ;;
+    esac
+  done
+done
+exit "$failed"

@@ -1,0 +1,17 @@
+/**
+ * The crash tests at full length (`npm run test:crash`): the same files that `npm test` runs with three kills, here
+ * with twenty or as many as `ROSETTAMQ_CRASH_KILLS` says.
+ */
+import { defineConfig } from 'vitest/config';
+
+process.env.ROSETTAMQ_CRASH_KILLS ??= '20';
+
+export default defineConfig({
+  test: {
+    include: ['test/crash/**/*.test.ts'],
+    testTimeout: 300_000,
+    hookTimeout: 60_000,
+    pool: 'forks',
+    fileParallelism: false,
+  },
+});
