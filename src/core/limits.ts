@@ -27,6 +27,12 @@ export interface Limits {
   readonly uncommittedBytesMax: number;
   /** Idempotent producers remembered for each partition. */
   readonly producersPerPartitionMax: number;
+  /** Bytes that one record batch may hold once its compression is undone. */
+  readonly decompressedBytesMax: number;
+  /** Committed reading positions of all groups together. */
+  readonly cursorsMax: number;
+  /** Mapping rules. */
+  readonly rulesMax: number;
 }
 
 export const DEFAULT_LIMITS: Limits = {
@@ -48,4 +54,7 @@ export const DEFAULT_LIMITS: Limits = {
   routeCacheEntriesMax: 65_536,
   uncommittedBytesMax: 64 * 1024 * 1024,
   producersPerPartitionMax: 10_000,
+  decompressedBytesMax: 128 * 1024 * 1024,
+  cursorsMax: 1_000_000,
+  rulesMax: 10_000,
 };
