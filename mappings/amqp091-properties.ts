@@ -1,0 +1,330 @@
+/**
+ * Properties of the one message ⇔ the content header's fields, by the property table of docs/mappings.md. What a
+ * field cannot hold travels in a header of the gateway and returns from it. Called when a message crosses from or
+ * to another protocol, never between two clients of this one; pure, and knows no clock.
+ */
+
+import { Buffer } from 'node:buffer';
+import type { Header, HeaderValue, Message, Properties } from '../src/core/index.ts';
+import { addressFromReplyTo, replyToFromAddress, SHORT_STRING_BYTES_MAX } from './amqp091-address.ts';
+import { type Amqp091Content, encodeContent } from './amqp091-content.ts';
+import { hasShortName } from './amqp091-table.ts';
+import { GatewayHeader, isReservedName, type PropertiesDraft } from './header-values.ts';
+
+/** Headers that carry what this protocol has no field for, or whose field is too narrow. */
+export const Amqp091Header = {
+  correlation: 'x-correlation-id',
+  messageId: 'x-gw-message-id',
+  contentEncoding: 'x-gw-content-encoding',
+  type: 'x-gw-type',
+  subject: 'x-gw-subject',
+  appId: 'x-gw-app-id',
+  /** The reply address as it is, where it is no queue. */
+  replyTo: 'x-reply-to-topic',
+  timestampMs: 'timestamp_in_ms',
+  groupId: 'x-group-id',
+  groupSequence: 'x-group-seq',
+  replyToGroupId: 'x-reply-to-group-id',
+  retain: 'x-mqtt-retain',
+  /** Names whose array stands for that many headers. */
+  repeated: 'x-gw-repeated',
+  /** How many of the publisher's headers did not fit the frame. */
+  dropped: 'x-gw-dropped-headers',
+} as const;
+
+// ------------------------------------------------------------------------------------------------ from the wire
+
+export function propertiesFromContent(content: Amqp091Content): Properties {
+  const draft: PropertiesDraft = { headers: [] };
+  if (content.contentType !== undefined) draft.contentType = content.contentType;
+  if (content.contentEncoding !== undefined) draft.contentEncoding = content.contentEncoding;
+  if (content.correlationId !== undefined) draft.correlation = valueFromShort(content.correlationId);
+  if (content.replyTo !== undefined) draft.replyTo = addressFromReplyTo(content.replyTo);
+  if (content.messageId !== undefined) draft.messageId = valueFromShort(content.messageId);
+  if (content.timestampSeconds !== undefined) {
+    const timestampMs = Number(content.timestampSeconds) * 1000;
+    if (Number.isSafeInteger(timestampMs)) draft.timestampMs = timestampMs;
+  }
+  if (content.type !== undefined) draft.type = content.type;
+  if (content.userId !== undefined) draft.userId = content.userId;
+  if (content.appId !== undefined) draft.appId = content.appId;
+  if (content.headers !== undefined) draft.headers = ownHeaders(draft, content.headers);
+  return draft;
+}
+
+function valueFromShort(value: string | Uint8Array): HeaderValue {
+  return typeof value === 'string' ? { kind: 'string', value } : { kind: 'bytes', value };
+}
+
+/** Takes the gateway's own headers into `draft` and gives back those of the publisher. */
+function ownHeaders(draft: PropertiesDraft, headers: readonly Header[]): readonly Header[] {
+  const own: Header[] = [];
+  let repeated: ReadonlySet<string> | null = null;
+  for (const header of headers) {
+    if (header.name === Amqp091Header.repeated) repeated = new Set(textsFromValue(header.value));
+    else if (header.name === GatewayHeader.overflow) own.push(...headersFromOverflow(header.value));
+    else if (!takeHeader(draft, header) && !isReservedName(header.name)) own.push(header);
+  }
+  if (draft.subject !== undefined && draft.type === draft.subject && !headers.some(isTypeHeader)) {
+    delete draft.type;
+  }
+  return repeated === null ? own : own.flatMap((header) => spreadRepeated(header, repeated));
+}
+
+function isTypeHeader(header: Header): boolean {
+  return header.name === Amqp091Header.type;
+}
+
+function spreadRepeated(header: Header, repeated: ReadonlySet<string>): readonly Header[] {
+  if (header.value.kind !== 'list' || !repeated.has(header.name)) return [header];
+  return header.value.value.map((value) => ({ name: header.name, value }));
+}
+
+function textsFromValue(value: HeaderValue): string[] {
+  if (value.kind !== 'list') return [];
+  return value.value.flatMap((each) => (each.kind === 'string' ? [each.value] : []));
+}
+
+function headersFromOverflow(value: HeaderValue): Header[] {
+  if (value.kind !== 'list') return [];
+  return value.value.flatMap((pair) => {
+    if (pair.kind !== 'list' || pair.value.length !== 2) return [];
+    const [name, held] = pair.value;
+    return name?.kind === 'string' && held !== undefined ? [{ name: name.value, value: held }] : [];
+  });
+}
+
+const TEXT_HEADERS: Readonly<
+  Record<string, 'contentType' | 'contentEncoding' | 'type' | 'subject' | 'appId'>
+> = {
+  [GatewayHeader.contentType]: 'contentType',
+  [Amqp091Header.contentEncoding]: 'contentEncoding',
+  [Amqp091Header.type]: 'type',
+  [Amqp091Header.subject]: 'subject',
+  [Amqp091Header.appId]: 'appId',
+};
+
+/** Whether the header was one of the properties. */
+function takeHeader(draft: PropertiesDraft, { name, value }: Header): boolean {
+  const field = Object.hasOwn(TEXT_HEADERS, name) ? TEXT_HEADERS[name] : undefined;
+  if (field !== undefined) {
+    if (value.kind === 'string') draft[field] = value.value;
+    return value.kind === 'string';
+  }
+  switch (name) {
+    case Amqp091Header.correlation:
+      draft.correlation = value;
+      return true;
+    case Amqp091Header.messageId:
+      draft.messageId = value;
+      return true;
+    case Amqp091Header.replyTo:
+      if (value.kind !== 'string') return false;
+      draft.replyTo ??= value.value;
+      return true;
+    case Amqp091Header.groupId:
+      if (value.kind !== 'string') return false;
+      draft.groupId = value.value;
+      return true;
+    case Amqp091Header.replyToGroupId:
+      if (value.kind !== 'string') return false;
+      draft.replyToGroupId = value.value;
+      return true;
+    case Amqp091Header.groupSequence:
+      if (value.kind !== 'u32') return false;
+      draft.groupSequence = value.value;
+      return true;
+    case Amqp091Header.timestampMs:
+      if (value.kind !== 'i64' || !Number.isSafeInteger(Number(value.value))) return false;
+      draft.timestampMs = Number(value.value);
+      return true;
+    case GatewayHeader.textBody:
+      if (value.kind !== 'u8') return false;
+      draft.textBody = value.value === 1;
+      return true;
+    case GatewayHeader.user:
+      if (value.kind !== 'string') return false;
+      draft.userId = value.value;
+      return true;
+    case Amqp091Header.retain:
+      // The message's own field; shown to others from there.
+      return value.kind === 'bool';
+    default:
+      return false;
+  }
+}
+
+// -------------------------------------------------------------------------------------------------- to the wire
+
+/**
+ * Flags and fields of a message that was not born in this protocol, in at most `bytesMax` bytes. `longAddress`:
+ * the delivery's names cannot carry the address. `nowMs` turns absolute expiry into what is left of it.
+ */
+export function contentFromMessage(
+  message: Message,
+  longAddress: boolean,
+  nowMs: number,
+  bytesMax: number,
+): Buffer {
+  const { properties } = message;
+  const content: Amqp091Content = { deliveryMode: message.durable ? 2 : 1 };
+  const headers: Header[] = [];
+  if (message.priority > 0) content.priority = message.priority;
+  if (message.expiresAtMs > 0) {
+    content.expiration = String(Math.max(0, Math.ceil(message.expiresAtMs - nowMs)));
+  }
+  putProperties(content, headers, properties);
+  if (longAddress) headers.push(text(GatewayHeader.address, message.address));
+  if (message.reliability === 2) headers.push({ name: GatewayHeader.qos, value: { kind: 'u8', value: 2 } });
+  if (message.retain) headers.push({ name: Amqp091Header.retain, value: { kind: 'bool', value: true } });
+  if (message.nullBody) headers.push({ name: GatewayHeader.nullBody, value: { kind: 'bool', value: true } });
+  if (message.key !== null) {
+    headers.push({ name: GatewayHeader.key, value: { kind: 'bytes', value: message.key } });
+  }
+  const own = collectHeaders(properties.headers, headers);
+  return encodeWithin(content, headers, own, bytesMax);
+}
+
+function text(name: string, value: string): Header {
+  return { name, value: { kind: 'string', value } };
+}
+
+function fits(value: string): boolean {
+  return value.length <= 85 || Buffer.byteLength(value) <= SHORT_STRING_BYTES_MAX;
+}
+
+function putProperties(content: Amqp091Content, headers: Header[], properties: Properties): void {
+  const { contentType, contentEncoding, replyTo, timestampMs, type, subject, userId, appId } = properties;
+  if (contentType !== undefined) {
+    if (fits(contentType)) content.contentType = contentType;
+    else headers.push(text(GatewayHeader.contentType, contentType));
+  }
+  if (contentEncoding !== undefined) {
+    if (fits(contentEncoding)) content.contentEncoding = contentEncoding;
+    else headers.push(text(Amqp091Header.contentEncoding, contentEncoding));
+  }
+  putIds(content, headers, properties);
+  if (replyTo !== undefined) {
+    const key = replyToFromAddress(replyTo);
+    if (key !== null) content.replyTo = key;
+    if (key === null || addressIsNoQueue(key)) headers.push(text(Amqp091Header.replyTo, replyTo));
+  }
+  if (timestampMs !== undefined && timestampMs >= 0) {
+    content.timestampSeconds = BigInt(Math.floor(timestampMs / 1000));
+    if (timestampMs % 1000 !== 0) {
+      headers.push({
+        name: Amqp091Header.timestampMs,
+        value: { kind: 'i64', value: BigInt(Math.floor(timestampMs)) },
+      });
+    }
+  }
+  const shownType = type ?? subject;
+  if (shownType !== undefined && fits(shownType)) content.type = shownType;
+  if (type !== undefined && (!fits(type) || type === subject)) headers.push(text(Amqp091Header.type, type));
+  if (subject !== undefined) headers.push(text(Amqp091Header.subject, subject));
+  if (userId !== undefined) {
+    if (fits(userId)) content.userId = userId;
+    else headers.push(text(GatewayHeader.user, userId));
+  }
+  if (appId !== undefined) {
+    if (fits(appId)) content.appId = appId;
+    else headers.push(text(Amqp091Header.appId, appId));
+  }
+  if (properties.groupId !== undefined) headers.push(text(Amqp091Header.groupId, properties.groupId));
+  if (properties.replyToGroupId !== undefined) {
+    headers.push(text(Amqp091Header.replyToGroupId, properties.replyToGroupId));
+  }
+  if (properties.groupSequence !== undefined) {
+    headers.push({
+      name: Amqp091Header.groupSequence,
+      value: { kind: 'u32', value: properties.groupSequence },
+    });
+  }
+  if (properties.textBody !== undefined) {
+    headers.push({
+      name: GatewayHeader.textBody,
+      value: { kind: 'u8', value: properties.textBody ? 1 : 0 },
+    });
+  }
+}
+
+function addressIsNoQueue(replyTo: string): boolean {
+  return addressFromReplyTo(replyTo) === replyTo.slice(replyTo.indexOf('/') + 1);
+}
+
+function putIds(content: Amqp091Content, headers: Header[], properties: Properties): void {
+  const { correlation, messageId } = properties;
+  if (correlation !== undefined) {
+    const short = shortFromValue(correlation);
+    if (short !== null) content.correlationId = short;
+    if (short === null || correlation.kind !== 'string') {
+      headers.push({ name: Amqp091Header.correlation, value: correlation });
+    }
+  }
+  if (messageId !== undefined) {
+    const short = shortFromValue(messageId);
+    if (short !== null) content.messageId = short;
+    if (short === null || messageId.kind !== 'string') {
+      headers.push({ name: Amqp091Header.messageId, value: messageId });
+    }
+  }
+}
+
+/** An identifier as a short string that shows what it is, or null where none does. */
+function shortFromValue(value: HeaderValue): string | null {
+  if (value.kind === 'string' || value.kind === 'uuid') return fits(value.value) ? value.value : null;
+  if (value.kind === 'i64' || value.kind === 'u64') return String(value.value);
+  if (value.kind !== 'bytes' || value.value.length > SHORT_STRING_BYTES_MAX) return null;
+  const bytes = Buffer.from(value.value.buffer, value.value.byteOffset, value.value.byteLength);
+  const shown = bytes.toString();
+  return Buffer.from(shown).equals(bytes) ? shown : null;
+}
+
+/** The publisher's headers as a table holds them: each name once, and short enough. */
+function collectHeaders(source: readonly Header[], extra: Header[]): Header[] {
+  const own: Header[] = [];
+  const byName = new Map<string, { readonly index: number; readonly values: HeaderValue[] }>();
+  const repeated: HeaderValue[] = [];
+  const overflow: HeaderValue[] = [];
+  for (const header of source) {
+    if (!hasShortName(header)) {
+      overflow.push({ kind: 'list', value: [{ kind: 'string', value: header.name }, header.value] });
+      continue;
+    }
+    const earlier = byName.get(header.name);
+    if (earlier === undefined) {
+      byName.set(header.name, { index: own.length, values: [header.value] });
+      own.push(header);
+      continue;
+    }
+    earlier.values.push(header.value);
+    if (earlier.values.length === 2) repeated.push({ kind: 'string', value: header.name });
+    own[earlier.index] = { name: header.name, value: { kind: 'list', value: earlier.values } };
+  }
+  if (repeated.length > 0) {
+    extra.push({ name: Amqp091Header.repeated, value: { kind: 'list', value: repeated } });
+  }
+  if (overflow.length > 0) {
+    extra.push({ name: GatewayHeader.overflow, value: { kind: 'list', value: overflow } });
+  }
+  return own;
+}
+
+/** A content header is one frame and cannot be split: the oldest of the publisher's headers give way. */
+function encodeWithin(content: Amqp091Content, extra: Header[], own: Header[], bytesMax: number): Buffer {
+  const all = [...own, ...extra];
+  const bytes = encodeContent(all.length === 0 ? content : { ...content, headers: all });
+  if (bytes.length <= bytesMax) return bytes;
+  for (let dropped = Math.ceil(own.length / 2); own.length > 0; dropped = own.length) {
+    const kept = own.slice(dropped);
+    const note: Header = { name: Amqp091Header.dropped, value: { kind: 'u32', value: dropped } };
+    const shorter = encodeContent({ ...content, headers: [...kept, ...extra, note] });
+    if (shorter.length <= bytesMax) return shorter;
+    if (dropped === own.length) break;
+  }
+  const note: Header = {
+    name: Amqp091Header.dropped,
+    value: { kind: 'u32', value: own.length + extra.length },
+  };
+  return encodeContent({ ...content, headers: [note] });
+}
