@@ -29,10 +29,13 @@ export type CoreErrorCode = (typeof CORE_ERROR_CODES)[number];
 /** A refusal with a code for the adapter and a sentence for the human. */
 export class CoreError extends Error {
   readonly code: CoreErrorCode;
+  /** JSON pointer (RFC 6901) to the part of a definition that is wrong, where there is one. */
+  readonly field: string | undefined;
 
-  constructor(code: CoreErrorCode, message: string, options?: ErrorOptions) {
+  constructor(code: CoreErrorCode, message: string, options?: ErrorOptions & { readonly field?: string }) {
     super(message, options);
     this.name = 'CoreError';
     this.code = code;
+    this.field = options?.field;
   }
 }
