@@ -7,6 +7,9 @@
 /** The address through which a queue is reached by its name. */
 export const QUEUE_ROOT = '$queue';
 
+/** The exchange whose subtree is the whole address space. */
+export const ROOT_EXCHANGE = 'amq.topic';
+
 const ESCAPED_SLASH = /%((?:25)*2F)/g;
 
 /** Any text as one level: `/` becomes `%2F`, and text that would read as such an escape gets one more `25`. */
@@ -22,4 +25,23 @@ export function unescapeLevel(level: string): string {
 /** The address of a queue. */
 export function queueAddress(name: string): string {
   return `${QUEUE_ROOT}/${escapeLevel(name)}`;
+}
+
+/** The address of key `key` (in address form) of an exchange; the default exchange reaches queues by name. */
+export function exchangeAddress(exchange: string, key: string): string {
+  if (exchange === '') return queueAddress(unescapeLevel(key));
+  if (exchange === ROOT_EXCHANGE) return key;
+  return key === '' ? escapeLevel(exchange) : `${escapeLevel(exchange)}/${key}`;
+}
+
+/** The exchange and key (in address form) that an address was published with, as far as it tells. */
+export function originOf(
+  address: string,
+  via: string | null,
+): { readonly exchange: string; readonly key: string } {
+  if (via === ROOT_EXCHANGE) return { exchange: ROOT_EXCHANGE, key: address };
+  const slash = address.indexOf('/');
+  const first = slash < 0 ? address : address.slice(0, slash);
+  const rest = slash < 0 ? '' : address.slice(slash + 1);
+  return { exchange: first === QUEUE_ROOT ? '' : unescapeLevel(first), key: rest };
 }

@@ -9,7 +9,7 @@ import type { Clock } from './clock.ts';
 import type { Consumer, Delivery, Subscription } from './delivery.ts';
 import type { CoreError } from './errors.ts';
 import type { Limits } from './limits.ts';
-import type { Header, Message, Reliability } from './message.ts';
+import type { Header, Message, NativeCodec, Reliability } from './message.ts';
 import type { Pattern } from './pattern.ts';
 import type { StreamRecord } from './record-batch.ts';
 import type { BatchLogOptions, Storage } from './storage.ts';
@@ -113,6 +113,8 @@ export interface ExchangeSpec {
   readonly autoDelete: boolean;
   /** Takes no message from publishers, only from other exchanges. */
   readonly internal: boolean;
+  /** Its subtree is the whole address space, not the levels under its name. */
+  readonly root?: boolean;
   /** Where messages go that no binding wanted, an exchange's name. */
   readonly alternate: string | null;
   readonly arguments: readonly Header[];
@@ -194,7 +196,12 @@ export interface Sessions {
    */
   open(
     id: string,
-    options: { readonly clean: boolean; readonly durable: boolean },
+    options: {
+      readonly clean: boolean;
+      readonly durable: boolean;
+      /** How long it outlives its connection should the process end without a `detach`; default for ever. */
+      readonly expiryMs?: number;
+    },
   ): Promise<{ readonly session: Session; readonly present: boolean }>;
   get(id: string): Session | undefined;
   list(): Iterable<Session>;
@@ -291,7 +298,11 @@ export interface MappingRule {
   readonly pattern: Pattern;
   readonly stream: string;
   readonly partitions: number;
-  /** The record key of an address that the pattern matches; null: no key. */
+  /** Given where the rule takes only some of what `pattern` matches: to be asked for each matching address. */
+  accepts?(address: string): boolean;
+  /** Why `addressOf` never leads back, for people; absent where it does. */
+  readonly oneWayReason?: string;
+  /** The record key of an address that the pattern matches and the rule accepts; null: no key. */
   keyOf(address: string): Uint8Array | null;
   /** The address of a record with this key, or null where the rule does not lead back. */
   addressOf(key: Uint8Array | null): string | null;
@@ -363,6 +374,8 @@ export interface CoreOptions {
   readonly limits: Limits;
   readonly access: Access;
   readonly records: RecordCodec;
+  /** Every codec whose name may stand beside a stored message. */
+  readonly codecs: readonly NativeCodec[];
   /** The address that a stream's name stands for. */
   readonly addressFromStream: (stream: string) => string;
   readonly compileRule: (definition: unknown) => MappingRule;

@@ -21,6 +21,8 @@ export interface Limits {
   readonly sessionQueueBytesMax: number;
   /** Bytes of message bodies that one queue holds in memory before it keeps them only in its log. */
   readonly queueMemoryBytesMax: number;
+  /** Bytes of messages that wait in memory over all queues and sessions, above which publishers are held back. */
+  readonly heldBytesMax: number;
   /** Addresses whose route is remembered. */
   readonly routeCacheEntriesMax: number;
   /** Bytes waiting in streams for their batch to be built, after which publishers are congested. */
@@ -51,6 +53,7 @@ export const DEFAULT_LIMITS: Limits = {
   sessionQueueMessagesMax: 100_000,
   sessionQueueBytesMax: 256 * 1024 * 1024,
   queueMemoryBytesMax: 64 * 1024 * 1024,
+  heldBytesMax: 512 * 1024 * 1024,
   routeCacheEntriesMax: 65_536,
   uncommittedBytesMax: 64 * 1024 * 1024,
   producersPerPartitionMax: 10_000,

@@ -5,6 +5,8 @@
  * and pays nothing for translation.
  */
 
+import { Buffer } from 'node:buffer';
+
 /** How hard the publisher asked us to try: 0 at most once, 1 at least once (durable), 2 exactly once (durable). */
 export type Reliability = 0 | 1 | 2;
 
@@ -102,6 +104,7 @@ export class Message {
   #properties: Properties | null;
   /** What adapters made of this message, indexed by the number that `viewSlot` gave them. */
   #views: unknown[] | null = null;
+  #kept: Message | null = null;
 
   constructor(fields: MessageFields) {
     this.address = fields.address;
@@ -140,9 +143,37 @@ export class Message {
     this.#views[slot] = view;
   }
 
+  /**
+   * A message that is kept beyond its turn: its bytes are its own, so that a few of them do not hold on to the
+   * whole chunk that the socket read. Itself where that is so already.
+   */
+  kept(): Message {
+    if (this.#kept !== null) return this.#kept;
+    const pinned = this.body.buffer.byteLength;
+    const used = this.body.length + (this.native?.length ?? 0) + (this.key?.length ?? 0);
+    if (pinned <= KEPT_SLACK_BYTES || pinned <= 2 * used) this.#kept = this;
+    else {
+      this.#kept = new Message({
+        ...this.#fields(),
+        body: copyOf(this.body),
+        key: this.key === null ? null : copyOf(this.key),
+        native: this.native === null ? null : copyOf(this.native),
+      });
+      this.#kept.#kept = this.#kept;
+    }
+    return this.#kept;
+  }
+
   /** The same message with some fields changed; views are not carried over. */
   with(changes: Partial<MessageFields>): Message {
-    const base: MessageFields = {
+    if (changes.properties !== undefined) {
+      return new Message({ ...this.#fields(), ...changes, codec: null, native: null });
+    }
+    return new Message({ ...this.#fields(), ...changes });
+  }
+
+  #fields(): MessageFields {
+    const fields: MessageFields = {
       address: this.address,
       body: this.body,
       reliability: this.reliability,
@@ -156,14 +187,17 @@ export class Message {
       codec: this.codec,
       native: this.native,
     };
-    if (changes.properties !== undefined) {
-      return new Message({ ...base, ...changes, codec: null, native: null });
-    }
-    if (this.codec === null && this.#properties !== null) {
-      return new Message({ ...base, properties: this.#properties, ...changes });
-    }
-    return new Message({ ...base, ...changes });
+    return this.codec === null && this.#properties !== null
+      ? { ...fields, properties: this.#properties }
+      : fields;
   }
+}
+
+/** Chunks up to this size are not worth a copy: `Buffer`'s own pool hands out pieces of that size. */
+const KEPT_SLACK_BYTES = 8 * 1024;
+
+function copyOf(bytes: Uint8Array): Uint8Array {
+  return Buffer.from(bytes);
 }
 
 let nextViewSlot = 0;

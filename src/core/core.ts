@@ -1,0 +1,157 @@
+/**
+ * Puts the core together from its parts, in the order in which they need each other, and takes it apart again.
+ * Called once by the gateway; adapters only see the interfaces of `index.ts`.
+ */
+
+import { Congestion } from './congestion.ts';
+import { CursorTable } from './cursors.ts';
+import { Durability } from './durability.ts';
+import { CoreError } from './errors.ts';
+import { ExchangeRegistry } from './exchanges.ts';
+import type { GroupContext } from './group.ts';
+import type { Core, CoreCounters, CoreOptions, Match } from './index.ts';
+import { MappingRuleTable } from './mapping-rules.ts';
+import type { Message } from './message.ts';
+import { MessageFormat } from './message-format.ts';
+import { Publishing } from './publish.ts';
+import { QueueRegistry } from './queues.ts';
+import { RetainedStore } from './retained.ts';
+import { type Destination, Router, WRITTEN } from './router.ts';
+import { SessionRegistry } from './sessions.ts';
+import { DEFAULT_STREAM_LOG, StreamRegistry } from './streams.ts';
+
+/** Opens what the storage holds and is ready to publish when it resolves. */
+export async function createCore(options: CoreOptions): Promise<Core> {
+  const { storage, clock, limits, access } = options;
+  const counters = newCounters();
+  const durability = new Durability(storage, clock, counters);
+  const congestion = new Congestion(limits.heldBytesMax);
+  const router = new Router(limits.routeCacheEntriesMax);
+  const format = new MessageFormat(options.codecs);
+  const context: GroupContext = {
+    clock,
+    durability,
+    congestion,
+    format,
+    counters,
+    readFailed: (error) =>
+      options.report({ level: 'error', text: 'a log could not be read', details: { error: String(error) } }),
+  };
+
+  const retained = await RetainedStore.load({ storage, durability, format, clock, limits });
+  const publishing = new Publishing({
+    router,
+    durability,
+    congestion,
+    retained,
+    access,
+    limits,
+    clock,
+    counters,
+  });
+  const queues = await QueueRegistry.load({
+    context,
+    router,
+    storage,
+    limits,
+    publishLater: (message) => publishing.publishLater(message),
+  });
+  const exchanges = await ExchangeRegistry.load({ router, queues, storage, durability, limits });
+  const sessions = await SessionRegistry.load({ context, router, storage, limits });
+  const cursors = new CursorTable({ storage, durability, limits });
+  const streams = new StreamRegistry({
+    storage,
+    durability,
+    clock,
+    limits,
+    router,
+    counters,
+    records: options.records,
+    addressFromStream: options.addressFromStream,
+    crc32c: options.crc32c,
+    decompress: options.decompress,
+    randomBytes: options.randomBytes,
+    report: options.report,
+    cursors,
+    publishRecord: (message: Message, except: Destination) =>
+      publishRecord(publishing, counters, message, except),
+  });
+  const rules = new MappingRuleTable({
+    storage,
+    durability,
+    limits,
+    router,
+    streams,
+    compileRule: options.compileRule,
+    addressFromStream: options.addressFromStream,
+    report: options.report,
+    streamLog: DEFAULT_STREAM_LOG,
+  });
+  await cursors.load();
+  await streams.load();
+  await rules.load();
+
+  return {
+    clock,
+    limits,
+    access,
+    queues,
+    exchanges,
+    sessions,
+    retained,
+    streams,
+    cursors,
+    rules,
+    counters,
+    openPublisher: (info) => publishing.openPublisher(info),
+    whenStored: (done) => durability.whenStored(done),
+    explain: (address) => explain(router, retained, address),
+    close: async () => {
+      await streams.close();
+      await new Promise<void>((resolve) => durability.whenStored(() => resolve()));
+    },
+  };
+}
+
+/** A record stands in its stream already, so nothing that another destination refuses can refuse it. */
+function publishRecord(
+  publishing: Publishing,
+  counters: CoreCounters,
+  message: Message,
+  except: Destination,
+): boolean {
+  try {
+    return publishing.route(message, except) === WRITTEN;
+  } catch (error) {
+    if (!(error instanceof CoreError)) throw error;
+    counters.refused++;
+    return false;
+  }
+}
+
+function explain(router: Router, retained: RetainedStore, address: string): Match[] {
+  const matches: Match[] = router.routes(address).routes.map(({ destination, bindings }) => ({
+    kind: destination.kind as Match['kind'],
+    name: destination.name,
+    patterns: bindings.map(({ pattern, via }) =>
+      via === null ? `${pattern}` : `${pattern} (exchange '${via}')`,
+    ),
+  }));
+  if (retained.get(address) !== undefined)
+    matches.push({ kind: 'retained', name: address, patterns: [address] });
+  return matches;
+}
+
+function newCounters(): CoreCounters {
+  return {
+    published: 0,
+    publishedBytes: 0,
+    delivered: 0,
+    noRoute: 0,
+    refused: 0,
+    dropped: 0,
+    expired: 0,
+    deadLettered: 0,
+    commits: 0,
+  };
+}

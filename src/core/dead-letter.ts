@@ -1,0 +1,114 @@
+/**
+ * Where messages go that nobody consumed: to an exchange named by the queue, with a history in the header
+ * `x-death` (newest first, one entry for each queue and reason, with a count). They are published in the same
+ * commit that removes them from the queue, so that a crash between the two cannot lose them.
+ */
+
+import { Buffer } from 'node:buffer';
+import { exchangeAddress, originOf } from './address.ts';
+import type { DiscardReason } from './group.ts';
+import type { QueueSpec } from './index.ts';
+import type { Header, HeaderValue, Message } from './message.ts';
+
+export const DEATH_HEADER = 'x-death';
+
+const REASONS: Record<DiscardReason, string> = {
+  rejected: 'rejected',
+  expired: 'expired',
+  overflow: 'maxlen',
+};
+
+/**
+ * The message as its dead-letter exchange gets it, or null where the queue has none or it has been here before
+ * for the same reason without anybody rejecting it: such a circle would never end.
+ */
+export function deadLetterOf(
+  message: Message,
+  via: string | null,
+  queue: QueueSpec,
+  reason: DiscardReason,
+  nowMs: number,
+): Message | null {
+  const target = queue.deadLetter;
+  if (target === null) return null;
+  const origin = originOf(message.address, via);
+  const { headers } = message.properties;
+  const deaths = deathsOf(headers);
+  if (reason !== 'rejected' && isCircle(deaths, queue.name)) return null;
+  const text = REASONS[reason];
+  const same = deaths.findIndex((d) => textOf(d, 'queue') === queue.name && textOf(d, 'reason') === text);
+  const count = same < 0 ? 1n : countOf(deaths[same] as readonly Header[]) + 1n;
+  const death: Header[] = [
+    { name: 'count', value: { kind: 'i64', value: count } },
+    { name: 'reason', value: { kind: 'string', value: text } },
+    { name: 'queue', value: { kind: 'string', value: queue.name } },
+    { name: 'time', value: { kind: 'timestamp', value: nowMs, seconds: true } },
+    { name: 'exchange', value: { kind: 'string', value: origin.exchange } },
+    {
+      name: 'routing-keys',
+      value: { kind: 'list', value: [{ kind: 'string', value: swapSeparators(origin.key) }] },
+    },
+  ];
+  const older = deaths.filter((_, i) => i !== same);
+  const history: HeaderValue = {
+    kind: 'list',
+    value: [death, ...older].map((value) => ({ kind: 'map', value })),
+  };
+  return message.with({
+    address: exchangeAddress(target.exchange, target.key ?? origin.key),
+    expiresAtMs: 0,
+    retain: false,
+    properties: {
+      ...message.properties,
+      headers: [
+        { name: DEATH_HEADER, value: history },
+        ...headers.filter(
+          (header) => header.name !== DEATH_HEADER && !header.name.startsWith('x-first-death-'),
+        ),
+        ...firstDeath(headers, text, queue.name, origin.exchange),
+      ],
+    },
+    body: Buffer.from(message.body.buffer, message.body.byteOffset, message.body.length),
+  });
+}
+
+function firstDeath(
+  headers: readonly Header[],
+  reason: string,
+  queue: string,
+  exchange: string,
+): readonly Header[] {
+  const known = headers.filter((header) => header.name.startsWith('x-first-death-'));
+  if (known.length > 0) return known;
+  return [
+    { name: 'x-first-death-reason', value: { kind: 'string', value: reason } },
+    { name: 'x-first-death-queue', value: { kind: 'string', value: queue } },
+    { name: 'x-first-death-exchange', value: { kind: 'string', value: exchange } },
+  ];
+}
+
+function deathsOf(headers: readonly Header[]): (readonly Header[])[] {
+  const value = headers.find((header) => header.name === DEATH_HEADER)?.value;
+  if (value?.kind !== 'list') return [];
+  return value.value.flatMap((item) => (item.kind === 'map' ? [item.value] : []));
+}
+
+function isCircle(deaths: readonly (readonly Header[])[], queue: string): boolean {
+  const here = deaths.some((death) => textOf(death, 'queue') === queue);
+  return here && deaths.every((death) => textOf(death, 'reason') !== REASONS.rejected);
+}
+
+function textOf(death: readonly Header[], name: string): string {
+  const value = death.find((header) => header.name === name)?.value;
+  return value?.kind === 'string' ? value.value : '';
+}
+
+function countOf(death: readonly Header[]): bigint {
+  const value = death.find((header) => header.name === 'count')?.value;
+  return value?.kind === 'i64' ? value.value : 1n;
+}
+
+/** `.` and `/` change places: the text of a key between its two scripts. */
+function swapSeparators(text: string): string {
+  return text.replace(/[./]/g, (separator) => (separator === '.' ? '/' : '.'));
+}

@@ -1,0 +1,57 @@
+/** A list that is cheap to extend and shorten at both ends: a ring that doubles. Queues keep their waiting entries in it. */
+export class Deque<T> {
+  #items: (T | undefined)[] = [];
+  #first = 0;
+  #length = 0;
+
+  get length(): number {
+    return this.#length;
+  }
+
+  /** The oldest, or undefined. */
+  first(): T | undefined {
+    return this.#length === 0 ? undefined : this.#items[this.#first];
+  }
+
+  push(item: T): void {
+    if (this.#length === this.#items.length) this.#grow();
+    this.#items[(this.#first + this.#length) & (this.#items.length - 1)] = item;
+    this.#length++;
+  }
+
+  shift(): T | undefined {
+    if (this.#length === 0) return undefined;
+    const item = this.#items[this.#first];
+    this.#items[this.#first] = undefined;
+    this.#first = (this.#first + 1) & (this.#items.length - 1);
+    this.#length--;
+    if (this.#length === 0 && this.#items.length > SHRINK_ABOVE) {
+      this.#items = [];
+      this.#first = 0;
+    }
+    return item;
+  }
+
+  unshift(item: T): void {
+    if (this.#length === this.#items.length) this.#grow();
+    this.#first = (this.#first - 1) & (this.#items.length - 1);
+    this.#items[this.#first] = item;
+    this.#length++;
+  }
+
+  *[Symbol.iterator](): Iterator<T> {
+    for (let i = 0; i < this.#length; i++)
+      yield this.#items[(this.#first + i) & (this.#items.length - 1)] as T;
+  }
+
+  #grow(): void {
+    const wider = new Array<T | undefined>(Math.max(4, this.#items.length * 2));
+    for (let i = 0; i < this.#length; i++)
+      wider[i] = this.#items[(this.#first + i) & (this.#items.length - 1)];
+    this.#items = wider;
+    this.#first = 0;
+  }
+}
+
+/** An emptied ring above this many places is given back. */
+const SHRINK_ABOVE = 1024;

@@ -1,0 +1,54 @@
+/** One message in one group: what an adapter holds as its delivery and settles. Linked into its holder's list. */
+
+import type { Holder } from './consumers.ts';
+import type { Delivery, DeliveryOptions, Outcome } from './delivery.ts';
+import type { Message } from './message.ts';
+
+/** What an entry tells its group. */
+export interface EntryOwner {
+  settled(entry: Entry, outcome: Outcome): void;
+  released(entries: Entry[]): void;
+  pump(): void;
+}
+
+/** Counted for each entry on top of its body: the objects around it. */
+const ENTRY_OVERHEAD_BYTES = 300;
+
+export class Entry implements Delivery {
+  readonly message: Message;
+  readonly options: DeliveryOptions;
+  /** Order of arrival in the group, from 1. */
+  readonly sequence: number;
+  /** Offset of its row in the group's log, or -1. */
+  row = -1;
+  failedCount = 0;
+  redelivered = false;
+  /** Milliseconds since 1970 after which it is dropped, 0 never. */
+  deadlineMs = 0;
+  holder: Holder | null = null;
+  previous: Entry | null = null;
+  next: Entry | null = null;
+  readonly #owner: EntryOwner;
+
+  constructor(owner: EntryOwner, message: Message, options: DeliveryOptions, sequence: number) {
+    this.#owner = owner;
+    this.message = message;
+    this.options = options;
+    this.sequence = sequence;
+  }
+
+  /** Its row's offset, the same after a restart; negative for what is not stored. */
+  get offset(): number {
+    return this.row >= 0 ? this.row : -this.sequence;
+  }
+
+  get bytes(): number {
+    return this.message.body.length + ENTRY_OVERHEAD_BYTES;
+  }
+
+  settle(outcome: Outcome): void {
+    if (this.holder === null) return;
+    this.holder.drop(this);
+    this.#owner.settled(this, outcome);
+  }
+}

@@ -1,0 +1,199 @@
+/**
+ * A message and how it is to be delivered as the bytes of one row: what queues, sessions and the retained store
+ * write. Numbers are big-endian.
+ *
+ * | at | size | field                                                                                       |
+ * |----|------|---------------------------------------------------------------------------------------------|
+ * |  0 |    1 | format, 1                                                                                   |
+ * |  1 |    1 | delivery: bits 0-1 reliability, 2 retained, 3 keep retain flag, 4 has exchange              |
+ * |  2 |    1 | message: bits 0-1 reliability, 2 retain, 3 null body, 4 has key, 5 has native, 6 has JSON   |
+ * |  3 |    1 | priority                                                                                    |
+ * |  4 |    8 | expires at, ms since 1970 (double), 0 never                                                 |
+ * | 12 |    8 | timestamp, ms since 1970 (double)                                                           |
+ * | 20 |    2 | count of subscription numbers, then 4 bytes each                                            |
+ * |    |      | [exchange] address, publisher id, [key], [codec name, native | JSON properties], body:      |
+ * |    |      | each 4 bytes of length and the bytes                                                        |
+ */
+
+import { strict as assert } from 'node:assert';
+import { Buffer } from 'node:buffer';
+import { decodeDefinition, encodeDefinition } from './definition.ts';
+import type { DeliveryOptions } from './delivery.ts';
+import { CoreError } from './errors.ts';
+import {
+  Message,
+  type MessageFields,
+  type NativeCodec,
+  type Properties,
+  type Reliability,
+} from './message.ts';
+
+const FORMAT = 1;
+const FIXED_BYTES = 22;
+
+export interface StoredMessage {
+  readonly message: Message;
+  readonly options: DeliveryOptions;
+}
+
+export class MessageFormat {
+  readonly #codecs: ReadonlyMap<string, NativeCodec>;
+
+  constructor(codecs: readonly NativeCodec[]) {
+    this.#codecs = new Map(codecs.map((codec) => [codec.name, codec]));
+  }
+
+  encode(message: Message, options: DeliveryOptions): Buffer {
+    const { codec, key, body } = message;
+    const native = codec === null ? null : (message.native ?? new Uint8Array(0));
+    const json =
+      codec === null && message.properties.headers !== undefined && hasProperties(message.properties)
+        ? encodeDefinition(message.properties)
+        : null;
+    const via = options.via;
+    const codecName = codec === null ? '' : codec.name;
+    const addressBytes = Buffer.byteLength(message.address);
+    const viaBytes = via === null ? 0 : 4 + Buffer.byteLength(via);
+    const publisherBytes = Buffer.byteLength(message.publisherId);
+    const size =
+      FIXED_BYTES +
+      4 * options.subscriptionIds.length +
+      viaBytes +
+      (4 + addressBytes) +
+      (4 + publisherBytes) +
+      (key === null ? 0 : 4 + key.length) +
+      (native === null ? 0 : 8 + codecName.length + native.length) +
+      (json === null ? 0 : 4 + json.length) +
+      (4 + body.length);
+    const row = Buffer.allocUnsafe(size);
+    row[0] = FORMAT;
+    row[1] =
+      options.reliability |
+      (options.retained ? 4 : 0) |
+      (options.keepRetain ? 8 : 0) |
+      (via === null ? 0 : 16);
+    row[2] =
+      message.reliability |
+      (message.retain ? 4 : 0) |
+      (message.nullBody ? 8 : 0) |
+      (key === null ? 0 : 16) |
+      (native === null ? 0 : 32) |
+      (json === null ? 0 : 64);
+    row[3] = message.priority;
+    row.writeDoubleBE(message.expiresAtMs, 4);
+    row.writeDoubleBE(message.timestampMs, 12);
+    let at = row.writeUInt16BE(options.subscriptionIds.length, 20);
+    for (const id of options.subscriptionIds) at = row.writeUInt32BE(id, at);
+    if (via !== null) at = writeText(row, at, via, viaBytes - 4);
+    at = writeText(row, at, message.address, addressBytes);
+    at = writeText(row, at, message.publisherId, publisherBytes);
+    if (key !== null) at = writeBytes(row, at, key);
+    if (native !== null) {
+      at = writeText(row, at, codecName, codecName.length);
+      at = writeBytes(row, at, native);
+    }
+    if (json !== null) at = writeBytes(row, at, json);
+    at = writeBytes(row, at, body);
+    assert.equal(at, size);
+    return row;
+  }
+
+  /** The result refers to the row's bytes. Throws CoreError `storage-failed` on a row that this never wrote. */
+  decode(bytes: Uint8Array): StoredMessage {
+    const row = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+    try {
+      return this.#decode(row);
+    } catch (cause) {
+      if (cause instanceof CoreError) throw cause;
+      throw new CoreError('storage-failed', 'a stored message cannot be read', { cause });
+    }
+  }
+
+  #decode(row: Buffer): StoredMessage {
+    if (row[0] !== FORMAT)
+      throw new CoreError('storage-failed', `a stored message has the unknown format ${row[0]}`);
+    const delivery = row[1] as number;
+    const flags = row[2] as number;
+    const reader = new Reader(row, FIXED_BYTES);
+    const subscriptionIds: number[] = [];
+    for (let left = row.readUInt16BE(20); left > 0; left--) subscriptionIds.push(reader.number());
+    const via = (delivery & 16) === 0 ? null : reader.text();
+    const fields: { -readonly [K in keyof MessageFields]: MessageFields[K] } = {
+      address: reader.text(),
+      publisherId: reader.text(),
+      body: row,
+      reliability: (flags & 3) as Reliability,
+      retain: (flags & 4) !== 0,
+      nullBody: (flags & 8) !== 0,
+      priority: row[3] as number,
+      expiresAtMs: row.readDoubleBE(4),
+      timestampMs: row.readDoubleBE(12),
+    };
+    if ((flags & 16) !== 0) fields.key = reader.bytes();
+    if ((flags & 32) !== 0) {
+      const name = reader.text();
+      const codec = this.#codecs.get(name);
+      if (codec === undefined)
+        throw new CoreError('storage-failed', `no codec "${name}" to read a stored message`);
+      fields.codec = codec;
+      fields.native = reader.bytes();
+    }
+    if ((flags & 64) !== 0) fields.properties = decodeDefinition(reader.bytes()) as Properties;
+    fields.body = reader.bytes();
+    return {
+      message: new Message(fields),
+      options: {
+        reliability: (delivery & 3) as Reliability,
+        retained: (delivery & 4) !== 0,
+        keepRetain: (delivery & 8) !== 0,
+        subscriptionIds,
+        via,
+      },
+    };
+  }
+}
+
+class Reader {
+  readonly #row: Buffer;
+  #at: number;
+
+  constructor(row: Buffer, at: number) {
+    this.#row = row;
+    this.#at = at;
+  }
+
+  number(): number {
+    const value = this.#row.readUInt32BE(this.#at);
+    this.#at += 4;
+    return value;
+  }
+
+  bytes(): Buffer {
+    const length = this.number();
+    const end = this.#at + length;
+    if (end > this.#row.length) throw new CoreError('storage-failed', 'a stored message is cut short');
+    const bytes = this.#row.subarray(this.#at, end);
+    this.#at = end;
+    return bytes;
+  }
+
+  text(): string {
+    return this.bytes().toString('utf8');
+  }
+}
+
+function hasProperties(properties: Properties): boolean {
+  return properties.headers.length > 0 || Object.keys(properties).length > 1;
+}
+
+function writeText(row: Buffer, at: number, text: string, bytes: number): number {
+  const begin = row.writeUInt32BE(bytes, at);
+  row.write(text, begin, bytes, 'utf8');
+  return begin + bytes;
+}
+
+function writeBytes(row: Buffer, at: number, bytes: Uint8Array): number {
+  const begin = row.writeUInt32BE(bytes.length, at);
+  row.set(bytes, begin);
+  return begin + bytes.length;
+}

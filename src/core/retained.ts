@@ -1,0 +1,180 @@
+/**
+ * What addresses remember: the last message that was published with the wish to be retained, for each address.
+ * Held in memory as a trie of levels, so that a wildcard finds its matches without looking at the rest, and in a
+ * row log, so that it is there again after a restart. An empty body forgets.
+ */
+
+import type { Clock } from './clock.ts';
+import { type DeliveryOptions, PLAIN_DELIVERY } from './delivery.ts';
+import type { Durability } from './durability.ts';
+import { CoreError } from './errors.ts';
+import type { Retained } from './index.ts';
+import type { Limits } from './limits.ts';
+import type { Message } from './message.ts';
+import type { MessageFormat } from './message-format.ts';
+import { MANY, ONE, type Pattern, type Token } from './pattern.ts';
+import type { RowLog, Storage } from './storage.ts';
+
+export interface RetainedOptions {
+  readonly storage: Storage;
+  readonly durability: Durability;
+  readonly format: MessageFormat;
+  readonly clock: Clock;
+  readonly limits: Limits;
+}
+
+interface Slot {
+  readonly message: Message;
+  readonly row: number;
+}
+
+interface Node {
+  readonly levels: Map<string, Node>;
+  slot: Slot | null;
+}
+
+const ROWS_AT_ONCE = 1_000;
+const BYTES_AT_ONCE = 4 * 1024 * 1024;
+const RETAINED_DELIVERY: DeliveryOptions = { ...PLAIN_DELIVERY, retained: true };
+
+export class RetainedStore implements Retained {
+  readonly #options: RetainedOptions;
+  readonly #log: RowLog;
+  readonly #root: Node = { levels: new Map(), slot: null };
+  #count = 0;
+  #bytes = 0;
+
+  private constructor(options: RetainedOptions, log: RowLog) {
+    this.#options = options;
+    this.#log = log;
+  }
+
+  static async load(options: RetainedOptions): Promise<RetainedStore> {
+    const log = await options.storage.openRowLog('retained', { durable: true });
+    const store = new RetainedStore(options, log);
+    for (let from = 0; from < log.endOffset; ) {
+      const rows = await log.read(from, ROWS_AT_ONCE, BYTES_AT_ONCE);
+      if (rows.length === 0) break;
+      for (const { offset, bytes } of rows) {
+        const { message } = options.format.decode(bytes);
+        // The log keeps the newest last; an older row of the same address was not removed before the end came.
+        store.#put(message.kept(), offset);
+        from = offset + 1;
+      }
+    }
+    return store;
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Remembers, or forgets where the body is empty. Throws CoreError `limit-reached` when there is no room. */
+  set(message: Message): void {
+    const { limits, format, durability } = this.#options;
+    if (message.body.length === 0) {
+      this.#remove(this.#root, message.address.split('/'), 0);
+      durability.written();
+      return;
+    }
+    const known = this.get(message.address) !== undefined;
+    if (!known && this.#count >= limits.retainedMessagesMax) {
+      throw new CoreError('limit-reached', `${this.#count} retained messages already (retainedMessagesMax)`);
+    }
+    if (this.#bytes + message.body.length > limits.retainedBytesMax) {
+      throw new CoreError(
+        'limit-reached',
+        `${this.#bytes} bytes of retained messages already (retainedBytesMax)`,
+      );
+    }
+    const row = this.#log.append(format.encode(message, RETAINED_DELIVERY));
+    this.#put(message.kept(), row);
+    durability.written();
+  }
+
+  get(address: string): Message | undefined {
+    let node: Node | undefined = this.#root;
+    for (const level of address.split('/')) {
+      node = node.levels.get(level);
+      if (node === undefined) return undefined;
+    }
+    return node.slot?.message;
+  }
+
+  *match(pattern: Pattern): Iterable<Message> {
+    const nowMs = this.#options.clock.nowMs();
+    const visited = new Set<Node>();
+    for (const { message } of this.#walk(this.#root, pattern.tokens, 0, true, visited)) {
+      if (message.expiresAtMs === 0 || message.expiresAtMs > nowMs) yield message;
+    }
+  }
+
+  *#walk(
+    node: Node,
+    tokens: readonly Token[],
+    at: number,
+    atRoot: boolean,
+    visited: Set<Node>,
+  ): Iterable<Slot> {
+    if (at === tokens.length) {
+      // Several `MANY` may lead to the same place.
+      if (node.slot !== null && !visited.has(node)) {
+        visited.add(node);
+        yield node.slot;
+      }
+      return;
+    }
+    const token = tokens[at] as Token;
+    if (token === ONE) {
+      for (const [level, child] of node.levels) {
+        if (!(atRoot && level.startsWith('$'))) yield* this.#walk(child, tokens, at + 1, false, visited);
+      }
+    } else if (token === MANY) {
+      if (!atRoot) yield* this.#walk(node, tokens, at + 1, false, visited);
+      for (const [level, child] of node.levels) {
+        if (!(atRoot && level.startsWith('$'))) yield* this.#walk(child, tokens, at, false, visited);
+      }
+      if (atRoot && at + 1 < tokens.length) yield* this.#walk(node, tokens, at + 1, true, visited);
+    } else {
+      const child = node.levels.get(token);
+      if (child !== undefined) yield* this.#walk(child, tokens, at + 1, false, visited);
+    }
+  }
+
+  #put(message: Message, row: number): void {
+    let node = this.#root;
+    for (const level of message.address.split('/')) {
+      let child = node.levels.get(level);
+      if (child === undefined) {
+        child = { levels: new Map(), slot: null };
+        node.levels.set(level, child);
+      }
+      node = child;
+    }
+    if (node.slot === null) this.#count++;
+    else this.#drop(node.slot);
+    node.slot = { message, row };
+    this.#bytes += message.body.length;
+  }
+
+  #drop(slot: Slot): void {
+    this.#bytes -= slot.message.body.length;
+    this.#log.remove(slot.row);
+  }
+
+  /** Returns whether the node is empty now and can go. */
+  #remove(node: Node, levels: readonly string[], at: number): boolean {
+    if (at === levels.length) {
+      if (node.slot !== null) {
+        this.#drop(node.slot);
+        node.slot = null;
+        this.#count--;
+      }
+    } else {
+      const level = levels[at] as string;
+      const child = node.levels.get(level);
+      if (child !== undefined && this.#remove(child, levels, at + 1)) node.levels.delete(level);
+    }
+    return node.slot === null && node.levels.size === 0;
+  }
+}
