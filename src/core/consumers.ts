@@ -52,11 +52,16 @@ export class Holder implements Subscription {
     return left;
   }
 
-  close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.credit = 0;
-    this.#consumers.remove(this);
+  close(keepUnsettled = false): void {
+    if (!this.#closed) {
+      this.#closed = true;
+      this.credit = 0;
+      this.#consumers.remove(this);
+    }
+    if (keepUnsettled) {
+      if (this.#oldest !== null) this.#consumers.linger(this);
+      return;
+    }
     const entries = this.dropAll();
     if (entries.length > 0) this.#owner.released(entries);
   }
@@ -82,6 +87,7 @@ export class Holder implements Subscription {
     entry.previous = null;
     entry.next = null;
     this.#consumers.unsettledCount--;
+    if (this.#closed && this.#oldest === null) this.#consumers.leave(this);
   }
 
   /** Lets go of everything, oldest first. */
@@ -98,6 +104,8 @@ export class Holder implements Subscription {
 export class Consumers {
   unsettledCount = 0;
   #holders: Holder[] = [];
+  /** Closed, but with deliveries that may still be settled. */
+  readonly #lingering = new Set<Holder>();
   #turn = 0;
   /** Some consumer may have credit: false saves looking at each. */
   credited = false;
@@ -134,6 +142,14 @@ export class Consumers {
     if (this.#turn > at) this.#turn--;
   }
 
+  linger(holder: Holder): void {
+    this.#lingering.add(holder);
+  }
+
+  leave(holder: Holder): void {
+    this.#lingering.delete(holder);
+  }
+
   /** Takes one credit from the consumer whose turn it is; null when nobody has any. */
   next(): Holder | null {
     const holders = this.#holders;
@@ -164,6 +180,7 @@ export class Consumers {
     const holders = this.#holders;
     this.#holders = [];
     this.credited = false;
+    for (const holder of [...this.#lingering]) entries.push(...holder.dropAll());
     for (const holder of holders) {
       entries.push(...holder.dropAll());
       holder.credit = 0;

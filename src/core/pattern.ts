@@ -38,7 +38,7 @@ export class Pattern {
     if (this.literal !== null) return this.literal === address;
     const first = this.tokens[0];
     if (typeof first !== 'string' && address.startsWith('$')) return false;
-    return matchFrom(this.tokens, 0, address.split('/'), 0);
+    return matchLevels(this.tokens, address.split('/'));
   }
 
   /** Whether some address could match both. */
@@ -56,33 +56,52 @@ export class Pattern {
   }
 }
 
-function matchFrom(tokens: readonly Token[], t: number, levels: readonly string[], l: number): boolean {
-  for (; t < tokens.length; t++, l++) {
+/** Goes back only to the last `MANY`, so the cost is bounded by tokens times levels whatever the pattern. */
+function matchLevels(tokens: readonly Token[], levels: readonly string[]): boolean {
+  let t = 0;
+  let l = 0;
+  let many = -1;
+  let resumeAt = 0;
+  while (l < levels.length) {
     const token = tokens[t];
-    if (token === MANY) {
-      if (t === tokens.length - 1) return true;
-      for (let skip = l; skip <= levels.length; skip++) {
-        if (matchFrom(tokens, t + 1, levels, skip)) return true;
-      }
+    if (t < tokens.length && token === MANY) {
+      many = t++;
+      resumeAt = l;
+    } else if (t < tokens.length && (token === ONE || token === levels[l])) {
+      t++;
+      l++;
+    } else if (many >= 0) {
+      t = many + 1;
+      l = ++resumeAt;
+    } else {
       return false;
     }
-    if (l >= levels.length) return false;
-    if (token !== ONE && token !== levels[l]) return false;
   }
-  return l === levels.length;
+  while (t < tokens.length && tokens[t] === MANY) t++;
+  return t === tokens.length;
 }
 
-function overlapFrom(a: readonly Token[], i: number, b: readonly Token[], j: number): boolean {
+/** Each pair of places is looked at once: `seen` holds those that led nowhere. */
+function overlapFrom(
+  a: readonly Token[],
+  i: number,
+  b: readonly Token[],
+  j: number,
+  seen: Set<number> = new Set(),
+): boolean {
   if (i === a.length && j === b.length) return true;
+  const place = i * (b.length + 1) + j;
+  if (seen.has(place)) return false;
+  seen.add(place);
   if (i < a.length && a[i] === MANY) {
-    return overlapFrom(a, i + 1, b, j) || (j < b.length && overlapFrom(a, i, b, j + 1));
+    return overlapFrom(a, i + 1, b, j, seen) || (j < b.length && overlapFrom(a, i, b, j + 1, seen));
   }
   if (j < b.length && b[j] === MANY) {
-    return overlapFrom(a, i, b, j + 1) || (i < a.length && overlapFrom(a, i + 1, b, j));
+    return overlapFrom(a, i, b, j + 1, seen) || (i < a.length && overlapFrom(a, i + 1, b, j, seen));
   }
   if (i === a.length || j === b.length) return false;
   const x = a[i];
   const y = b[j];
   if (x !== ONE && y !== ONE && x !== y) return false;
-  return overlapFrom(a, i + 1, b, j + 1);
+  return overlapFrom(a, i + 1, b, j + 1, seen);
 }

@@ -89,8 +89,8 @@ export class StoredQueue implements Queue, Destination {
     return {
       grant: (credit) => holder.grant(credit),
       withdraw: () => holder.withdraw(),
-      close: () => {
-        holder.close();
+      close: (keepUnsettled) => {
+        holder.close(keepUnsettled);
         if (this.#exclusive === consumer) this.#exclusive = null;
         this.touch();
         this.#leaveIfUseless();
