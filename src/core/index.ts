@@ -6,7 +6,7 @@
 
 import type { Access, Principal } from './access.ts';
 import type { Clock } from './clock.ts';
-import type { Consumer, Delivery, Subscription } from './delivery.ts';
+import type { Consumer, Delivery, DeliveryOptions, Subscription } from './delivery.ts';
 import type { CoreError } from './errors.ts';
 import type { Limits } from './limits.ts';
 import type { Header, Message, NativeCodec, Reliability } from './message.ts';
@@ -180,6 +180,8 @@ export interface Session {
   /** Returns whether it is new; an existing one gets the new options. Throws CoreError `limit-reached`. */
   subscribe(pattern: Pattern, options: SubscriptionOptions): boolean;
   unsubscribe(pattern: Pattern): boolean;
+  /** Gives the session one message as if it had just been routed to it: what an address remembered. */
+  offer(message: Message, options: DeliveryOptions): void;
   /**
    * Begins delivery to `consumer` under credit; what was unsettled comes first, `redelivered`. An earlier
    * consumer is told `cancelled('displaced')`.

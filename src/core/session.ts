@@ -109,13 +109,11 @@ export class StoredSession implements Session, Destination {
       if (bindings.length === 0) return IGNORED;
       options = optionsOf(bindings);
     }
-    if (message.reliability === 0 || options.reliability === 0) {
-      if (this.#consumer === null) return IGNORED;
-      this.#home.context.counters.delivered++;
-      this.#consumer.deliver(message, options, null);
-      return TAKEN;
-    }
-    return this.#group.accept(message, options);
+    return this.#take(message, options);
+  }
+
+  offer(message: Message, options: DeliveryOptions): void {
+    this.#take(message, options);
   }
 
   putState(key: string, value: Uint8Array): void {
@@ -201,6 +199,16 @@ export class StoredSession implements Session, Destination {
     this.#consumer = null;
     this.#subscription = null;
     this.#group.close('deleted');
+  }
+
+  #take(message: Message, options: DeliveryOptions): Acceptance {
+    if (message.reliability === 0 || options.reliability === 0) {
+      if (this.#consumer === null) return IGNORED;
+      this.#home.context.counters.delivered++;
+      this.#consumer.deliver(message, options, null);
+      return TAKEN;
+    }
+    return this.#group.accept(message, options);
   }
 
   #bind(pattern: Pattern, options: SubscriptionOptions, number: number): SubscriptionEntry {
