@@ -1,0 +1,123 @@
+/**
+ * The way of records from a stream to everybody else: a batch that a producer appended is read once, and each of
+ * its records is published to its address. Batches are not even looked into while nobody else could want them.
+ * Belongs to one stream; its partitions ask `open` before they append a batch, so that one whose records are
+ * malformed is refused while that is still possible, and call `publish` after it.
+ */
+
+import type { Buffer } from 'node:buffer';
+import { RecordReader, recordArea } from './batch-records.ts';
+import type { Clock } from './clock.ts';
+import type { CoreCounters, CoreEvent, MappingRule, RecordCodec } from './index.ts';
+import type { Limits } from './limits.ts';
+import type { Message } from './message.ts';
+import { Pattern } from './pattern.ts';
+import type { Destination, Router } from './router.ts';
+
+/** What an outlet needs of the core. */
+export interface OutletServices {
+  readonly clock: Clock;
+  readonly limits: Limits;
+  readonly router: Router;
+  readonly counters: CoreCounters;
+  readonly records: RecordCodec;
+  readonly decompress: (codec: number, bytes: Uint8Array, bytesMax: number) => Uint8Array;
+  readonly report: (event: CoreEvent) => void;
+  /**
+   * Routes a record's message to every destination but `except` and remembers it where it asks for that. Returns
+   * whether something durable was appended. Must not throw CoreError: the record stands in its stream already.
+   */
+  readonly publishRecord: (message: Message, except: Destination) => boolean;
+}
+
+/** That somebody wants records is believed for so long without asking again: being wrong costs only a decode. */
+const WANTED_BELIEVED_MS = 1_000;
+
+export class RecordOutlet {
+  readonly #services: OutletServices;
+  readonly #stream: Destination;
+  /** Where records belong that no rule leads elsewhere. */
+  readonly #address: string;
+  readonly #addressPattern: Pattern;
+  #rules: readonly MappingRule[] = [];
+  #wanted = false;
+  #generation = -1;
+  #believedUntilMs = 0;
+  #failureReported = false;
+
+  constructor(services: OutletServices, stream: Destination, address: string) {
+    this.#services = services;
+    this.#stream = stream;
+    this.#address = address;
+    this.#addressPattern = Pattern.of(address);
+  }
+
+  get rules(): readonly MappingRule[] {
+    return this.#rules;
+  }
+
+  /** The rules that capture for this stream, in the order in which they are asked for an address. */
+  setRules(rules: readonly MappingRule[]): void {
+    this.#rules = rules;
+    this.#generation = -1;
+    this.#believedUntilMs = 0;
+  }
+
+  /** The batch's records, checked and decompressed, or null where nobody wants them. Throws `corrupt-batch`. */
+  open(batch: Buffer): Uint8Array | null {
+    if (!this.#isWanted()) return null;
+    const { decompress, limits } = this.#services;
+    const area = recordArea(batch, { decompress, bytesMax: limits.decompressedBytesMax });
+    new RecordReader(batch, area).check();
+    return area;
+  }
+
+  /** Publishes each record of a batch that `open` has checked. */
+  publish(batch: Buffer, area: Uint8Array): void {
+    const { records, limits, publishRecord, counters } = this.#services;
+    const reader = new RecordReader(batch, area);
+    for (let record = reader.next(); record !== null; record = reader.next()) {
+      // Keys and headers may hold anything at all. The batch is appended, so what one record does must not stop
+      // the ones after it.
+      try {
+        const address = this.#addressOf(record.key);
+        if (address.length <= limits.addressBytesMax)
+          publishRecord(records.messageFromRecord(record, address), this.#stream);
+        else counters.dropped++;
+      } catch (error) {
+        counters.dropped++;
+        this.#reportOnce(error as Error, record.offset);
+      }
+    }
+  }
+
+  #addressOf(key: Uint8Array | null): string {
+    for (const rule of this.#rules) {
+      const address = rule.addressOf(key);
+      if (address !== null) return address;
+    }
+    return this.#address;
+  }
+
+  #isWanted(): boolean {
+    const { router, clock } = this.#services;
+    if (router.generation === this.#generation) return this.#wanted;
+    if (this.#wanted && clock.nowMs() < this.#believedUntilMs) return true;
+    this.#generation = router.generation;
+    this.#wanted =
+      router.wanted(this.#addressPattern, this.#stream) ||
+      this.#rules.some((rule) => router.wanted(rule.pattern, this.#stream));
+    this.#believedUntilMs = clock.nowMs() + WANTED_BELIEVED_MS;
+    return this.#wanted;
+  }
+
+  #reportOnce(error: Error, offset: number): void {
+    if (this.#failureReported) return;
+    this.#failureReported = true;
+    this.#services.report({
+      level: 'warn',
+      text: 'a record could not be published to its address; further ones of this stream are only counted',
+      details: { stream: this.#stream.name, offset, cause: error.message },
+    });
+  }
+}

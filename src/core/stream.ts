@@ -1,0 +1,97 @@
+/**
+ * A stream as a destination of the router: it takes each message that one of its patterns or mapping rules
+ * captures, once, chooses key and partition, and hands the record to the partition. Made by `streams.ts`. One key
+ * stays in one partition as long as the number of partitions does.
+ */
+
+import { Buffer } from 'node:buffer';
+import type { RecordCodec, Stream, StreamSpec } from './index.ts';
+import type { Message } from './message.ts';
+import type { StreamPartition } from './partition.ts';
+import type { Acceptance, Binding, Destination, Route } from './router.ts';
+import { WRITTEN } from './router.ts';
+import { type OutletServices, RecordOutlet } from './stream-outlet.ts';
+import { partitionOf } from './stream-partitioner.ts';
+
+export class CapturingStream implements Stream, Destination {
+  readonly kind = 'stream';
+  readonly name: string;
+  readonly id: Uint8Array;
+  /** Its captures in the router; those of mapping rules belong to the rules. */
+  readonly bindings: readonly Binding[];
+  readonly outlet: RecordOutlet;
+  readonly #records: RecordCodec;
+  #spec: StreamSpec;
+  #partitions: readonly StreamPartition[] = [];
+  // Messages of one address come in runs, and all of them share one route, so its key is worked out once a run.
+  #lastRoute: Route | null = null;
+  #lastKey: Uint8Array | null = null;
+  #lastPartition = 0;
+
+  constructor(id: Uint8Array, spec: StreamSpec, address: string, services: OutletServices) {
+    this.name = spec.name;
+    this.id = id;
+    this.#spec = spec;
+    this.#records = services.records;
+    this.outlet = new RecordOutlet(services, this, address);
+    this.bindings = spec.captures.map((pattern) => ({
+      pattern,
+      destination: this,
+      options: null,
+      via: null,
+      match: null,
+      rule: null,
+    }));
+  }
+
+  get spec(): StreamSpec {
+    return this.#spec;
+  }
+
+  get partitions(): readonly StreamPartition[] {
+    return this.#partitions;
+  }
+
+  /** A changed definition with the partitions that it asks for: those that were there, in their order, and new ones. */
+  change(spec: StreamSpec, partitions: readonly StreamPartition[]): void {
+    this.#spec = spec;
+    this.#partitions = partitions;
+    this.#lastRoute = null;
+  }
+
+  accept(message: Message, route: Route): Acceptance {
+    const partitions = this.#partitions;
+    let key = message.key;
+    let index: number;
+    if (key !== null) {
+      index = partitionOf(key, partitions.length);
+    } else {
+      if (route !== this.#lastRoute) this.#place(message.address, route);
+      key = this.#lastKey;
+      index = this.#lastPartition;
+    }
+    const record = this.#records.recordFromMessage(message, this.name, key);
+    (partitions[index] as StreamPartition).gather(record);
+    return WRITTEN;
+  }
+
+  #place(address: string, route: Route): void {
+    const key = keyOf(address, route.bindings);
+    this.#lastRoute = route;
+    this.#lastKey = key;
+    this.#lastPartition = partitionOf(key ?? address, this.#partitions.length);
+  }
+}
+
+/**
+ * The key of a message that brought none. A rule knows it, or knows that there is none. Without a rule it is the
+ * address where the stream captures many, so that each keeps its order; a stream of one address needs no key.
+ */
+function keyOf(address: string, bindings: readonly Binding[]): Uint8Array | null {
+  let wildcard = false;
+  for (const binding of bindings) {
+    if (binding.rule !== null) return binding.rule.keyOf(address);
+    if (binding.pattern.literal === null) wildcard = true;
+  }
+  return wildcard ? Buffer.from(address, 'utf8') : null;
+}
