@@ -108,6 +108,10 @@ export class Group implements EntryOwner {
 
   /** Takes a message: to a consumer at once when nothing waits before it, else to the end. */
   accept(message: Message, options: DeliveryOptions): Acceptance {
+    if (message.expiresAtMs !== 0 && message.expiresAtMs <= this.#context.clock.nowMs()) {
+      this.#discard(message, options, 'expired');
+      return IGNORED;
+    }
     const { bounds } = this.#options;
     const persist = this.#log !== null && message.durable;
     const idle = this.#returned.length === 0 && this.#ready.length === 0 && this.#pagedFrom < 0;
@@ -125,10 +129,6 @@ export class Group implements EntryOwner {
         holder.consumer.deliver(message, options, entry);
         return persist ? WRITTEN : TAKEN;
       }
-    }
-    if (message.expiresAtMs !== 0 && message.expiresAtMs <= this.#context.clock.nowMs()) {
-      this.#discard(message, options, 'expired');
-      return IGNORED;
     }
     if (bounds.overflow === 'reject' && this.#isFull(message)) return FULL;
     const written = this.#enqueue(message.kept(), options, persist);
