@@ -82,18 +82,21 @@ export class BatchBuilder {
     for (let i = 0; i < records.length; i++) {
       at = writeRecord(batch, at, records[i] as StreamRecord, lengths[i] as number, i, base);
     }
-    batch.fill(0, 0, BatchField.version);
-    batch.writeInt32BE(batch.length - BATCH_LENGTH_PREFIX_BYTES, BatchField.length);
+    const last = records.length - 1;
+    write64(batch, BatchField.baseOffset, 0);
+    write32(batch, BatchField.length, batch.length - BATCH_LENGTH_PREFIX_BYTES);
+    write32(batch, BatchField.leaderEpoch, 0);
     batch[BatchField.version] = 2;
-    batch.writeInt16BE(0, BatchField.attributes);
-    batch.writeInt32BE(records.length - 1, BatchField.lastOffsetDelta);
-    batch.writeBigInt64BE(BigInt(base), BatchField.baseTimestamp);
-    batch.writeBigInt64BE(BigInt(this.#maxTimestampMs), BatchField.maxTimestamp);
-    batch.writeBigInt64BE(producer.id, BatchField.producerId);
-    batch.writeInt16BE(producer.epoch, BatchField.producerEpoch);
-    batch.writeInt32BE(producer.baseSequence, BatchField.baseSequence);
-    batch.writeInt32BE(records.length, BatchField.recordCount);
-    batch.writeUInt32BE(crc32c(batch.subarray(BatchField.attributes)), BatchField.crc);
+    write16(batch, BatchField.attributes, 0);
+    write32(batch, BatchField.lastOffsetDelta, last);
+    write64(batch, BatchField.baseTimestamp, base);
+    write64(batch, BatchField.maxTimestamp, this.#maxTimestampMs);
+    if (producer === NO_PRODUCER) write64(batch, BatchField.producerId, -1);
+    else batch.writeBigInt64BE(producer.id, BatchField.producerId);
+    write16(batch, BatchField.producerEpoch, producer.epoch);
+    write32(batch, BatchField.baseSequence, producer.baseSequence);
+    write32(batch, BatchField.recordCount, last + 1);
+    write32(batch, BatchField.crc, crc32c(batch.subarray(BatchField.attributes)));
     this.clear();
     return batch;
   }
@@ -183,6 +186,26 @@ function writeName(batch: Buffer, start: number, name: string): number {
   }
   batch.write(name, at, bytes, 'utf8');
   return at + bytes;
+}
+
+// The header's numbers are written byte by byte: for a batch of one record, calls would cost more than the record.
+
+function write16(batch: Buffer, at: number, value: number): void {
+  batch[at] = value >> 8;
+  batch[at + 1] = value;
+}
+
+function write32(batch: Buffer, at: number, value: number): void {
+  batch[at] = value >> 24;
+  batch[at + 1] = value >> 16;
+  batch[at + 2] = value >> 8;
+  batch[at + 3] = value;
+}
+
+/** A safe integer. */
+function write64(batch: Buffer, at: number, value: number): void {
+  write32(batch, at, Math.floor(value / 2 ** 32));
+  write32(batch, at + 4, value % 2 ** 32);
 }
 
 /** Header names are short and nearly always ASCII: those are counted without a call. */

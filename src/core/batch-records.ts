@@ -13,6 +13,7 @@ import {
   BatchField,
   batchBytes,
   type RecordHeader,
+  readInt64,
   type StreamRecord,
 } from './record-batch.ts';
 
@@ -78,11 +79,11 @@ export class RecordReader {
   constructor(batch: Buffer, area: Uint8Array) {
     this.#bytes = asBuffer(area);
     this.#end = area.length;
-    this.#baseOffset = Number(batch.readBigInt64BE(BatchField.baseOffset));
+    this.#baseOffset = readInt64(batch, BatchField.baseOffset);
     this.#lastOffsetDelta = batch.readInt32BE(BatchField.lastOffsetDelta);
-    this.#baseTimestampMs = Number(batch.readBigInt64BE(BatchField.baseTimestamp));
+    this.#baseTimestampMs = readInt64(batch, BatchField.baseTimestamp);
     const appendTime = (batch.readInt16BE(BatchField.attributes) & 8) !== 0;
-    this.#appendTimeMs = appendTime ? Number(batch.readBigInt64BE(BatchField.maxTimestamp)) : -1;
+    this.#appendTimeMs = appendTime ? readInt64(batch, BatchField.maxTimestamp) : -1;
     this.#left = batch.readInt32BE(BatchField.recordCount);
     if (this.#left < 0 || this.#left > area.length / RECORD_BYTES_MIN)
       throw corruptBatch('it says that it holds more records than it has room for');

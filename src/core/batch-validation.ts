@@ -7,7 +7,7 @@
 import type { Buffer } from 'node:buffer';
 import { corruptBatch, TIMESTAMP_MAX } from './batch-records.ts';
 import { CoreError } from './errors.ts';
-import { BATCH_HEADER_BYTES, BatchField, batchBytes } from './record-batch.ts';
+import { BATCH_HEADER_BYTES, BatchField, batchBytes, readInt64 } from './record-batch.ts';
 
 /** The greatest codec number that the format knows. */
 const CODEC_MAX = 4;
@@ -34,13 +34,13 @@ export function validateBatch(batch: Buffer, bytesMax: number, crc32c: (bytes: U
   if (count <= 0) throw corruptBatch('it holds no record');
   if (batch.readInt32BE(BatchField.lastOffsetDelta) !== count - 1)
     throw corruptBatch('its record count and last offset do not agree');
-  checkTimestamp(batch.readBigInt64BE(BatchField.baseTimestamp));
-  checkTimestamp(batch.readBigInt64BE(BatchField.maxTimestamp));
-  if (batch.readBigInt64BE(BatchField.producerId) < 0n) return;
+  checkTimestamp(readInt64(batch, BatchField.baseTimestamp));
+  checkTimestamp(readInt64(batch, BatchField.maxTimestamp));
+  if (batch.readInt32BE(BatchField.producerId) < 0) return;
   if (batch.readInt16BE(BatchField.producerEpoch) < 0) throw corruptBatch('its producer has no epoch');
   if (batch.readInt32BE(BatchField.baseSequence) < 0) throw corruptBatch('its producer gave no sequence');
 }
 
-function checkTimestamp(timestamp: bigint): void {
-  if (Math.abs(Number(timestamp)) > TIMESTAMP_MAX) throw corruptBatch('a timestamp is out of range');
+function checkTimestamp(timestamp: number): void {
+  if (Math.abs(timestamp) > TIMESTAMP_MAX) throw corruptBatch('a timestamp is out of range');
 }

@@ -58,8 +58,8 @@ export class ProducerState {
    * CoreError `out-of-order-sequence` or `stale-producer`.
    */
   check(batch: Buffer): number {
+    if (batch.readInt32BE(BatchField.producerId) < 0) return -1;
     const id = batch.readBigInt64BE(BatchField.producerId);
-    if (id < 0n) return -1;
     const entry = this.#producers.get(id);
     // Nothing is known of it, or no longer: it may begin anywhere.
     if (entry === undefined) return -1;
@@ -86,8 +86,8 @@ export class ProducerState {
 
   /** Remembers a batch that was appended at `baseOffset`. Only the batch's header is read. */
   appended(header: Buffer, baseOffset: number): void {
+    if (header.readInt32BE(BatchField.producerId) < 0) return;
     const id = header.readBigInt64BE(BatchField.producerId);
-    if (id < 0n) return;
     const epoch = header.readInt16BE(BatchField.producerEpoch);
     const range = {
       first: header.readInt32BE(BatchField.baseSequence),

@@ -45,7 +45,7 @@ export function batchBytes(buffer: Buffer, at = 0): number {
 }
 
 export function batchBaseOffset(buffer: Buffer, at = 0): number {
-  return Number(buffer.readBigInt64BE(at + BatchField.baseOffset));
+  return readInt64(buffer, at + BatchField.baseOffset);
 }
 
 /** The offset after the batch's last record. */
@@ -54,7 +54,12 @@ export function batchNextOffset(buffer: Buffer, at = 0): number {
 }
 
 export function batchMaxTimestampMs(buffer: Buffer, at = 0): number {
-  return Number(buffer.readBigInt64BE(at + BatchField.maxTimestamp));
+  return readInt64(buffer, at + BatchField.maxTimestamp);
+}
+
+/** A 64-bit field as a number: exact within 2^53, without the cost of a big integer. */
+export function readInt64(buffer: Buffer, at: number): number {
+  return buffer.readInt32BE(at) * 2 ** 32 + buffer.readUInt32BE(at + 4);
 }
 
 /** One record of a stream: what a message is once its address is the stream's. */
