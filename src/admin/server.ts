@@ -1,0 +1,136 @@
+/**
+ * The HTTP server itself: fastify with the routes, the OpenAPI document and the answers to everything that is no
+ * route. Built by `index.ts` when it starts, and not before, because fastify and its companions take a good part of
+ * the process's start time and memory; for the same reason schemas are checked by `validation.ts`.
+ */
+
+import { Buffer } from 'node:buffer';
+import swagger from '@fastify/swagger';
+import fastify from 'fastify';
+import type { AccessCheck } from './access.ts';
+import { addExplainRoutes } from './explain-routes.ts';
+import { addHealthRoutes } from './health-routes.ts';
+import { addMappingRoutes } from './mapping-routes.ts';
+import { addObjectRoutes } from './object-routes.ts';
+import type { AdminOptions } from './options.ts';
+import { problem, problemFromError } from './problems.ts';
+import { type App, schemaCompilers } from './validation.ts';
+
+/** Paths that need no key: what is asked by orchestrators, which hold none. */
+const OPEN_PATHS: ReadonlySet<string> = new Set(['/livez', '/readyz']);
+/** Characters of one decoded path segment: three for each byte of a name of 255 bytes, with room. */
+const SEGMENT_MAX = 4_096;
+const KEEP_ALIVE_MS = 5_000;
+
+export interface AdminServer {
+  readonly app: App;
+  /** Ends what runs beside requests. */
+  stop(): void;
+}
+
+/** Ready to listen. */
+export async function buildServer(options: AdminOptions, access: AccessCheck): Promise<AdminServer> {
+  const { settings, logger } = options;
+  const app: App = fastify({
+    logger: false,
+    bodyLimit: settings.bodyBytesMax,
+    requestTimeout: settings.requestTimeoutMs,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    forceCloseConnections: 'idle',
+    exposeHeadRoutes: true,
+    routerOptions: { maxParamLength: SEGMENT_MAX },
+    schemaController: { compilersFactory: schemaCompilers },
+    frameworkErrors: (error: unknown, request: { readonly url: string }, reply: ReplyLike) => {
+      sendProblem(error, request, reply);
+    },
+  } as Parameters<typeof fastify>[0]) as unknown as App;
+  app.server.maxConnections = settings.connectionsMax;
+  app.removeContentTypeParser('text/plain');
+
+  const sendProblem = (error: unknown, request: { readonly url: string }, reply: ReplyLike): unknown => {
+    const found = problemFromError(error, (unexpected) =>
+      logger.error({ err: unexpected }, 'HTTP request failed'),
+    );
+    return (
+      reply
+        .code(found.status)
+        .headers({ ...found.headers, 'content-type': 'application/problem+json' })
+        // Bytes, because fastify adds a charset to text, which this media type does not have.
+        .send(Buffer.from(JSON.stringify(found.toDetails(pathOf(request.url)))))
+    );
+  };
+  app.setErrorHandler(sendProblem);
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header('cache-control', 'no-store').header('x-content-type-options', 'nosniff');
+    const refusal = access.check(request.headers, OPEN_PATHS.has(pathOf(request.url)));
+    if (refusal !== null) throw refusal;
+  });
+
+  const routes = new Map<string, Set<string>>();
+  app.addHook('onRoute', ({ url, method }) => {
+    const methods = routes.get(url) ?? new Set();
+    for (const each of [method].flat()) methods.add(each);
+    routes.set(url, methods);
+  });
+  app.setNotFoundHandler((request) => {
+    const path = pathOf(request.url);
+    for (const [route, methods] of routes) {
+      if (!isPathOf(route, path)) continue;
+      const allow = [...methods].sort().join(', ');
+      throw problem('method-not-allowed', 'path', '', `${path} takes ${allow}`, { allow });
+    }
+    throw problem('not-found', 'path', '', `there is nothing at ${path}; /openapi.json lists what is`);
+  });
+
+  await app.register(swagger, { openapi: documentOf(options), hideUntagged: false });
+  addMappingRoutes(app, options);
+  addExplainRoutes(app, options);
+  addObjectRoutes(app, options);
+  const stop = addHealthRoutes(app, options);
+  app.get('/openapi.json', { schema: { summary: 'This description', tags: ['health'] } }, () =>
+    app.swagger(),
+  );
+  await app.ready();
+  return { app, stop };
+}
+
+interface ReplyLike {
+  code(status: number): ReplyLike;
+  headers(values: Record<string, string>): ReplyLike;
+  send(body: unknown): unknown;
+}
+
+function documentOf({ version }: AdminOptions) {
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: 'RosettaMQ',
+      version,
+      description: 'Management API of the gateway. Errors are problem details (RFC 9457).',
+    },
+    components: {
+      securitySchemes: {
+        bearer: { type: 'http' as const, scheme: 'bearer', description: 'An API key.' },
+        key: { type: 'apiKey' as const, in: 'header', name: 'X-API-Key' },
+      },
+    },
+    security: [{ bearer: [] }, { key: [] }],
+  };
+}
+
+function pathOf(url: string): string {
+  const query = url.indexOf('?');
+  return query < 0 ? url : url.slice(0, query);
+}
+
+/** Whether `path` belongs to a route such as `/v1/queues/:name`, in which `::` is a colon. */
+function isPathOf(route: string, path: string): boolean {
+  const wanted = route.split('/');
+  const given = path.split('/');
+  return (
+    wanted.length === given.length &&
+    wanted.every((segment, at) =>
+      segment.startsWith(':') ? given[at] !== '' : segment.replaceAll('::', ':') === given[at],
+    )
+  );
+}
