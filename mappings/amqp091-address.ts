@@ -12,12 +12,11 @@ import {
   Pattern,
   QUEUE_ROOT,
   queueAddress,
+  ROOT_EXCHANGE,
   type Token,
   unescapeLevel,
 } from '../src/core/index.ts';
 
-/** The exchange whose keys are whole addresses. */
-export const ROOT_EXCHANGE = 'amq.topic';
 /** Bytes of an exchange, key or queue name on the wire: a short string (AMQP 0-9-1 4.2.5.3). */
 export const SHORT_STRING_BYTES_MAX = 255;
 /** Stands for an address that is too long for a key; the address itself is in the header `x-gw-address`. */

@@ -15,13 +15,14 @@
  */
 
 import { Buffer } from 'node:buffer';
-import { Message, type MessageFields, type NativeCodec, type Properties } from '../src/core/index.ts';
 import {
-  addressFromAmqp091,
-  amqp091FromAddress,
-  LONG_ADDRESS_KEY,
+  Message,
+  type MessageFields,
+  type NativeCodec,
+  type Properties,
   ROOT_EXCHANGE,
-} from './amqp091-address.ts';
+} from '../src/core/index.ts';
+import { addressFromAmqp091, amqp091FromAddress, LONG_ADDRESS_KEY } from './amqp091-address.ts';
 import { decodeContent } from './amqp091-content.ts';
 import { Amqp091Header, contentFromMessage, propertiesFromContent } from './amqp091-properties.ts';
 import { GatewayHeader } from './header-values.ts';

@@ -1,0 +1,408 @@
+/**
+ * One client's connection: protocol header, frames to channels, heartbeats, flow both ways and the ways to end.
+ * The handshake's methods are in `handlers/connection.ts`. While a handler waits for the core, the connection
+ * reads nothing more, so that methods take effect in their order. AMQP 0-9-1 2.2 and 4.2.
+ */
+
+import { Buffer } from 'node:buffer';
+import { CoreError, type Principal, type Publisher, type Timer } from '../../src/core/index.ts';
+import type { CloseReason, ConnectionDescription, ConnectionHandler, Transport } from '../../src/host.ts';
+import { Channel } from './channel.ts';
+import { FrameReader, type FrameSink } from './codec/frame-reader.ts';
+import {
+  encodeMethod,
+  FRAME_BODY,
+  FRAME_END,
+  FRAME_HEADER,
+  FRAME_HEARTBEAT,
+  FRAME_METHOD,
+} from './codec/method-codec.ts';
+import { METHOD_NAMES, type MethodArguments, type MethodName } from './codec/methods.ts';
+import type { ChannelContext, ConnectionContext, ConnectionState, CreditOwner, Shared } from './context.ts';
+import { Amqp091Error, CORE_REPLIES, connectionError } from './errors.ts';
+import { handleConnectionMethod } from './handlers/connection.ts';
+
+const PROTOCOL_HEADER = Buffer.from('AMQP\x00\x00\x09\x01', 'latin1');
+const HEARTBEAT_FRAME = Buffer.of(FRAME_HEARTBEAT, 0, 0, 0, 0, 0, 0, FRAME_END);
+/** Largest frame before the size is agreed, so that strangers cannot ask for memory. */
+const HANDSHAKE_FRAME_BYTES_MAX = 8192;
+
+export class Connection implements ConnectionHandler, ConnectionContext, FrameSink {
+  readonly transport: Transport;
+  readonly shared: Shared;
+  state: ConnectionState = 'header';
+  principal: Principal | null = null;
+  /** What the client says of itself in start-ok. */
+  clientName = '';
+  clientProduct = '';
+  capabilities: ReadonlySet<string> = new Set();
+  /** As agreed in tune. */
+  frameBytesMax: number;
+  channelMax: number;
+  heartbeatSeconds = 0;
+  /** Bytes of messages that are begun and not finished, on all channels. */
+  unfinishedBytes = 0;
+  /** The transport is above its mark: no consumer has credit. */
+  throttled = false;
+  readonly channels = new Map<number, Channel>();
+  readonly reader: FrameReader;
+  #headerBytes = 0;
+  #publisher: Publisher | null = null;
+  #timer: Timer | null = null;
+  #received = true;
+  #missedBeats = 0;
+  #waiting = false;
+  #congested = false;
+  #paused = false;
+  #closeReason: CloseReason = 'client-closed';
+  #closeDetail = '';
+  #creditDue: CreditOwner[] = [];
+  /** The last channel that a frame was for, because the next one mostly is as well. */
+  #lastChannel: Channel | null = null;
+
+  constructor(shared: Shared, transport: Transport) {
+    this.shared = shared;
+    this.transport = transport;
+    this.frameBytesMax = shared.settings.frameBytesMax;
+    this.channelMax = shared.settings.channelMax;
+    this.reader = new FrameReader(this, Math.min(HANDSHAKE_FRAME_BYTES_MAX, this.frameBytesMax));
+    this.#timer = shared.host.clock.after(shared.settings.handshakeTimeoutMs, () =>
+      this.#end('handshake-timeout'),
+    );
+  }
+
+  // --------------------------------------------------------------------------------------------- from the host
+
+  received(chunk: Buffer): void {
+    this.#received = true;
+    let frames = chunk;
+    if (this.state === 'header') {
+      const at = this.#readProtocolHeader(chunk);
+      if (at < 0 || at === chunk.length) return;
+      frames = chunk.subarray(at);
+    }
+    try {
+      this.reader.push(frames);
+    } catch (error) {
+      this.fail(error, null);
+    }
+    if (this.#creditDue.length > 0) this.grantDue();
+  }
+
+  drained(): void {
+    this.throttled = false;
+    for (const channel of this.channels.values()) channel.restoreCredit();
+  }
+
+  closed(_reason: CloseReason): void {
+    this.state = 'closed';
+    this.#timer?.cancel();
+    this.#dropChannels();
+    this.#publisher?.close();
+    this.#publisher = null;
+    this.shared.host.core.queues.deleteOwned(this);
+  }
+
+  disconnect(reason: 'administrative' | 'shutting-down'): void {
+    const text = reason === 'administrative' ? 'Closed by the operator' : 'broker forced connection closure';
+    if (this.state === 'open') {
+      this.#sendClose(new Amqp091Error('connection-forced', 'connection', text), null, reason);
+    } else this.#end(reason);
+  }
+
+  describe(): ConnectionDescription {
+    return {
+      protocol: 'AMQP 0-9-1',
+      clientId: this.clientName,
+      user: this.principal?.user ?? '',
+      details: {
+        product: this.clientProduct,
+        channels: this.channels.size,
+        frameBytesMax: this.frameBytesMax,
+        heartbeatSeconds: this.heartbeatSeconds,
+        congested: this.#congested,
+      },
+    };
+  }
+
+  // ---------------------------------------------------------------------------------------------------- frames
+
+  frame(type: number, number: number, bytes: Buffer, start: number, end: number): void {
+    if (this.state === 'closing' || this.state === 'closed') {
+      this.#frameWhileClosing(type, number, bytes, start, end);
+      return;
+    }
+    if (type === FRAME_HEARTBEAT) {
+      if (number !== 0) throw connectionError('unexpected-frame', 'heartbeat on a channel');
+      return;
+    }
+    if (number === 0) {
+      this.#connectionFrame(type, bytes, start, end);
+      return;
+    }
+    if (this.state !== 'open') {
+      throw connectionError('channel-error', `channel ${number} before the connection is open`);
+    }
+    let channel = this.#lastChannel;
+    if (channel === null || channel.number !== number) {
+      channel = this.channels.get(number) ?? this.#openingChannel(type, number, bytes, start, end);
+      this.#lastChannel = channel;
+    }
+    try {
+      if (type === FRAME_METHOD) channel.method(bytes, start, end);
+      else if (type === FRAME_HEADER) channel.header(bytes, start, end);
+      else if (type === FRAME_BODY) channel.body(bytes, start, end);
+      else throw connectionError('frame-error', `unknown frame type ${type}`);
+    } catch (error) {
+      this.fail(error, channel);
+    }
+  }
+
+  #openingChannel(type: number, number: number, bytes: Buffer, start: number, end: number): Channel {
+    const opens =
+      type === FRAME_METHOD &&
+      end - start >= 4 &&
+      METHOD_NAMES.get(bytes.readUInt32BE(start)) === 'channel.open';
+    if (!opens) throw connectionError('channel-error', "expected 'channel.open'");
+    if (number > this.channelMax) {
+      throw connectionError(
+        'not-allowed',
+        `channel number ${number} is above the negotiated channel_max (${this.channelMax})`,
+      );
+    }
+    const channel = new Channel(this, number);
+    this.channels.set(number, channel);
+    return channel;
+  }
+
+  #connectionFrame(type: number, bytes: Buffer, start: number, end: number): void {
+    if (type !== FRAME_METHOD) throw connectionError('unexpected-frame', `frame type ${type} on channel 0`);
+    const name = end - start < 4 ? undefined : METHOD_NAMES.get(bytes.readUInt32BE(start));
+    if (name === undefined || !name.startsWith('connection.')) {
+      throw connectionError('command-invalid', `unexpected method on channel 0: ${name ?? 'unknown'}`);
+    }
+    this.wait(handleConnectionMethod(this, name, bytes, start + 4, end), null);
+  }
+
+  #frameWhileClosing(type: number, number: number, bytes: Buffer, start: number, end: number): void {
+    if (type !== FRAME_METHOD || number !== 0 || end - start < 4 || this.state === 'closed') return;
+    const name = METHOD_NAMES.get(bytes.readUInt32BE(start));
+    if (name === 'connection.close') this.send(0, 'connection.close-ok', {});
+    if (name === 'connection.close' || name === 'connection.close-ok') {
+      this.#end(this.#closeReason, this.#closeDetail);
+    }
+  }
+
+  /** Returns where frames begin, or -1. Any other protocol's header is answered with ours (4.2.2). */
+  #readProtocolHeader(chunk: Buffer): number {
+    let at = 0;
+    while (at < chunk.length && this.#headerBytes < PROTOCOL_HEADER.length) {
+      if (chunk[at] !== PROTOCOL_HEADER[this.#headerBytes]) {
+        this.state = 'closed';
+        this.transport.write(PROTOCOL_HEADER);
+        this.transport.close('protocol-error', 'the client opened with another protocol');
+        return -1;
+      }
+      at++;
+      this.#headerBytes++;
+    }
+    if (this.#headerBytes < PROTOCOL_HEADER.length) return -1;
+    this.state = 'starting';
+    handleConnectionMethod(this, 'start', chunk, 0, 0);
+    return at;
+  }
+
+  // -------------------------------------------------------------------------------------------------- answering
+
+  send<Name extends MethodName>(channel: number, name: Name, values: MethodArguments<Name>): void {
+    this.transport.write(encodeMethod(channel, name, values));
+  }
+
+  /** Holds back what comes after until the handler is done. */
+  wait(work: Promise<void> | void, channel: Channel | null): void {
+    if (work === undefined) return;
+    this.#waiting = true;
+    this.reader.stall();
+    this.#applyPause();
+    work
+      .catch((error: unknown) => this.fail(error, channel))
+      .then(() => {
+        this.#waiting = false;
+        if (this.state === 'closed') return;
+        this.#applyPause();
+        try {
+          this.reader.resume();
+        } catch (error) {
+          this.fail(error, null);
+        }
+        if (this.#creditDue.length > 0) this.grantDue();
+      });
+  }
+
+  #applyPause(): void {
+    const paused = this.#waiting || this.#congested;
+    if (paused === this.#paused || this.state === 'closed') return;
+    this.#paused = paused;
+    if (paused) this.transport.pause();
+    else this.transport.resume();
+  }
+
+  /** Closes the channel or the connection, as the error says. */
+  fail(error: unknown, channel: Channel | null): void {
+    if (this.state === 'closed') return;
+    const known = amqp091ErrorFrom(error);
+    if (known === null) {
+      this.shared.host.logger.error(
+        { err: error, connection: this.transport.id },
+        'AMQP 0-9-1 handler failed',
+      );
+    }
+    const shown = known ?? connectionError('internal-error', 'internal error');
+    if (shown.closes === 'channel' && channel !== null) {
+      channel.closeWith(shown);
+      return;
+    }
+    if (this.state === 'closing') return;
+    const reason: CloseReason =
+      known === null
+        ? 'internal-error'
+        : shown.reply === 'access-refused'
+          ? 'not-authorized'
+          : shown.reply === 'not-allowed'
+            ? 'limit-reached'
+            : 'protocol-error';
+    this.#sendClose(shown, channel, reason);
+  }
+
+  /** connection.close with the method that caused it; then only the answer counts. */
+  #sendClose(error: Amqp091Error, culprit: Channel | null, reason: CloseReason): void {
+    const early = this.state === 'header';
+    this.state = 'closing';
+    this.#closeReason = reason;
+    this.#closeDetail = error.replyText;
+    this.#dropChannels();
+    if (early) {
+      this.#end(reason, error.replyText);
+      return;
+    }
+    const method = culprit?.currentMethod ?? 0;
+    this.send(0, 'connection.close', {
+      replyCode: error.code,
+      replyText: error.replyText,
+      classId: method >>> 16,
+      methodId: method & 0xffff,
+    });
+    this.#timer?.cancel();
+    this.#timer = this.shared.host.clock.after(this.shared.settings.closeTimeoutMs, () =>
+      this.#end(this.#closeReason, this.#closeDetail),
+    );
+  }
+
+  /** The client wants to go. */
+  answerClose(): void {
+    this.#dropChannels();
+    this.send(0, 'connection.close-ok', {});
+    this.#end('client-closed');
+  }
+
+  /** Credentials were refused; clients that do not know of a close in this state only see the socket end. */
+  refuseLogin(error: Amqp091Error): void {
+    if (this.capabilities.has('authentication_failure_close')) this.#sendClose(error, null, 'not-authorized');
+    else this.#end('not-authorized', error.replyText);
+  }
+
+  #end(reason: CloseReason, detail?: string): void {
+    if (this.state === 'closed') return;
+    this.state = 'closed';
+    this.#timer?.cancel();
+    this.transport.close(reason, detail);
+  }
+
+  #dropChannels(): void {
+    for (const channel of this.channels.values()) channel.withdrawCredit();
+    for (const channel of this.channels.values()) channel.release();
+    this.channels.clear();
+    this.#lastChannel = null;
+    this.#creditDue = [];
+    this.unfinishedBytes = 0;
+  }
+
+  forget(channel: ChannelContext): void {
+    this.channels.delete(channel.number);
+    if (this.#lastChannel === channel) this.#lastChannel = null;
+  }
+
+  // ------------------------------------------------------------------------------------------- opened, heartbeat
+
+  /** The handshake is over. */
+  opened(): void {
+    this.state = 'open';
+    this.#timer?.cancel();
+    this.#timer = null;
+    if (this.heartbeatSeconds > 0) this.#watchHeartbeat(this.heartbeatSeconds * 500);
+  }
+
+  /**
+   * Every half interval: a heartbeat frame is always right to send (4.2.7), and four halves without a byte are
+   * two missed heartbeats. What we refuse to read is not the client's silence.
+   */
+  #watchHeartbeat(halfMs: number): void {
+    this.#timer = this.shared.host.clock.after(halfMs, () => {
+      if (this.state !== 'open') return;
+      this.#missedBeats = this.#received || this.#paused ? 0 : this.#missedBeats + 1;
+      this.#received = false;
+      if (this.#missedBeats >= 4) {
+        this.#end('keep-alive-timeout', `nothing came for ${this.heartbeatSeconds * 2} s`);
+        return;
+      }
+      this.transport.write(HEARTBEAT_FRAME);
+      this.#watchHeartbeat(halfMs);
+    });
+  }
+
+  // ----------------------------------------------------------------------------------------------- publish, flow
+
+  get publisher(): Publisher {
+    if (this.#publisher === null) {
+      this.#publisher = this.shared.host.core.openPublisher({
+        principal: this.principal as Principal,
+        congested: (yes) => this.#setCongested(yes),
+      });
+    }
+    return this.#publisher;
+  }
+
+  #setCongested(yes: boolean): void {
+    if (yes === this.#congested || this.state === 'closed') return;
+    this.#congested = yes;
+    if (this.state === 'open' && this.capabilities.has('connection.blocked')) {
+      if (yes) this.send(0, 'connection.blocked', { reason: 'low on memory' });
+      else this.send(0, 'connection.unblocked', {});
+    }
+    this.#applyPause();
+  }
+
+  /** The output is full: nobody gets credit until it has drained. */
+  throttle(): void {
+    this.throttled = true;
+    for (const channel of this.channels.values()) channel.withdrawCredit();
+  }
+
+  /** This consumer is owed credit, which is given when the chunk has been read. */
+  creditDue(consumer: CreditOwner): void {
+    this.#creditDue.push(consumer);
+  }
+
+  grantDue(): void {
+    const due = this.#creditDue;
+    this.#creditDue = [];
+    for (const consumer of due) consumer.grantOwed();
+  }
+}
+
+function amqp091ErrorFrom(error: unknown): Amqp091Error | null {
+  if (error instanceof Amqp091Error) return error;
+  if (!(error instanceof CoreError)) return null;
+  const { reply } = CORE_REPLIES[error.code];
+  return new Amqp091Error(reply, reply === 'connection-forced' ? 'connection' : 'channel', error.message);
+}

@@ -1,0 +1,52 @@
+/**
+ * AMQP 0-9-1 server in RabbitMQ's dialect. The gateway builds it once, calls `start` before the first connection
+ * and `connect` for each. What RabbitMQ predeclares exists here too.
+ */
+
+import type { ExchangeType } from '../../src/core/index.ts';
+import type { Adapter, Host } from '../../src/host.ts';
+import { Connection } from './connection.ts';
+import type { Shared } from './context.ts';
+import type { Amqp091Settings } from './settings.ts';
+
+export { type Amqp091Settings, amqp091Settings } from './settings.ts';
+
+const PREDECLARED: readonly (readonly [name: string, type: ExchangeType])[] = [
+  ['amq.direct', 'direct'],
+  ['amq.fanout', 'fanout'],
+  ['amq.topic', 'topic'],
+  ['amq.headers', 'headers'],
+  ['amq.match', 'headers'],
+];
+
+export function createAmqp091Adapter(host: Host, settings: Amqp091Settings): Adapter {
+  const shared: Shared = { host, settings, topologyGeneration: 0 };
+  return {
+    name: 'amqp091',
+    listeners: [
+      {
+        name: 'amqp091',
+        transport: 'tcp',
+        host: settings.host,
+        port: settings.port,
+        connectionsMax: settings.connectionsMax,
+        highWaterBytes: settings.highWaterBytes,
+      },
+    ],
+    async start() {
+      for (const [name, type] of PREDECLARED) {
+        host.core.exchanges.declare({
+          name,
+          type,
+          durable: true,
+          autoDelete: false,
+          internal: false,
+          alternate: null,
+          arguments: [],
+        });
+      }
+    },
+    connect: (transport) => new Connection(shared, transport),
+    async stop() {},
+  };
+}

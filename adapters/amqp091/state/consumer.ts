@@ -1,0 +1,111 @@
+/**
+ * One consumer of a channel: encodes deliveries into the transport as the core hands them over and returns credit
+ * as they are settled. Credit is the prefetch; while the transport is full or the channel's shared limit is
+ * reached it is withdrawn and kept here.
+ */
+
+import { Buffer } from 'node:buffer';
+import type { Consumer, Delivery, DeliveryOptions, Message, Subscription } from '../../../src/core/index.ts';
+import { writeDeliver } from '../codec/content-frames.ts';
+import { wireCursor } from '../codec/wire-content.ts';
+import type { ChannelContext, CreditOwner } from '../context.ts';
+import type { CreditHolder } from './unsettled.ts';
+
+export class ConsumerState implements Consumer, CreditHolder, CreditOwner {
+  readonly tag: string;
+  readonly queue: string;
+  readonly settled: boolean;
+  readonly #channel: ChannelContext;
+  /** With its length byte. */
+  readonly #tagBytes: Buffer;
+  #subscription: Subscription | null = null;
+  /** Settled since credit was last given. */
+  #owed = 0;
+  /** Credit that waits until the transport and the channel allow it. */
+  #held = 0;
+
+  constructor(channel: ChannelContext, tag: string, queue: string, settled: boolean) {
+    this.#channel = channel;
+    this.tag = tag;
+    this.queue = queue;
+    this.settled = settled;
+    const bytes = Buffer.from(tag);
+    this.#tagBytes = Buffer.concat([Buffer.of(bytes.length), bytes]);
+  }
+
+  /** Begins delivery: called once, after consume-ok is written. */
+  begin(subscription: Subscription, credit: number): void {
+    this.#subscription = subscription;
+    this.#held = credit;
+    this.restore();
+  }
+
+  deliver(message: Message, options: DeliveryOptions, delivery: Delivery | null): void {
+    const channel = this.#channel;
+    const { connection } = channel;
+    const tag = channel.nextDeliveryTag();
+    let redelivered = false;
+    if (delivery !== null) {
+      channel.unsettled.add(tag, delivery, this);
+      redelivered = delivery.redelivered;
+    }
+    const { transport, frameBytesMax } = connection;
+    const wire = wireCursor.load(message, options.via, connection.shared.host.clock.nowMs(), frameBytesMax);
+    writeDeliver(
+      transport,
+      channel.number,
+      this.#tagBytes,
+      tag,
+      redelivered,
+      wire,
+      message.body,
+      frameBytesMax,
+    );
+    if (channel.prefetchOfAll > 0 && channel.limited) channel.withdrawCredit();
+    if (transport.pendingBytes > transport.listener.highWaterBytes) connection.throttle();
+  }
+
+  /** The queue is gone: the client is told where it can understand it. */
+  cancelled(): void {
+    const channel = this.#channel;
+    this.#subscription = null;
+    channel.consumers.delete(this.tag);
+    if (channel.connection.capabilities.has('consumer_cancel_notify')) {
+      channel.send('basic.cancel', { consumerTag: this.tag, nowait: true });
+    }
+  }
+
+  settledOne(): void {
+    if (this.#subscription === null) return;
+    if (this.#owed++ === 0) this.#channel.connection.creditDue(this);
+  }
+
+  grantOwed(): void {
+    const wasLimited = this.#held > 0 && this.#channel.prefetchOfAll > 0;
+    this.#held += this.#owed;
+    this.#owed = 0;
+    if (wasLimited) this.#channel.restoreCredit();
+    else this.restore();
+  }
+
+  /** Takes back the credit that is left, to be given again by `restore`. */
+  withdraw(): void {
+    if (this.#subscription !== null) this.#held += this.#subscription.withdraw();
+  }
+
+  restore(): void {
+    const channel = this.#channel;
+    if (this.#subscription === null || this.#held === 0 || channel.connection.throttled) return;
+    if (!this.settled && channel.limited) return;
+    const credit = this.#held;
+    this.#held = 0;
+    this.#subscription.grant(credit);
+  }
+
+  /** Ends it. `keepUnsettled`: the client may still settle what it has. */
+  close(keepUnsettled: boolean): void {
+    const subscription = this.#subscription;
+    this.#subscription = null;
+    subscription?.close(keepUnsettled);
+  }
+}
