@@ -1,0 +1,443 @@
+/**
+ * The life of one MQTT connection: first packet, CONNECT, session, packets by type, end. What a packet means stands
+ * in `handlers/`, what is remembered between packets in `state/`. Called by the host's transport. Invariant: the end
+ * is reached once, whoever brings it about, and gives back everything: session, publisher, timers, client
+ * identifier, will. Source: MQTT 5.0 sections 3.1.4, 3.14, 4.13.
+ */
+
+import { CoreError, type Principal, type Session, type Timer } from '../../src/core/index.ts';
+import type { CloseReason, ConnectionDescription, ConnectionHandler, Transport } from '../../src/host.ts';
+import {
+  type ConnectPacket,
+  readConnect,
+  readConnectVersion,
+  UnsupportedVersionError,
+} from './codec/connect.ts';
+import { connackPacket, disconnectPacket, readAuth } from './codec/control.ts';
+import { Decoder, type PacketSink } from './codec/decoder.ts';
+import { PacketType, type ProtocolVersion, Reader } from './codec/wire.ts';
+import type { Displaceable, MqttContext } from './context.ts';
+import {
+  closeReasonFrom,
+  connectReturnFromReason,
+  MqttError,
+  malformed,
+  protocolError,
+  Reason,
+  type ReasonCode,
+} from './errors.ts';
+import {
+  handlePuback,
+  handlePubcomp,
+  handlePubrec,
+  handlePubrel,
+  handleShortPuback,
+} from './handlers/ack.ts';
+import { type Agreement, agreeOn, credentialsOf } from './handlers/connect.ts';
+import { handleDisconnect } from './handlers/disconnect.ts';
+import { handleSubscribe, handleUnsubscribe } from './handlers/subscribe.ts';
+import { buildOpen, type Open } from './open.ts';
+
+/** Why the socket is not read, as bits. */
+const PAUSED_CONNECTING = 1;
+const PAUSED_CONGESTED = 2;
+const PAUSED_RECEIPTS = 4;
+const PAUSED_OUTPUT = 8;
+/** A client that sends without reading what it is owed is not read above so many times the soft bound. */
+const OUTPUT_PAUSE_FACTOR = 4;
+
+export class Connection implements ConnectionHandler, PacketSink, Displaceable {
+  readonly #context: MqttContext;
+  readonly #transport: Transport;
+  readonly #decoder: Decoder;
+  #phase: 'new' | 'connecting' | 'open' | 'over' = 'new';
+  /** Of the answers; known from the first packet on. */
+  #version: ProtocolVersion = 4;
+  #connect: ConnectPacket | null = null;
+  #agreement: Agreement | null = null;
+  #principal: Principal | null = null;
+  #opening: Promise<void> | null = null;
+  #open: Open | null = null;
+  #session: Session | null = null;
+  #sessionExpiryMs = 0;
+  #paused = 0;
+  #timer: Timer | null;
+  #lastPacketMs = 0;
+
+  constructor(context: MqttContext, transport: Transport) {
+    this.#context = context;
+    this.#transport = transport;
+    const { limits } = context.settings;
+    this.#decoder = new Decoder(this, limits.connectPacketBytesMax);
+    this.#timer = context.core.clock.after(limits.connectTimeoutMs, () =>
+      this.#end('handshake-timeout', 'no CONNECT in time', null),
+    );
+  }
+
+  // --------------------------------------------------------------------------------- from the transport
+
+  received(chunk: Buffer): void {
+    this.#lastPacketMs = this.#context.core.clock.nowMs();
+    try {
+      this.#decoder.feed(chunk);
+    } catch (error) {
+      this.#fail(error as Error);
+    }
+    if (this.#open !== null) this.#settleRead(this.#open);
+  }
+
+  drained(): void {
+    if (this.#open === null) return;
+    this.#resume(PAUSED_OUTPUT);
+    this.#open.outbound.grant();
+    this.#open.replay.pump();
+  }
+
+  closed(reason: CloseReason): void {
+    this.#tearDown(reason !== 'client-closed');
+  }
+
+  disconnect(reason: 'administrative' | 'shutting-down'): void {
+    const code = reason === 'administrative' ? Reason.administrativeAction : Reason.serverShuttingDown;
+    this.#end(reason, '', code);
+  }
+
+  describe(): ConnectionDescription {
+    const name = this.#version === 3 ? 'MQTT 3.1' : this.#version === 4 ? 'MQTT 3.1.1' : 'MQTT 5';
+    return {
+      protocol: name,
+      clientId: this.#agreement?.clientId ?? '',
+      user: this.#principal?.user ?? '',
+      details: {
+        keepAliveSeconds: this.#agreement?.keepAliveSeconds ?? 0,
+        durable: this.#session?.durable ?? false,
+        subscriptions: this.#session?.subscriptions.size ?? 0,
+        inflight: this.#open?.outbound.inflightCount ?? 0,
+        queued: this.#session?.queuedCount ?? 0,
+      },
+    };
+  }
+
+  displace(): Promise<void> | null {
+    this.#end('displaced', 'the same client identifier connected again', Reason.sessionTakenOver);
+    return this.#opening;
+  }
+
+  // ----------------------------------------------------------------------------------- from the decoder
+
+  packet(first: number, buffer: Buffer, start: number, end: number): void {
+    const open = this.#open;
+    if (open === null) {
+      this.#begin(new Reader(buffer, start, end));
+      return;
+    }
+    switch (first >> 4) {
+      case PacketType.PUBLISH:
+        open.publish.handle(first, buffer, start, end);
+        return;
+      case PacketType.PUBACK:
+        if (end - start === 2) handleShortPuback(open.outbound, buffer, start);
+        else handlePuback(open.outbound, new Reader(buffer, start, end), this.#version);
+        return;
+      case PacketType.PUBREC:
+        handlePubrec(open.outbound, new Reader(buffer, start, end), this.#version);
+        return;
+      case PacketType.PUBREL:
+        handlePubrel(open.inbound, new Reader(buffer, start, end), this.#version);
+        return;
+      case PacketType.PUBCOMP:
+        handlePubcomp(open.outbound, new Reader(buffer, start, end), this.#version);
+        return;
+      case PacketType.SUBSCRIBE:
+        handleSubscribe(open.subscribing, new Reader(buffer, start, end));
+        return;
+      case PacketType.UNSUBSCRIBE:
+        handleUnsubscribe(open.subscribing, new Reader(buffer, start, end));
+        return;
+      case PacketType.PINGREQ:
+        if (start !== end) throw malformed('PINGREQ has no body');
+        this.#writePong();
+        return;
+      case PacketType.DISCONNECT:
+        this.#leave(new Reader(buffer, start, end));
+        return;
+      default:
+        readAuth(new Reader(buffer, start, end));
+        // [MQTT-4.12.0-6]: AUTH belongs to an authentication method, and CONNECT named none.
+        throw protocolError('AUTH without an authentication method in CONNECT');
+    }
+  }
+
+  tooLarge(bytes: number): never {
+    throw new MqttError(Reason.packetTooLarge, `a packet of ${bytes} bytes`);
+  }
+
+  // --------------------------------------------------------------------------------------------- CONNECT
+
+  #begin(reader: Reader): void {
+    try {
+      const version = readConnectVersion(reader);
+      this.#version = version.version;
+      const packet = readConnect(reader, version);
+      this.#connect = packet;
+      this.#agreement = agreeOn(packet, this.#context.settings.limits);
+    } catch (error) {
+      if (error instanceof UnsupportedVersionError) this.#version = error.version;
+      throw error;
+    }
+    this.#phase = 'connecting';
+    // What the client sends behind CONNECT waits until it is answered.
+    this.#decoder.hold();
+    this.#pause(PAUSED_CONNECTING);
+    this.#opening = this.#connectTo(this.#connect, this.#agreement).finally(() => {
+      this.#opening = null;
+    });
+  }
+
+  async #connectTo(packet: ConnectPacket, agreement: Agreement): Promise<void> {
+    const { core, clients, wills } = this.#context;
+    const { clientId } = agreement;
+    try {
+      this.#principal = await this.#authenticate(packet);
+      if (this.#isOver()) return;
+      // [MQTT-3.1.4-3]: the older connection ends before this one has the session.
+      const older = clients.get(clientId);
+      clients.set(clientId, this);
+      await older?.displace();
+      if (this.#isOver()) return;
+      const existing = packet.clean ? undefined : core.sessions.get(clientId);
+      const { session, present } = await core.sessions.open(clientId, {
+        clean: packet.clean,
+        durable: agreement.durable || existing?.durable === true,
+        expiryMs: agreement.sessionExpiryMs,
+      });
+      if (present) wills.cancel(clientId);
+      else wills.publishNow(clientId);
+      if (this.#isOver()) {
+        session.detach(agreement.sessionExpiryMs);
+        return;
+      }
+      this.#session = session;
+      this.#sessionExpiryMs = agreement.sessionExpiryMs;
+      const open = this.#build(packet, agreement, session, this.#principal);
+      open.outbound.attach();
+      if (session.durable) await this.#whenStored();
+      if (this.#isOver()) return;
+      this.#accept(open, present, agreement);
+    } catch (error) {
+      this.#fail(error as Error);
+    }
+  }
+
+  async #authenticate(packet: ConnectPacket): Promise<Principal> {
+    const { authenticator, logger } = this.#context;
+    const { listener, remoteAddress, localAddress } = this.#transport;
+    const credentials = credentialsOf(packet);
+    let principal: Principal | null;
+    try {
+      principal = await authenticator.authenticate(credentials, {
+        listener: listener.name,
+        remoteAddress,
+        localAddress,
+      });
+    } catch (error) {
+      logger.error({ error: String(error) }, 'a client could not be authenticated');
+      throw new MqttError(Reason.serverUnavailable, 'credentials cannot be checked now');
+    }
+    if (principal !== null) return principal;
+    const reason = credentials.kind === 'anonymous' ? Reason.notAuthorized : Reason.badUserNameOrPassword;
+    throw new MqttError(reason, 'credentials refused');
+  }
+
+  #whenStored(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#context.core.whenStored((error) => (error === null ? resolve() : reject(error)));
+    });
+  }
+
+  #build(packet: ConnectPacket, agreement: Agreement, session: Session, principal: Principal): Open {
+    return buildOpen(
+      this.#context,
+      this.#transport,
+      { packet, agreement, session, principal },
+      {
+        congested: (yes) => (yes ? this.#pause(PAUSED_CONGESTED) : this.#resume(PAUSED_CONGESTED)),
+        failed: (error) => this.#fail(error),
+        cancelled: (reason) => this.#sessionGone(reason),
+        isOpen: () => this.#phase === 'open',
+      },
+    );
+  }
+
+  #accept(open: Open, present: boolean, agreement: Agreement): void {
+    const { clock } = this.#context.core;
+    this.#timer?.cancel();
+    this.#timer = null;
+    this.#open = open;
+    this.#phase = 'open';
+    this.#lastPacketMs = clock.nowMs();
+    if (open.keepAliveMs > 0) this.#timer = clock.after(open.keepAliveMs, () => this.#checkKeepAlive());
+    this.#decoder.packetBytesMax = this.#context.settings.limits.packetBytesMax;
+    this.#decoder.speak(this.#version);
+    // [MQTT-3.2.0-1]: CONNACK is the first packet that the client gets.
+    this.#transport.write(connackPacket(this.#version, present, Reason.success, agreement.properties));
+    open.outbound.open();
+    try {
+      this.#decoder.release();
+    } catch (error) {
+      this.#fail(error as Error);
+    }
+    if (this.#open !== null) this.#settleRead(open);
+    this.#resume(PAUSED_CONNECTING);
+  }
+
+  // ---------------------------------------------------------------------------------------- while it is open
+
+  /** After each chunk: credit that came back goes to the core, and the socket rests where too much waits. */
+  #settleRead(open: Open): void {
+    if (open.outbound.hasCredit) open.outbound.grant();
+    if (!open.replay.idle) open.replay.pump();
+    const { limits } = this.#context.settings;
+    if (this.#transport.pendingBytes > OUTPUT_PAUSE_FACTOR * limits.outputBytesSoft)
+      this.#pause(PAUSED_OUTPUT);
+    if (open.inbound.waitingCount > limits.pendingReceiptsMax) {
+      this.#pause(PAUSED_RECEIPTS);
+      this.#context.core.whenStored(() => this.#resume(PAUSED_RECEIPTS));
+    }
+  }
+
+  /** One timer for the life of the connection: packets only leave their time. `[MQTT-3.1.2-22]` */
+  #checkKeepAlive(): void {
+    const open = this.#open;
+    if (open === null) return;
+    const { clock } = this.#context.core;
+    const leftMs = this.#lastPacketMs + open.keepAliveMs - clock.nowMs();
+    // Who is not read cannot be heard.
+    if (leftMs <= 0 && this.#paused === 0) {
+      this.#end('keep-alive-timeout', '', Reason.keepAliveTimeout);
+      return;
+    }
+    this.#timer = clock.after(leftMs <= 0 ? open.keepAliveMs : leftMs, () => this.#checkKeepAlive());
+  }
+
+  #writePong(): void {
+    const at = this.#transport.reserve(2);
+    this.#transport.buffer[at] = PacketType.PINGRESP << 4;
+    this.#transport.buffer[at + 1] = 0;
+  }
+
+  #pause(cause: number): void {
+    if (this.#paused === 0) this.#transport.pause();
+    this.#paused |= cause;
+  }
+
+  #resume(cause: number): void {
+    if ((this.#paused & cause) === 0) return;
+    this.#paused &= ~cause;
+    if (this.#paused === 0 && this.#phase !== 'over') this.#transport.resume();
+  }
+
+  // ------------------------------------------------------------------------------------------------ the end
+
+  /** `[MQTT-3.14.4-1]`, `[MQTT-3.14.4-2]`: nothing that follows DISCONNECT is looked at. */
+  #leave(reader: Reader): void {
+    const { limits } = this.#context.settings;
+    const farewell = handleDisconnect(reader, this.#version, this.#sessionExpiryMs, limits);
+    this.#sessionExpiryMs = farewell.sessionExpiryMs;
+    this.#tearDown(farewell.keepsWill);
+    this.#transport.close(
+      'client-closed',
+      farewell.reason === 0 ? '' : `reason 0x${farewell.reason.toString(16)}`,
+    );
+  }
+
+  /** An error ends the connection: told with CONNACK, with DISCONNECT, or only by the close. */
+  #fail(error: Error): void {
+    if (this.#isOver()) return;
+    let reason: ReasonCode = Reason.unspecifiedError;
+    if (error instanceof MqttError) reason = error.reason;
+    else if (error instanceof CoreError) {
+      reason = error.code === 'limit-reached' ? Reason.quotaExceeded : Reason.serverUnavailable;
+    } else {
+      this.#context.logger.error(
+        { connection: this.#transport.id, stack: error.stack },
+        'an MQTT connection failed',
+      );
+    }
+    if (this.#phase !== 'open') {
+      this.#refuse(reason, error.message);
+      return;
+    }
+    const told = error instanceof CoreError ? Reason.implementationSpecific : reason;
+    this.#end(closeReasonFrom(reason), error.message, told);
+  }
+
+  /** Before CONNACK. A first packet that is no CONNECT at all gets no answer; a malformed one only in version 5. */
+  #refuse(reason: ReasonCode, text: string): void {
+    const closeReason = closeReasonFrom(reason);
+    const isConnect = this.#phase === 'connecting' || this.#connect !== null;
+    const answered =
+      isConnect ||
+      reason === Reason.unsupportedProtocolVersion ||
+      (this.#version === 5 && this.#phase === 'new') ||
+      false;
+    this.#tearDown(true);
+    if (answered) {
+      const code = this.#version === 5 ? reason : connectReturnFromReason(reason);
+      // [MQTT-3.2.2-6]: session present is 0 with every refusal.
+      this.#transport.write(connackPacket(this.#version, false, code, this.#refusalProperties(text)));
+    }
+    this.#transport.close(closeReason, text);
+  }
+
+  #refusalProperties(text: string): { reasonString?: string } {
+    const allowed = this.#connect?.properties.maximumPacketSize ?? Number.POSITIVE_INFINITY;
+    return this.#version === 5 && text.length + 32 <= allowed ? { reasonString: text } : {};
+  }
+
+  /** `told`: the reason code for a version 5 client; null tells none. */
+  #end(reason: CloseReason, detail: string, told: ReasonCode | null): void {
+    if (this.#isOver()) return;
+    const wasOpen = this.#phase === 'open';
+    const bytesMax = this.#agreement?.packetBytesMax ?? Number.POSITIVE_INFINITY;
+    this.#tearDown(true);
+    // [MQTT-3.14.0-1]: no DISCONNECT before a successful CONNACK.
+    if (told !== null && wasOpen && this.#version === 5) {
+      const packet = disconnectPacket(told, detail, bytesMax);
+      if (packet.length <= bytesMax) this.#transport.write(packet);
+    }
+    this.#transport.close(reason, detail);
+  }
+
+  #sessionGone(reason: 'deleted' | 'expired' | 'displaced'): void {
+    if (reason === 'displaced') this.#end('displaced', '', Reason.sessionTakenOver);
+    else this.#end('administrative', `the session was ${reason}`, Reason.administrativeAction);
+  }
+
+  #isOver(): boolean {
+    return this.#phase === 'over';
+  }
+
+  /** Gives everything back. Writing and closing the transport is the caller's. */
+  #tearDown(withWill: boolean): void {
+    if (this.#phase === 'over') return;
+    const wasOpen = this.#phase === 'open';
+    this.#phase = 'over';
+    this.#timer?.cancel();
+    this.#timer = null;
+    this.#decoder.stop();
+    const { clients, wills } = this.#context;
+    const clientId = this.#agreement?.clientId ?? '';
+    if (clients.get(clientId) === this) clients.delete(clientId);
+    const open = this.#open;
+    this.#open = null;
+    open?.outbound.close();
+    open?.inbound.close();
+    this.#session?.detach(this.#sessionExpiryMs);
+    this.#session = null;
+    const will = this.#connect?.will;
+    if (withWill && wasOpen && will != null && this.#principal !== null) {
+      wills.schedule(clientId, will, this.#principal, this.#sessionExpiryMs);
+    }
+  }
+}

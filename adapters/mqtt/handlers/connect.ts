@@ -1,0 +1,118 @@
+/**
+ * What CONNECT asks for against what this server allows: identifiers, limits and lifetimes, and the answer in CONNACK.
+ * Without effects; the connection acts on the agreement. Source: MQTT 5.0 section 3.1 and 3.2, MQTT 3.1.1 the same.
+ */
+
+import { randomUUID } from 'node:crypto';
+import type { Credentials } from '../../../src/host.ts';
+import type { ConnectPacket } from '../codec/connect.ts';
+import type { PropertyValues } from '../codec/properties.ts';
+import { MqttError, Reason } from '../errors.ts';
+import type { MqttLimits } from '../settings.ts';
+
+const SECONDS_FOREVER = 0xffff_ffff;
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is refused.
+const CONTROL_CHARACTER = /[\u0000-\u001f\u007f]/;
+
+export interface Agreement {
+  readonly clientId: string;
+  /** The server chose the identifier. */
+  readonly assigned: boolean;
+  readonly keepAliveSeconds: number;
+  /** The session outlives its connection. */
+  readonly durable: boolean;
+  /** Infinity: for ever. */
+  readonly sessionExpiryMs: number;
+  /** Unacknowledged messages to the client. */
+  readonly inflightMax: number;
+  readonly packetBytesMax: number;
+  readonly topicAliasMaximumOut: number;
+  readonly wantsProblemInformation: boolean;
+  /** For CONNACK; empty before version 5. */
+  readonly properties: PropertyValues;
+}
+
+/** Throws MqttError, with which CONNACK refuses. */
+export function agreeOn(packet: ConnectPacket, limits: MqttLimits): Agreement {
+  const { version, properties } = packet;
+  if (properties.authenticationMethod !== undefined) {
+    throw new MqttError(Reason.badAuthenticationMethod, 'the authentication method is not known'); // [MQTT-4.12.0-1]
+  }
+  checkWill(packet);
+  const assigned = packet.clientId === '';
+  const clientId = assigned ? assignClientId(packet) : packet.clientId;
+  if (Buffer.byteLength(clientId) > limits.clientIdBytesMax) {
+    throw new MqttError(
+      Reason.clientIdNotValid,
+      `the client identifier is longer than ${limits.clientIdBytesMax}`,
+    );
+  }
+  if (CONTROL_CHARACTER.test(clientId)) {
+    throw new MqttError(Reason.clientIdNotValid, 'the client identifier holds a control character');
+  }
+  const keepAliveSeconds = agreeOnKeepAlive(packet, limits);
+  const asked = askedExpirySeconds(packet, limits);
+  const expirySeconds = Math.min(asked, limits.sessionExpirySecondsMax);
+  return {
+    clientId,
+    assigned,
+    keepAliveSeconds,
+    durable: expirySeconds > 0,
+    sessionExpiryMs: expiryMsFromSeconds(expirySeconds),
+    inflightMax: Math.min(properties.receiveMaximum ?? 65_535, limits.inflightMax),
+    packetBytesMax: properties.maximumPacketSize ?? Number.POSITIVE_INFINITY,
+    topicAliasMaximumOut: Math.min(properties.topicAliasMaximum ?? 0, limits.topicAliasMaximumOut),
+    wantsProblemInformation: properties.requestProblemInformation !== 0,
+    properties:
+      version < 5
+        ? {}
+        : {
+            ...(expirySeconds === asked ? {} : { sessionExpiryInterval: expirySeconds }),
+            receiveMaximum: limits.receiveMaximum,
+            maximumPacketSize: limits.packetBytesMax,
+            ...(assigned ? { assignedClientIdentifier: clientId } : {}),
+            ...(limits.topicAliasMaximum > 0 ? { topicAliasMaximum: limits.topicAliasMaximum } : {}),
+            sharedSubscriptionAvailable: 0,
+            ...(keepAliveSeconds === packet.keepAliveSeconds ? {} : { serverKeepAlive: keepAliveSeconds }),
+          },
+  };
+}
+
+export function expiryMsFromSeconds(seconds: number): number {
+  return seconds === SECONDS_FOREVER ? Number.POSITIVE_INFINITY : seconds * 1000;
+}
+
+/** Version 5 says it; before, a session that is not clean outlives its connection as long as the server likes. */
+function askedExpirySeconds(packet: ConnectPacket, limits: MqttLimits): number {
+  if (packet.version === 5) return packet.properties.sessionExpiryInterval ?? 0;
+  return packet.clean ? 0 : limits.sessionExpirySecondsMax;
+}
+
+/** A will goes where any client may publish: not into the server's own topics. */
+function checkWill(packet: ConnectPacket): void {
+  if (packet.will !== null && /^\$(SYS|CONTROL)(\/|$)/.test(packet.will.topic)) {
+    throw new MqttError(Reason.topicNameInvalid, 'the will topic belongs to the server');
+  }
+}
+
+/** 3: [MQTT-3.1.3-7], [MQTT-3.1.3-8]; 5: [MQTT-3.1.3-6], [MQTT-3.1.3-7]. MQTT 3.1 wants 1 to 23 characters. */
+function assignClientId(packet: ConnectPacket): string {
+  if (packet.version === 3 || (packet.version === 4 && !packet.clean)) {
+    throw new MqttError(Reason.clientIdNotValid, 'an empty client identifier');
+  }
+  return `auto-${randomUUID()}`;
+}
+
+/** `[MQTT-3.2.2-21]`. Earlier versions cannot be told, so theirs stays. */
+function agreeOnKeepAlive(packet: ConnectPacket, limits: MqttLimits): number {
+  const { keepAliveSeconds, version } = packet;
+  const maximum = limits.keepAliveSecondsMax;
+  if (version < 5 || maximum === 65_535) return keepAliveSeconds;
+  return keepAliveSeconds === 0 || keepAliveSeconds > maximum ? maximum : keepAliveSeconds;
+}
+
+/** Version 5 allows a password without a user name. */
+export function credentialsOf(packet: ConnectPacket): Credentials {
+  if (packet.user === null && packet.password === null) return { kind: 'anonymous' };
+  return { kind: 'password', user: packet.user ?? '', password: packet.password ?? new Uint8Array(0) };
+}

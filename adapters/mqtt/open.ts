@@ -1,0 +1,127 @@
+/**
+ * Everything that a connection has from CONNACK to its end, put together from what CONNECT agreed on and the session
+ * that was found. Called by `connection.ts`, which owns the result and closes it.
+ */
+
+import type { Principal, Session } from '../../src/core/index.ts';
+import type { Transport } from '../../src/host.ts';
+import type { ConnectPacket } from './codec/connect.ts';
+import { PublishFrame } from './codec/publish.ts';
+import type { MqttContext } from './context.ts';
+import type { Agreement } from './handlers/connect.ts';
+import { PublishHandler } from './handlers/publish.ts';
+import type { SubscribeContext } from './handlers/subscribe.ts';
+import { AliasesIn } from './state/aliases.ts';
+import type { Client } from './state/client.ts';
+import { Inbound } from './state/inbound.ts';
+import { Outbound } from './state/outbound.ts';
+import { Replay } from './state/replay.ts';
+import { SessionState } from './state/session-state.ts';
+
+export interface Open {
+  readonly client: Client;
+  readonly session: Session;
+  readonly inbound: Inbound;
+  readonly outbound: Outbound;
+  readonly replay: Replay;
+  readonly publish: PublishHandler;
+  readonly subscribing: SubscribeContext;
+  /** 0: none. */
+  readonly keepAliveMs: number;
+}
+
+/** What CONNECT led to. */
+export interface Agreed {
+  readonly packet: ConnectPacket;
+  readonly agreement: Agreement;
+  readonly session: Session;
+  readonly principal: Principal;
+}
+
+/** How the parts speak to the connection. */
+export interface OpenEvents {
+  congested(yes: boolean): void;
+  /** Ends the connection with this error. */
+  failed(error: Error): void;
+  cancelled(reason: 'deleted' | 'expired' | 'displaced'): void;
+  isOpen(): boolean;
+}
+
+/** `[MQTT-3.1.2-22]`: one and a half times the keep alive. */
+const KEEP_ALIVE_GRACE = 1.5;
+
+export function buildOpen(
+  context: MqttContext,
+  transport: Transport,
+  agreed: Agreed,
+  events: OpenEvents,
+): Open {
+  const { core, encoder, settings } = context;
+  const { limits } = settings;
+  const { packet, agreement, session, principal } = agreed;
+  const client: Client = {
+    version: packet.version,
+    clientId: agreement.clientId,
+    user: packet.user ?? '',
+    principal,
+    bridge: packet.bridge,
+    packetBytesMax: agreement.packetBytesMax,
+    inflightMax: agreement.inflightMax,
+    topicAliasMaximumOut: agreement.topicAliasMaximumOut,
+    wantsProblemInformation: agreement.wantsProblemInformation,
+  };
+  const state = new SessionState(session);
+  const received = new Set<number>();
+  const released = new Map<number, boolean>();
+  state.load(received, released);
+  const inbound = new Inbound(
+    {
+      core,
+      transport,
+      client,
+      session,
+      state,
+      publisher: core.openPublisher({ principal, congested: (yes) => events.congested(yes) }),
+      receiveMaximum: packet.version === 5 ? limits.receiveMaximum : 0,
+      refusedPublish: settings.refusedPublish,
+      failed: (error) => events.failed(error),
+    },
+    received,
+  );
+  const { outputBytesSoft } = limits;
+  const outbound = new Outbound(
+    {
+      core,
+      encoder,
+      transport,
+      client,
+      session,
+      state,
+      outputBytesSoft,
+      cancelled: (reason) => events.cancelled(reason),
+    },
+    released,
+  );
+  const replay = new Replay(core, session, transport, outputBytesSoft);
+  const aliases = new AliasesIn(limits.topicAliasMaximum);
+  const frame = new PublishFrame();
+  return {
+    client,
+    session,
+    inbound,
+    outbound,
+    replay,
+    publish: new PublishHandler(packet.version, frame, inbound, aliases, limits.topicLevelsMax),
+    subscribing: {
+      core,
+      transport,
+      client,
+      session,
+      replay,
+      limits,
+      isOpen: () => events.isOpen(),
+      fail: (error) => events.failed(error),
+    },
+    keepAliveMs: agreement.keepAliveSeconds * 1000 * KEEP_ALIVE_GRACE,
+  };
+}

@@ -1,0 +1,102 @@
+/**
+ * What an operator may set for MQTT: where to listen and every bound of the adapter, each with its default. The
+ * configuration composes this schema with the others; `config/rosettamq.yaml` shows it with comments.
+ */
+
+import Type from 'typebox';
+
+const port = (value: number, description: string) =>
+  Type.Integer({ minimum: 0, maximum: 65_535, default: value, description });
+
+const count = (value: number, maximum: number, description: string, minimum = 1) =>
+  Type.Integer({ minimum, maximum, default: value, description });
+
+const limits = Type.Object(
+  {
+    connectTimeoutMs: count(10_000, 600_000, 'Milliseconds that a client has for its CONNECT.'),
+    connectPacketBytesMax: count(65_536, 268_435_460, 'Bytes of a packet before CONNECT is accepted.', 64),
+    packetBytesMax: count(
+      1_048_576,
+      268_435_460,
+      'Bytes of a packet from a client, told as Maximum Packet Size.',
+      64,
+    ),
+    receiveMaximum: count(
+      100,
+      65_535,
+      'Unacknowledged QoS 1 and 2 messages from one MQTT 5 client, told as Receive Maximum.',
+    ),
+    pendingReceiptsMax: count(
+      4_096,
+      65_535,
+      'Unacknowledged messages from one MQTT 3.1 or 3.1.1 client above which its socket is not read.',
+    ),
+    inflightMax: count(
+      1_000,
+      65_535,
+      'Unacknowledged QoS 1 and 2 messages to one client; the lower of this and its own Receive Maximum counts.',
+    ),
+    topicAliasMaximum: count(100, 65_535, 'Topic aliases that an MQTT 5 client may use.', 0),
+    topicAliasMaximumOut: count(
+      100,
+      65_535,
+      'Topic aliases used towards an MQTT 5 client that allows them.',
+      0,
+    ),
+    topicLevelsMax: count(128, 65_535, 'Levels of a topic name or filter.'),
+    clientIdBytesMax: count(65_535, 65_535, 'Bytes of a client identifier.', 23),
+    subscriptionsPerPacketMax: count(10_000, 1_000_000, 'Topic filters in one SUBSCRIBE or UNSUBSCRIBE.'),
+    sessionExpirySecondsMax: count(
+      604_800,
+      4_294_967_295,
+      'Seconds that a session outlives its connection at most; 4294967295 is for ever.',
+      0,
+    ),
+    keepAliveSecondsMax: count(
+      65_535,
+      65_535,
+      'Longest keep alive; a longer one, or none, is replaced (MQTT 5 clients are told). 65535 replaces nothing.',
+    ),
+    outputBytesSoft: count(
+      262_144,
+      1_073_741_824,
+      'Bytes waiting for one client above which QoS 0 messages to it are dropped and QoS 1 and 2 ones wait.',
+      4_096,
+    ),
+  },
+  {
+    additionalProperties: false,
+    default: {},
+    description: 'Bounds, for each connection unless said otherwise.',
+  },
+);
+
+const websocket = Type.Object(
+  {
+    enabled: Type.Boolean({ default: true, description: 'Whether to listen for MQTT over WebSocket.' }),
+    port: port(8083, 'Port; 0 lets the system choose.'),
+    path: Type.String({ default: '/mqtt', pattern: '^/', description: 'Path of the WebSocket endpoint.' }),
+  },
+  { additionalProperties: false, default: {}, description: 'MQTT over WebSocket.' },
+);
+
+export const mqttSettings = Type.Object(
+  {
+    enabled: Type.Boolean({ default: true, description: 'Whether to serve MQTT at all.' }),
+    host: Type.String({ default: '127.0.0.1', description: 'Address to listen on, for TCP and WebSocket.' }),
+    port: port(1883, 'Port for MQTT over TCP; 0 lets the system choose.'),
+    websocket,
+    connectionsMax: count(100_000, 10_000_000, 'Connections of each listener.'),
+    refusedPublish: Type.Union([Type.Literal('close'), Type.Literal('acknowledge')], {
+      default: 'close',
+      description:
+        'What an MQTT 3.1 or 3.1.1 publisher sees when it may not publish, for these versions have no code for it: ' +
+        'its connection closes, or the message is acknowledged and dropped.',
+    }),
+    limits,
+  },
+  { additionalProperties: false, default: {}, description: 'MQTT 3.1, 3.1.1 and 5.' },
+);
+
+export type MqttSettings = Type.Static<typeof mqttSettings>;
+export type MqttLimits = MqttSettings['limits'];

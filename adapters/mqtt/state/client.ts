@@ -1,0 +1,21 @@
+/** What CONNECT and its answer settled about one client: read by everything that serves the connection, never changed. */
+
+import type { Principal } from '../../../src/core/index.ts';
+import type { ProtocolVersion } from '../codec/wire.ts';
+
+export interface Client {
+  readonly version: ProtocolVersion;
+  readonly clientId: string;
+  readonly user: string;
+  readonly principal: Principal;
+  /** A bridge of another server, before version 5: hears no echo and sees retain flags as published. */
+  readonly bridge: boolean;
+  /** What the client takes at most; Infinity where it set no bound. */
+  readonly packetBytesMax: number;
+  /** Unacknowledged messages to the client at most. */
+  readonly inflightMax: number;
+  /** Aliases that may be used towards the client. */
+  readonly topicAliasMaximumOut: number;
+  /** The client wants reason strings on other packets than CONNACK and DISCONNECT. `[MQTT-3.1.2-29]` */
+  readonly wantsProblemInformation: boolean;
+}

@@ -1,0 +1,246 @@
+/**
+ * Everything that one client publishes: hands it to the core, owes the acknowledgements and remembers QoS 2
+ * identifiers until PUBREL. An acknowledgement leaves only when the core says that the message is stored; for a
+ * durable session also not before the QoS 2 identifier is. Source: MQTT 5.0 sections 4.3, 4.6, 4.9.
+ */
+
+import { messageFromMqtt } from '../../../mappings/mqtt.ts';
+import {
+  type Core,
+  CoreError,
+  NO_ROUTE,
+  PENDING,
+  type Publisher,
+  type Session,
+} from '../../../src/core/index.ts';
+import type { Transport } from '../../../src/host.ts';
+import { ackPacket, writeAck } from '../codec/control.ts';
+import type { PublishFrame } from '../codec/publish.ts';
+import { PacketType } from '../codec/wire.ts';
+import { MqttError, REASON_BY_CORE_ERROR, Reason, type ReasonCode } from '../errors.ts';
+import { AckQueue, type AckWriter } from './acks.ts';
+import type { Client } from './client.ts';
+import type { SessionState } from './session-state.ts';
+
+export interface InboundOptions {
+  readonly core: Core;
+  readonly transport: Transport;
+  readonly client: Client;
+  readonly session: Session;
+  readonly state: SessionState;
+  readonly publisher: Publisher;
+  /** What a version 5 client was told; 0 for others. */
+  readonly receiveMaximum: number;
+  readonly refusedPublish: 'close' | 'acknowledge';
+  /** A receipt came that ends the connection. */
+  readonly failed: (error: Error) => void;
+}
+
+export class Inbound implements AckWriter {
+  readonly #options: InboundOptions;
+  readonly #core: Core;
+  readonly #transport: Transport;
+  readonly #publisher: Publisher;
+  readonly #clientId: string;
+  readonly #version5: boolean;
+  readonly #durable: boolean;
+  readonly #acks: AckQueue;
+  /** QoS 2 identifiers between PUBLISH and PUBREL. */
+  readonly #received: Set<number>;
+  /** QoS 1 messages whose acknowledgement waits. */
+  #pendingCount = 0;
+  #closed = false;
+
+  constructor(options: InboundOptions, received: Set<number>) {
+    this.#options = options;
+    this.#core = options.core;
+    this.#transport = options.transport;
+    this.#publisher = options.publisher;
+    this.#clientId = options.client.clientId;
+    this.#version5 = options.client.version === 5;
+    this.#durable = options.session.durable;
+    this.#received = received;
+    this.#acks = new AckQueue(this);
+  }
+
+  /** Acknowledgements that wait for the core. */
+  get waitingCount(): number {
+    return this.#acks.size;
+  }
+
+  /** The frame's topic is resolved. `refusal` is a reason not to take it, known before the core is asked. */
+  publish(frame: PublishFrame, refusal: ReasonCode | 0): void {
+    if (frame.qos === 0) {
+      if (refusal !== 0) this.#core.counters.refused++;
+      else this.#publishUnacknowledged(frame);
+      return;
+    }
+    const { packetId } = frame;
+    if (frame.qos === 2 && this.#received.has(packetId)) {
+      this.#repeat(packetId); // [MQTT-4.3.3-10]: it was taken, and is not delivered again.
+      return;
+    }
+    if (this.#version5) this.#checkQuota();
+    const type = frame.qos === 1 ? PacketType.PUBACK : PacketType.PUBREC;
+    if (refusal !== 0) {
+      this.#refuseNow(type, packetId, refusal, `'${frame.topic}' is not for clients to publish to`);
+      return;
+    }
+    if (frame.qos === 2) {
+      this.#received.add(packetId);
+      this.#state.addReceived(packetId);
+    }
+    let result: number;
+    try {
+      result = this.#publisher.publish(this.#messageOf(frame), this.#acks, this.#acks.nextToken);
+    } catch (error) {
+      if (!(error instanceof CoreError)) throw error;
+      this.#forget(type, packetId);
+      this.#refuseNow(type, packetId, REASON_BY_CORE_ERROR[error.code], error.message);
+      return;
+    }
+    const reason = result === NO_ROUTE && this.#version5 ? Reason.noMatchingSubscribers : Reason.success;
+    if (result === PENDING) {
+      this.#wait(type, packetId);
+    } else if (frame.qos === 2 && this.#durable) {
+      const token = this.#acks.nextToken;
+      this.#wait(type, packetId);
+      this.#core.whenStored((error) => this.#acks.finish(token, reason, error));
+    } else {
+      this.#answer(type, packetId, reason);
+    }
+  }
+
+  /** PUBREL. `[MQTT-4.3.3-11]`: always answered, also for an identifier that is not known. */
+  release(packetId: number): void {
+    if (!this.#received.delete(packetId)) {
+      if (this.#version5) {
+        this.#writeReason(PacketType.PUBCOMP, packetId, Reason.packetIdNotFound, '');
+      } else this.#writeSuccess(PacketType.PUBCOMP, packetId);
+      return;
+    }
+    this.#state.removeReceived(packetId);
+    if (!this.#durable) {
+      this.#writeSuccess(PacketType.PUBCOMP, packetId);
+      return;
+    }
+    // After PUBCOMP the client may use the identifier for another message, which must not look like this one.
+    this.#core.whenStored((error) => {
+      if (this.#closed) return;
+      if (error === null) this.#writeSuccess(PacketType.PUBCOMP, packetId);
+      else this.#options.failed(error);
+    });
+  }
+
+  /** A receipt came for the oldest acknowledgement. */
+  acknowledge(type: number, packetId: number, reason: number, error: CoreError | null): void {
+    if (this.#closed) return;
+    if (type === PacketType.PUBACK) this.#pendingCount--;
+    if (error === null) {
+      if (reason === 0) this.#writeSuccess(type, packetId);
+      else this.#writeReason(type, packetId, reason, '');
+      return;
+    }
+    this.#forget(type, packetId);
+    this.#refuse(type, packetId, REASON_BY_CORE_ERROR[error.code], error.message);
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#acks.clear();
+    this.#publisher.close();
+  }
+
+  get #state(): SessionState {
+    return this.#options.state;
+  }
+
+  #messageOf(frame: PublishFrame): ReturnType<typeof messageFromMqtt> {
+    return messageFromMqtt(frame, frame.address, this.#clientId, this.#core.clock.nowMs());
+  }
+
+  #publishUnacknowledged(frame: PublishFrame): void {
+    try {
+      this.#publisher.publish(this.#messageOf(frame), null, 0);
+    } catch (error) {
+      // Counted by the core; MQTT has no answer to a QoS 0 message.
+      if (!(error instanceof CoreError)) throw error;
+    }
+  }
+
+  /** `[MQTT-3.3.4-9]`: a client that passes the Receive Maximum it was told is disconnected. */
+  #checkQuota(): void {
+    if (this.#pendingCount + this.#received.size >= this.#options.receiveMaximum) {
+      throw new MqttError(
+        Reason.receiveMaximumExceeded,
+        `more than ${this.#options.receiveMaximum} unacknowledged messages`,
+      );
+    }
+  }
+
+  #wait(type: number, packetId: number): void {
+    if (type === PacketType.PUBACK) this.#pendingCount++;
+    this.#acks.wait(type, packetId);
+  }
+
+  /** Acknowledges now, or behind those that wait. */
+  #answer(type: number, packetId: number, reason: number): void {
+    if (this.#acks.size > 0) {
+      const token = this.#acks.nextToken;
+      this.#wait(type, packetId);
+      this.#acks.finish(token, reason, null);
+    } else if (reason === 0) this.#writeSuccess(type, packetId);
+    else this.#writeReason(type, packetId, reason, '');
+  }
+
+  /** The PUBREC of a message that came before; it may still be owed, and then this one follows it. */
+  #repeat(packetId: number): void {
+    if (!this.#durable) {
+      this.#answer(PacketType.PUBREC, packetId, Reason.success);
+      return;
+    }
+    const token = this.#acks.nextToken;
+    this.#wait(PacketType.PUBREC, packetId);
+    this.#core.whenStored((error) => this.#acks.finish(token, 0, error));
+  }
+
+  #forget(type: number, packetId: number): void {
+    if (type !== PacketType.PUBREC || !this.#received.delete(packetId)) return;
+    this.#state.removeReceived(packetId);
+  }
+
+  /** A refusal in the turn of the PUBLISH: in order behind what still waits. */
+  #refuseNow(type: number, packetId: number, reason: ReasonCode, text: string): void {
+    if (this.#acks.size > 0 && this.#version5) {
+      const token = this.#acks.nextToken;
+      this.#wait(type, packetId);
+      this.#acks.finish(token, reason, null);
+    } else this.#refuse(type, packetId, reason, text);
+  }
+
+  #refuse(type: number, packetId: number, reason: ReasonCode, text: string): void {
+    if (this.#version5) {
+      this.#writeReason(type, packetId, reason, text);
+    } else if (
+      this.#options.refusedPublish === 'acknowledge' &&
+      (reason === Reason.notAuthorized || reason === Reason.topicNameInvalid)
+    ) {
+      this.#writeSuccess(type, packetId); // 3: [MQTT-3.3.5-2]
+    } else {
+      this.#options.failed(new MqttError(reason, text));
+    }
+  }
+
+  #writeSuccess(type: number, packetId: number): void {
+    const at = this.#transport.reserve(4);
+    writeAck(this.#transport.buffer, at, type as typeof PacketType.PUBACK, packetId);
+  }
+
+  #writeReason(type: number, packetId: number, reason: number, text: string): void {
+    const { client } = this.#options;
+    const reasonString = client.wantsProblemInformation ? text : '';
+    this.#transport.write(
+      ackPacket(type as typeof PacketType.PUBACK, packetId, reason, reasonString, client.packetBytesMax),
+    );
+  }
+}

@@ -1,0 +1,297 @@
+/**
+ * Everything on its way to one client: the consumer of its session. Holds what is unacknowledged by packet
+ * identifier, the credit that is not granted to the core, and the topic aliases. Deliveries are written at once into
+ * the transport; where that holds too much, QoS 0 is dropped and counted and the credit for QoS 1 and 2 withdrawn.
+ * Source: MQTT 5.0 sections 4.3, 4.4, 4.9.
+ */
+
+import type {
+  Consumer,
+  Core,
+  Delivery,
+  DeliveryOptions,
+  Message,
+  Reliability,
+  Session,
+  Subscription,
+} from '../../../src/core/index.ts';
+import type { Transport } from '../../../src/host.ts';
+import { ackPacket, writeAck } from '../codec/control.ts';
+import type { PublishEncoder } from '../codec/publish-encoder.ts';
+import { PacketType } from '../codec/wire.ts';
+import { protocolError, Reason } from '../errors.ts';
+import { AliasesOut } from './aliases.ts';
+import type { Client } from './client.ts';
+import { packetIdFromOffset, type SessionState } from './session-state.ts';
+
+/** Credit is granted in steps of this, so that one grant does not overrun the transport's bound by much. */
+const CREDIT_STEP = 64;
+const PACKET_IDS = 65_535;
+
+export interface OutboundOptions {
+  readonly core: Core;
+  readonly encoder: PublishEncoder;
+  readonly transport: Transport;
+  readonly client: Client;
+  readonly session: Session;
+  readonly state: SessionState;
+  readonly outputBytesSoft: number;
+  /** The session is gone. */
+  readonly cancelled: (reason: 'deleted' | 'expired' | 'displaced') => void;
+}
+
+export class Outbound implements Consumer {
+  readonly #options: OutboundOptions;
+  readonly #core: Core;
+  readonly #encoder: PublishEncoder;
+  readonly #transport: Transport;
+  readonly #version5: boolean;
+  readonly #packetBytesMax: number;
+  readonly #outputBytesSoft: number;
+  readonly #aliases: AliasesOut | null;
+  readonly #state: SessionState;
+  /** Unacknowledged PUBLISH packets by identifier, in the order of sending. */
+  readonly #inflight = new Map<number, Delivery>();
+  /** PUBREL sent or due; the value says whether its message was sent on this connection and so holds credit. */
+  readonly #released: Map<number, boolean>;
+  #subscription: Subscription | null = null;
+  /** Credit that the core does not have. */
+  #credit = 0;
+  #open = false;
+  #settling: Delivery[] | null = null;
+  #throttling = false;
+
+  constructor(options: OutboundOptions, released: Map<number, boolean>) {
+    const { client } = options;
+    this.#options = options;
+    this.#core = options.core;
+    this.#encoder = options.encoder;
+    this.#transport = options.transport;
+    this.#version5 = client.version === 5;
+    this.#packetBytesMax = client.packetBytesMax;
+    this.#outputBytesSoft = options.outputBytesSoft;
+    this.#aliases = client.topicAliasMaximumOut > 0 ? new AliasesOut(client.topicAliasMaximumOut) : null;
+    this.#state = options.state;
+    this.#released = released;
+  }
+
+  get inflightCount(): number {
+    return this.#inflight.size + this.#released.size;
+  }
+
+  /** Takes the session over. Nothing is delivered before `open`. */
+  attach(): void {
+    this.#subscription = this.#options.session.attach(this);
+  }
+
+  /** CONNACK is written. `[MQTT-4.4.0-1]`: PUBREL and PUBLISH are sent again, with their identifiers. */
+  open(): void {
+    this.#open = true;
+    for (const id of this.#released.keys()) this.#writeRelease(id);
+    this.#credit = this.#options.client.inflightMax;
+    this.grant();
+  }
+
+  close(): void {
+    this.#open = false;
+    this.#inflight.clear();
+    this.#subscription = null;
+  }
+
+  cancelled(reason: 'deleted' | 'expired' | 'displaced'): void {
+    if (this.#open) this.#options.cancelled(reason);
+  }
+
+  deliver(message: Message, options: DeliveryOptions, delivery: Delivery | null): void {
+    const transport = this.#transport;
+    if (delivery === null) {
+      if (!this.#open || transport.pendingBytes > this.#outputBytesSoft) {
+        this.#core.counters.dropped++;
+        return;
+      }
+      if (!this.#write(message, options, 0, false, 0)) this.#core.counters.dropped++;
+      return;
+    }
+    const qos = qosOf(delivery);
+    const id = this.#takeId(delivery);
+    if (this.#write(message, options, qos, delivery.redelivered, id)) {
+      this.#inflight.set(id, delivery);
+      if (transport.pendingBytes > this.#outputBytesSoft) this.#throttle();
+    } else {
+      // [MQTT-3.1.2-25]: too large for the client counts as sent. It is settled when the core is done here.
+      this.#core.counters.dropped++;
+      this.#settleLater(delivery);
+    }
+  }
+
+  /** PUBACK. */
+  acknowledged(id: number, reason: number): void {
+    const delivery = this.#inflight.get(id);
+    if (delivery === undefined) return;
+    if (qosOf(delivery) !== 1) throw protocolError(`PUBACK for packet ${id}, which has QoS 2`);
+    this.#inflight.delete(id);
+    this.#credit++;
+    this.#settle(delivery, reason);
+  }
+
+  /** PUBREC. `[MQTT-4.3.3-4]`: a failure ends the exchange. */
+  received(id: number, reason: number): void {
+    const delivery = this.#inflight.get(id);
+    if (delivery === undefined) {
+      if (this.#released.has(id)) this.#writeRelease(id);
+      else this.#writeUnknownRelease(id);
+      return;
+    }
+    if (qosOf(delivery) !== 2) throw protocolError(`PUBREC for packet ${id}, which has QoS 1`);
+    this.#inflight.delete(id);
+    if (reason >= 0x80) {
+      this.#credit++;
+      this.#settle(delivery, reason);
+      return;
+    }
+    this.#released.set(id, true);
+    this.#state.addReleased(id);
+    this.#settle(delivery, reason);
+    if (!this.#options.session.durable) {
+      this.#writeRelease(id);
+      return;
+    }
+    // The client forgets the identifier with PUBREL: from then on we must never send the message again.
+    this.#core.whenStored((error) => {
+      if (error === null && this.#open && this.#released.has(id)) this.#writeRelease(id);
+    });
+  }
+
+  /** PUBCOMP. */
+  completed(id: number): void {
+    const counted = this.#released.get(id);
+    if (counted === undefined) return;
+    this.#released.delete(id);
+    this.#state.removeReleased(id);
+    // [MQTT-4.9.0-1]: the quota never rises above its first value.
+    if (counted) this.#credit++;
+  }
+
+  /** Gives the core what credit there is, while the transport has room. */
+  grant(): void {
+    while (
+      this.#credit > 0 &&
+      this.#subscription !== null &&
+      this.#transport.pendingBytes <= this.#outputBytesSoft
+    ) {
+      const step = Math.min(this.#credit, CREDIT_STEP);
+      this.#credit -= step;
+      this.#subscription.grant(step);
+    }
+  }
+
+  get hasCredit(): boolean {
+    return this.#credit > 0;
+  }
+
+  #write(
+    message: Message,
+    options: DeliveryOptions,
+    qos: Reliability,
+    duplicate: boolean,
+    id: number,
+  ): boolean {
+    // [MQTT-3.3.1-8], [MQTT-3.3.1-9], [MQTT-3.3.1-12], [MQTT-3.3.1-13]
+    const retain = options.retained || (options.keepRetain && message.retain);
+    if (this.#aliases === null && (!this.#version5 || options.subscriptionIds.length === 0)) {
+      return this.#encoder.write(
+        this.#transport,
+        message,
+        this.#version5,
+        qos,
+        retain,
+        duplicate,
+        id,
+        this.#packetBytesMax,
+      );
+    }
+    const topicAlias = this.#aliases?.aliasOf(message.address) ?? 0;
+    const aliasKnown = topicAlias !== 0 && this.#aliases?.known === true;
+    const { subscriptionIds } = options;
+    const written = this.#encoder.writeCopy(
+      this.#transport,
+      message,
+      qos,
+      retain,
+      duplicate,
+      id,
+      this.#packetBytesMax,
+      { subscriptionIds, topicAlias, aliasKnown },
+    );
+    if (written && topicAlias !== 0 && !aliasKnown) this.#aliases?.sent(message.address, topicAlias);
+    return written;
+  }
+
+  /** The identifier that goes with the offset, so that it is the same after a restart, or a free one. */
+  #takeId(delivery: Delivery): number {
+    const noted = this.#state.notedId(delivery.offset);
+    if (noted !== 0 && !this.#isUsed(noted)) return noted;
+    const wanted = packetIdFromOffset(delivery.offset);
+    if (!this.#isUsed(wanted)) return wanted;
+    let id = wanted;
+    do id = (id % PACKET_IDS) + 1;
+    while (this.#isUsed(id));
+    this.#state.noteId(delivery.offset, id);
+    return id;
+  }
+
+  #isUsed(id: number): boolean {
+    return this.#inflight.has(id) || this.#released.has(id);
+  }
+
+  #settle(delivery: Delivery, reason: number): void {
+    this.#state.forgetId(delivery.offset);
+    delivery.settle(reason >= 0x80 ? 'rejected' : 'accepted');
+  }
+
+  #settleLater(delivery: Delivery): void {
+    if (this.#settling !== null) {
+      this.#settling.push(delivery);
+      return;
+    }
+    this.#settling = [delivery];
+    this.#core.clock.afterTurn(() => {
+      const settling = this.#settling ?? [];
+      this.#settling = null;
+      for (const each of settling) {
+        this.#settle(each, 0);
+        this.#credit++;
+      }
+      this.grant();
+    });
+  }
+
+  /** Takes the credit back when the core is done here; `grant` gives it again when the transport is drained. */
+  #throttle(): void {
+    if (this.#throttling) return;
+    this.#throttling = true;
+    this.#core.clock.afterTurn(() => {
+      this.#throttling = false;
+      if (this.#subscription === null) return;
+      if (this.#transport.pendingBytes > this.#outputBytesSoft) this.#credit += this.#subscription.withdraw();
+    });
+  }
+
+  #writeRelease(id: number): void {
+    const at = this.#transport.reserve(4);
+    writeAck(this.#transport.buffer, at, PacketType.PUBREL, id);
+  }
+
+  #writeUnknownRelease(id: number): void {
+    if (this.#version5) {
+      this.#transport.write(
+        ackPacket(PacketType.PUBREL, id, Reason.packetIdNotFound, '', this.#packetBytesMax),
+      );
+    } else this.#writeRelease(id);
+  }
+}
+
+/** `[MQTT-3.8.4-8]`: the lower of what the publisher asked and what was granted. Never 0 for a delivery. */
+function qosOf(delivery: Delivery): Reliability {
+  return Math.min(delivery.message.reliability, delivery.options.reliability) as Reliability;
+}
