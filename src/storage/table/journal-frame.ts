@@ -1,0 +1,183 @@
+/**
+ * The frames of the journal: one for each commit, holding all changes of row logs and tables since the one before,
+ * so that a commit is there as a whole or not at all. Changes are absolute (this row is there, that key is gone):
+ * replaying them twice does no harm. Integers are big-endian.
+ *
+ * Frame:
+ *
+ * | at | size | field                               |
+ * |----|------|-------------------------------------|
+ * |  0 |    4 | bytes of the changes, n             |
+ * |  4 |    4 | CRC-32C of the changes              |
+ * |  8 |    n | changes, one after another          |
+ *
+ * Changes:
+ *
+ * | kind (1)          | then                                                                     |
+ * |-------------------|--------------------------------------------------------------------------|
+ * | 1 row             | log id (4), offset (6), length (4), bytes                                |
+ * | 2 row removed     | log id (4), offset (6)                                                   |
+ * | 3 rows cleared    | log id (4), offset before which every row is gone (6)                    |
+ * | 4 entry           | table id (4), key length (4), value length (4), key, value               |
+ * | 5 entry removed   | table id (4), key length (4), key                                        |
+ */
+
+import { crc32c } from '../crc32c.ts';
+
+export const FRAME_HEADER_BYTES = 8;
+
+const ROW = 1;
+const ROW_REMOVED = 2;
+const ROWS_CLEARED = 3;
+const ENTRY = 4;
+const ENTRY_REMOVED = 5;
+
+const FIRST_BUFFER_BYTES = 64 * 1024;
+/** A buffer that one large commit made bigger than this is not kept. */
+const KEPT_BUFFER_BYTES_MAX = 1024 * 1024;
+
+/** What the changes of a frame are handed to, in order. */
+export interface ChangeSink {
+  row(log: number, offset: number, bytes: Buffer): void;
+  rowRemoved(log: number, offset: number): void;
+  rowsCleared(log: number, before: number): void;
+  entry(table: number, key: Buffer, value: Buffer): void;
+  entryRemoved(table: number, key: Buffer): void;
+}
+
+/** Gathers one frame. The buffer is used again for the next one. */
+export class FrameWriter {
+  #buffer = Buffer.allocUnsafeSlow(FIRST_BUFFER_BYTES);
+  #at = FRAME_HEADER_BYTES;
+
+  get isEmpty(): boolean {
+    return this.#at === FRAME_HEADER_BYTES;
+  }
+
+  row(log: number, offset: number, bytes: Uint8Array): void {
+    this.#reserve(15 + bytes.length);
+    this.#at = this.#writeRow(ROW, log, offset);
+    this.#at = this.#buffer.writeUInt32BE(bytes.length, this.#at);
+    this.#buffer.set(bytes, this.#at);
+    this.#at += bytes.length;
+  }
+
+  rowRemoved(log: number, offset: number): void {
+    this.#reserve(11);
+    this.#at = this.#writeRow(ROW_REMOVED, log, offset);
+  }
+
+  rowsCleared(log: number, before: number): void {
+    this.#reserve(11);
+    this.#at = this.#writeRow(ROWS_CLEARED, log, before);
+  }
+
+  #writeRow(kind: number, log: number, offset: number): number {
+    this.#buffer[this.#at] = kind;
+    this.#buffer.writeUInt32BE(log, this.#at + 1);
+    return this.#buffer.writeUIntBE(offset, this.#at + 5, 6);
+  }
+
+  entry(table: number, key: string, value: Uint8Array): void {
+    const keyBytes = Buffer.byteLength(key);
+    this.#reserve(13 + keyBytes + value.length);
+    this.#buffer[this.#at] = ENTRY;
+    this.#buffer.writeUInt32BE(table, this.#at + 1);
+    this.#buffer.writeUInt32BE(keyBytes, this.#at + 5);
+    this.#buffer.writeUInt32BE(value.length, this.#at + 9);
+    this.#buffer.write(key, this.#at + 13);
+    this.#buffer.set(value, this.#at + 13 + keyBytes);
+    this.#at += 13 + keyBytes + value.length;
+  }
+
+  entryRemoved(table: number, key: string): void {
+    const keyBytes = Buffer.byteLength(key);
+    this.#reserve(9 + keyBytes);
+    this.#buffer[this.#at] = ENTRY_REMOVED;
+    this.#buffer.writeUInt32BE(table, this.#at + 1);
+    this.#buffer.writeUInt32BE(keyBytes, this.#at + 5);
+    this.#buffer.write(key, this.#at + 9);
+    this.#at += 9 + keyBytes;
+  }
+
+  #reserve(bytes: number): void {
+    const needed = this.#at + bytes;
+    if (needed <= this.#buffer.length) return;
+    const larger = Buffer.allocUnsafeSlow(Math.max(needed, this.#buffer.length * 2));
+    this.#buffer.copy(larger, 0, 0, this.#at);
+    this.#buffer = larger;
+  }
+
+  /** The whole frame; valid until the next change is added. */
+  finish(): Buffer {
+    const frame = this.#buffer.subarray(0, this.#at);
+    frame.writeUInt32BE(this.#at - FRAME_HEADER_BYTES, 0);
+    frame.writeUInt32BE(crc32c(frame.subarray(FRAME_HEADER_BYTES)), 4);
+    return frame;
+  }
+
+  clear(): void {
+    this.#at = FRAME_HEADER_BYTES;
+    if (this.#buffer.length > KEPT_BUFFER_BYTES_MAX)
+      this.#buffer = Buffer.allocUnsafeSlow(FIRST_BUFFER_BYTES);
+  }
+}
+
+/** Hands every whole frame's changes to `sink`; returns the bytes of whole frames. What follows is torn. */
+export function readFrames(bytes: Buffer, from: number, sink: ChangeSink): number {
+  let at = from;
+  while (bytes.length - at >= FRAME_HEADER_BYTES) {
+    const length = bytes.readUInt32BE(at);
+    const end = at + FRAME_HEADER_BYTES + length;
+    // A frame is never empty: zeros are what a file system leaves behind that grew a file before a loss of power.
+    if (length === 0 || end > bytes.length) break;
+    const changes = bytes.subarray(at + FRAME_HEADER_BYTES, end);
+    if (bytes.readUInt32BE(at + 4) !== crc32c(changes) || !isWellFormed(changes)) break;
+    walkChanges(changes, sink);
+    at = end;
+  }
+  return at;
+}
+
+const IGNORE: ChangeSink = { row() {}, rowRemoved() {}, rowsCleared() {}, entry() {}, entryRemoved() {} };
+
+function isWellFormed(changes: Buffer): boolean {
+  try {
+    return walkChanges(changes, IGNORE) === changes.length;
+  } catch (error) {
+    if (error instanceof RangeError) return false;
+    throw error;
+  }
+}
+
+/** Returns where it ended: past the end, or before it, when the changes are malformed. */
+function walkChanges(changes: Buffer, sink: ChangeSink): number {
+  let at = 0;
+  while (at < changes.length) {
+    const kind = changes[at] as number;
+    const id = changes.readUInt32BE(at + 1);
+    if (kind === ROW) {
+      const length = changes.readUInt32BE(at + 11);
+      sink.row(id, changes.readUIntBE(at + 5, 6), changes.subarray(at + 15, at + 15 + length));
+      at += 15 + length;
+    } else if (kind === ROW_REMOVED) {
+      sink.rowRemoved(id, changes.readUIntBE(at + 5, 6));
+      at += 11;
+    } else if (kind === ROWS_CLEARED) {
+      sink.rowsCleared(id, changes.readUIntBE(at + 5, 6));
+      at += 11;
+    } else if (kind === ENTRY) {
+      const keyEnd = at + 13 + changes.readUInt32BE(at + 5);
+      const valueEnd = keyEnd + changes.readUInt32BE(at + 9);
+      sink.entry(id, changes.subarray(at + 13, keyEnd), changes.subarray(keyEnd, valueEnd));
+      at = valueEnd;
+    } else if (kind === ENTRY_REMOVED) {
+      const keyEnd = at + 9 + changes.readUInt32BE(at + 5);
+      sink.entryRemoved(id, changes.subarray(at + 9, keyEnd));
+      at = keyEnd;
+    } else {
+      return at;
+    }
+  }
+  return at;
+}

@@ -1,0 +1,211 @@
+/**
+ * A durable row log; implements `RowLog` of the core. Its older rows are in LMDB, its newer ones in memory and in
+ * the journal. Offsets divide it:
+ *
+ *   0 … storedEnd     in LMDB, except those in `#gone` and `#goneMoving` and everything before `#clearedBefore`
+ *   storedEnd … movingEnd   on their way into LMDB; read from memory
+ *   … journaledEnd    in memory and in the journal
+ *   … endOffset       in memory only; the next commit journals them, except those removed by then
+ *
+ * The end offset survives because a number above it is reserved in the log's registry entry, and journaled with the
+ * rows: after a crash offsets go on from the reserved number, so none is ever used twice.
+ */
+
+import type { Row, RowLog } from '../../core/storage.ts';
+import { RowWindow } from '../memory/row-window.ts';
+import type { Change } from './database.ts';
+import type { FrameWriter } from './journal-frame.ts';
+import { rowKey } from './keys.ts';
+import type { Part, RowLogHome } from './part.ts';
+
+/** Offsets reserved at a time. */
+const RESERVED_STEP = 4096;
+
+export class DurableRowLog implements RowLog, Part {
+  readonly name: string;
+  readonly id: number;
+  readonly #home: RowLogHome;
+  readonly #window: RowWindow;
+  #homedEnd: number;
+  #movingEnd: number;
+  #journaledEnd: number;
+  #reservedEnd: number;
+  #homedCount: number;
+  #gone = new Set<number>();
+  #goneMoving = new Set<number>();
+  #clearedBefore = 0;
+  /** Of what the next frame must say. */
+  #removals: number[] = [];
+  #clearToJournal = 0;
+  #clearToStore = 0;
+  #clearMoving = 0;
+  #inFrame = false;
+  #inCheckpoint = false;
+  #deleted = false;
+
+  constructor(home: RowLogHome, name: string, id: number, endOffset: number, reservedEnd: number) {
+    this.#home = home;
+    this.name = name;
+    this.id = id;
+    this.#window = new RowWindow(endOffset);
+    this.#homedEnd = endOffset;
+    this.#movingEnd = endOffset;
+    this.#journaledEnd = endOffset;
+    this.#reservedEnd = reservedEnd;
+    this.#homedCount = home.database.countRows(id);
+  }
+
+  get endOffset(): number {
+    return this.#window.endOffset;
+  }
+
+  get rowCount(): number {
+    return this.#homedCount + this.#window.count;
+  }
+
+  append(row: Uint8Array): number {
+    this.#changed();
+    return this.#window.append(row);
+  }
+
+  remove(offset: number): void {
+    if (offset >= this.#homedEnd) {
+      if (!this.#window.remove(offset)) return;
+      if (offset < this.#movingEnd) this.#gone.add(offset);
+      if (offset >= this.#journaledEnd) return;
+    } else {
+      if (!this.#isStored(offset)) return;
+      this.#gone.add(offset);
+      this.#homedCount--;
+    }
+    this.#removals.push(offset);
+    this.#changed();
+  }
+
+  #isStored(offset: number): boolean {
+    return (
+      Number.isSafeInteger(offset) &&
+      offset >= this.#clearedBefore &&
+      offset < this.#homedEnd &&
+      !this.#gone.has(offset) &&
+      !this.#goneMoving.has(offset) &&
+      this.#home.database.has(rowKey(this.id, offset))
+    );
+  }
+
+  async read(offset: number, rowsMax: number, bytesMax: number): Promise<Row[]> {
+    const rows: Row[] = [];
+    let bytes = 0;
+    const from = Math.max(offset, this.#clearedBefore);
+    if (this.#homedCount > 0 && from < this.#homedEnd) {
+      this.#home.database.eachRow(this.id, from, this.#homedEnd, (at, row) => {
+        if (this.#gone.has(at) || this.#goneMoving.has(at)) return true;
+        if (rows.length > 0 && (rows.length >= rowsMax || bytes + row.length > bytesMax)) {
+          bytes = Number.POSITIVE_INFINITY;
+          return false;
+        }
+        rows.push({ offset: at, bytes: row });
+        bytes += row.length;
+        return true;
+      });
+    }
+    if (bytes <= bytesMax || rows.length === 0) this.#window.collect(rows, from, rowsMax, bytesMax, bytes);
+    return rows;
+  }
+
+  clear(): void {
+    if (this.rowCount === 0) return;
+    const end = this.endOffset;
+    this.#window.removeBefore(end);
+    this.#homedCount = 0;
+    this.#gone.clear();
+    this.#clearedBefore = end;
+    this.#clearToJournal = end;
+    this.#clearToStore = end;
+    this.#removals = [];
+    this.#changed();
+  }
+
+  async delete(): Promise<void> {
+    if (this.#deleted) return;
+    this.clear();
+    this.#deleted = true;
+    this.#home.forgetRowLog(this.name, this.id);
+  }
+
+  #changed(): void {
+    if (this.#inFrame) return;
+    this.#inFrame = true;
+    this.#home.changed(this);
+  }
+
+  /** Writes what happened since the last frame. `framed` follows when the frame is in the journal. */
+  writeChanges(frame: FrameWriter): void {
+    if (this.#clearToJournal > 0) frame.rowsCleared(this.id, this.#clearToJournal);
+    for (const offset of this.#removals) frame.rowRemoved(this.id, offset);
+    const end = this.endOffset;
+    if (end > this.#reservedEnd && !this.#deleted) {
+      this.#reservedEnd = end + RESERVED_STEP;
+      this.#home.registerRowLog(this.name, this.id, this.#reservedEnd);
+    }
+    for (let offset = this.#journaledEnd; offset < end; offset++) {
+      const row = this.#window.get(offset);
+      if (row !== undefined) frame.row(this.id, offset, row);
+    }
+  }
+
+  framed(): void {
+    this.#clearToJournal = 0;
+    this.#removals = [];
+    this.#journaledEnd = this.endOffset;
+    this.#inFrame = false;
+    if (this.#inCheckpoint) return;
+    this.#inCheckpoint = true;
+    this.#home.toMove(this);
+  }
+
+  /** Fixes what goes into LMDB now; everything is journaled. */
+  beginMove(): void {
+    this.#inCheckpoint = false;
+    this.#movingEnd = this.endOffset;
+    this.#clearMoving = this.#clearToStore;
+    this.#clearToStore = 0;
+    this.#goneMoving = this.#gone;
+    this.#gone = new Set();
+  }
+
+  *changesToMove(): Iterable<Change> {
+    const clearBefore = this.#clearMoving;
+    if (clearBefore > 0) {
+      // A page at a time, because the transaction in between changes what is there.
+      let from = 0;
+      for (;;) {
+        const offsets = this.#home.database.rowOffsets(this.id, from, clearBefore, 1000);
+        for (const offset of offsets) yield { key: rowKey(this.id, offset), value: null };
+        if (offsets.length === 0) break;
+        from = (offsets.at(-1) as number) + 1;
+      }
+    }
+    for (const offset of this.#goneMoving) yield { key: rowKey(this.id, offset), value: null };
+    for (let offset = this.#homedEnd; offset < this.#movingEnd; offset++) {
+      const row = this.#window.get(offset);
+      if (row !== undefined) yield { key: rowKey(this.id, offset), value: row };
+    }
+  }
+
+  endMove(): void {
+    const before = this.#window.count;
+    this.#window.removeBefore(this.#movingEnd);
+    this.#homedCount += before - this.#window.count;
+    this.#homedEnd = this.#movingEnd;
+    this.#clearMoving = 0;
+    this.#goneMoving = new Set();
+  }
+
+  /** The process ends in good order: offsets go on where they are, without a gap. */
+  releaseReserved(): void {
+    if (this.#deleted || this.#reservedEnd === this.endOffset) return;
+    this.#reservedEnd = this.endOffset;
+    this.#home.registerRowLog(this.name, this.id, this.#reservedEnd);
+  }
+}

@@ -1,0 +1,279 @@
+/**
+ * All row logs and tables of a storage: the journal, LMDB behind it, and the checkpoints that move one into the
+ * other. A commit writes one frame (a single sequential write, and one sync with durability `fsync`). When the
+ * journal has grown, everything journaled is put into LMDB in the background and the old journal file goes. A
+ * checkpoint that fails, on a full disk, is tried again; until it succeeds nothing is lost, because the journal has
+ * it all. Opened by `storage/index.ts`.
+ */
+
+import { join } from 'node:path';
+import { CoreError } from '../../core/errors.ts';
+import type { CommitPart, GroupCommit, SyncTarget } from '../commit.ts';
+import type { FileSystem } from '../file-system.ts';
+import type { Report } from '../report.ts';
+import { type Change, Database } from './database.ts';
+import { Journal, replayJournal } from './journal.ts';
+import { FrameWriter } from './journal-frame.ts';
+import { JournalReplay } from './journal-replay.ts';
+import type { Part, RowLogHome } from './part.ts';
+import { DurableRowLog } from './row-log.ts';
+import { DurableTable } from './table.ts';
+
+/** Journal size at which a checkpoint begins. */
+export const CHECKPOINT_JOURNAL_BYTES = 32 * 1024 * 1024;
+/** Journal size at which commits wait for the checkpoint that runs, or fail when it cannot succeed. */
+const JOURNAL_BYTES_MAX = 4 * CHECKPOINT_JOURNAL_BYTES;
+const RETRY_MS = 1000;
+
+/** The table that remembers which id belongs to which name. */
+const REGISTRY_ID = 0;
+const ROW_LOG_PREFIX = 'rows/';
+const TABLE_PREFIX = 'table/';
+
+export interface TableStoreOptions {
+  readonly folder: string;
+  readonly files: FileSystem;
+  readonly commit: GroupCommit;
+  readonly report: Report;
+  /** For tests: how much journal before a checkpoint. */
+  readonly checkpointBytes?: number;
+}
+
+export class TableStore implements CommitPart, RowLogHome {
+  readonly database: Database;
+  readonly #options: TableStoreOptions;
+  readonly #checkpointBytes: number;
+  readonly #journal: Journal;
+  readonly #frame = new FrameWriter();
+  readonly #registry: DurableTable;
+  readonly #rowLogs = new Map<string, DurableRowLog>();
+  readonly #tables = new Map<string, DurableTable>();
+  #nextId = 1;
+  #changed = new Set<Part>();
+  #toMove = new Set<Part>();
+  /** The checkpoint that runs. */
+  #moving: Promise<void> | null = null;
+  #moveFailure: Error | null = null;
+  #retryNow: (() => void) | null = null;
+  #heldBack: (() => void) | null = null;
+  #isRepairing = false;
+  #closing = false;
+
+  private constructor(options: TableStoreOptions, database: Database, journal: Journal) {
+    this.#options = options;
+    this.#checkpointBytes = options.checkpointBytes ?? CHECKPOINT_JOURNAL_BYTES;
+    this.database = database;
+    this.#journal = journal;
+    this.#registry = new DurableTable(this, REGISTRY_ID);
+    options.commit.holdBack(this.#gate);
+  }
+
+  static async open(options: TableStoreOptions): Promise<TableStore> {
+    const { files, folder, report } = options;
+    const journalFolder = join(folder, 'journal');
+    files.makeFolder(journalFolder);
+    const database = new Database(join(folder, 'state.mdb'));
+    const replay = new JournalReplay(database);
+    const replayed = replayJournal(files, journalFolder, replay, report);
+    await database.apply(replay.changes());
+    replayed.forget();
+    const durable = options.commit.level === 'fsync';
+    const store = new TableStore(options, database, new Journal(files, journalFolder, durable));
+    await store.#readRegistry();
+    return store;
+  }
+
+  async #readRegistry(): Promise<void> {
+    for await (const [, value] of this.#registry.scan('')) {
+      const id = Buffer.from(value).readUInt32BE(0);
+      if (id >= this.#nextId) this.#nextId = id + 1;
+    }
+  }
+
+  // -------------------------------------------------------------------------------------- opening
+
+  openRowLog(name: string): DurableRowLog {
+    const known = this.#rowLogs.get(name);
+    if (known !== undefined) return known;
+    const entry = this.#registry.getSync(ROW_LOG_PREFIX + name);
+    const id = entry === undefined ? this.#nextId++ : Buffer.from(entry).readUInt32BE(0);
+    const reservedEnd = entry === undefined ? 0 : Buffer.from(entry).readUIntBE(4, 6);
+    const endOffset = Math.max(reservedEnd, this.database.lastRowOffset(id) + 1);
+    const log = new DurableRowLog(this, name, id, endOffset, reservedEnd);
+    this.#rowLogs.set(name, log);
+    if (entry === undefined) this.registerRowLog(name, id, 0);
+    return log;
+  }
+
+  openTable(name: string): DurableTable {
+    const known = this.#tables.get(name);
+    if (known !== undefined) return known;
+    const entry = this.#registry.getSync(TABLE_PREFIX + name);
+    const id = entry === undefined ? this.#nextId++ : Buffer.from(entry).readUInt32BE(0);
+    const table = new DurableTable(this, id);
+    this.#tables.set(name, table);
+    if (entry === undefined) {
+      const value = Buffer.alloc(4);
+      value.writeUInt32BE(id);
+      this.#registry.put(TABLE_PREFIX + name, value);
+    }
+    return table;
+  }
+
+  registerRowLog(name: string, id: number, reservedEnd: number): void {
+    const value = Buffer.alloc(10);
+    value.writeUInt32BE(id, 0);
+    value.writeUIntBE(reservedEnd, 4, 6);
+    this.#registry.put(ROW_LOG_PREFIX + name, value);
+  }
+
+  forgetRowLog(name: string, id: number): void {
+    if (this.#rowLogs.get(name)?.id !== id) return;
+    this.#rowLogs.delete(name);
+    this.#registry.remove(ROW_LOG_PREFIX + name);
+  }
+
+  // -------------------------------------------------------------------------------------- committing
+
+  changed(part: Part): void {
+    this.#changed.add(part);
+    this.#options.commit.dirty(this);
+  }
+
+  toMove(part: Part): void {
+    this.#toMove.add(part);
+  }
+
+  flush(targets: SyncTarget[]): void {
+    if (this.#moveFailure !== null && this.#journal.bytes > JOURNAL_BYTES_MAX) {
+      throw refusal(this.#moveFailure);
+    }
+    try {
+      this.#repairDoubtful();
+      targets.push(this.#appendFrame());
+    } catch (error) {
+      this.#frame.clear();
+      throw error instanceof CoreError ? error : refusal(error as Error);
+    }
+    if (this.#journal.bytes >= this.#checkpointBytes) this.#beginCheckpoint();
+  }
+
+  #appendFrame(): SyncTarget {
+    this.#frame.clear();
+    for (const part of this.#changed) {
+      // The registry comes last: the others still write to it here.
+      if (part !== this.#registry) part.writeChanges(this.#frame);
+    }
+    this.#registry.writeChanges(this.#frame);
+    const target = this.#journal.append(this.#frame.isEmpty ? Buffer.alloc(0) : this.#frame.finish());
+    for (const part of this.#changed) part.framed();
+    this.#changed = new Set();
+    return target;
+  }
+
+  /**
+   * After a failed sync nobody knows what the device has of the journal file. All of it is still in memory: it goes
+   * into LMDB, and until it is there no commit can promise anything.
+   */
+  #repairDoubtful(): void {
+    if (this.#journal.isDoubtful) {
+      this.#beginCheckpoint();
+      this.#isRepairing = !this.#journal.isDoubtful;
+      throw new Error('a sync failed; what it covered is being written anew');
+    }
+    if (this.#isRepairing) throw new Error('a sync failed; its repair has not finished');
+  }
+
+  readonly #gate = (open: () => void): boolean => {
+    const isHeld =
+      this.#moving !== null && this.#moveFailure === null && this.#journal.bytes > JOURNAL_BYTES_MAX;
+    if (isHeld) this.#heldBack = open;
+    return !isHeld;
+  };
+
+  // -------------------------------------------------------------------------------------- checkpoints
+
+  #beginCheckpoint(): void {
+    if (this.#moving !== null || this.#closing) return;
+    try {
+      this.#journal.rotate();
+    } catch {
+      // The disk is full: the journal grows on in its old file, and the next commit tries again.
+      return;
+    }
+    this.#moving = this.#checkpoint();
+  }
+
+  /** Never rejects. */
+  async #checkpoint(): Promise<void> {
+    const parts = [...this.#toMove];
+    this.#toMove = new Set();
+    for (const part of parts) part.beginMove();
+    while (!(await this.#move(parts))) {
+      if (this.#closing) return;
+      await new Promise<void>((resolve) => {
+        this.#retryNow = resolve;
+        setTimeout(resolve, RETRY_MS).unref();
+      });
+    }
+    for (const part of parts) part.endMove();
+    this.#journal.removeOld();
+    this.#moving = null;
+    this.#isRepairing = false;
+    const open = this.#heldBack;
+    this.#heldBack = null;
+    open?.();
+  }
+
+  async #move(parts: readonly Part[]): Promise<boolean> {
+    try {
+      await this.database.apply(changesOf(parts));
+      this.#moveFailure = null;
+      return true;
+    } catch (error) {
+      if (this.#moveFailure === null) {
+        const details = { cause: (error as Error).message };
+        const text = 'the state database refuses to be written; the journal keeps its changes until it does';
+        this.#options.report({ level: 'error', text, details });
+      }
+      this.#moveFailure = error as Error;
+      const open = this.#heldBack;
+      this.#heldBack = null;
+      open?.();
+      return false;
+    }
+  }
+
+  /** Everything must be committed. Leaves an empty journal, so that the next start has nothing to replay. */
+  async close(): Promise<void> {
+    for (const log of this.#rowLogs.values()) log.releaseReserved();
+    try {
+      if (this.#changed.size > 0) this.#appendFrame();
+      this.#closing = true;
+      this.#retryNow?.();
+      if (this.#moving !== null) await this.#moving;
+      if (this.#moveFailure !== null) throw this.#moveFailure;
+      const parts = [...this.#toMove];
+      for (const part of parts) part.beginMove();
+      await this.database.apply(changesOf(parts));
+      this.#journal.closeEmpty();
+    } catch (error) {
+      this.#journal.close();
+      const details = { cause: (error as Error).message };
+      this.#options.report({
+        level: 'warn',
+        text: 'the journal stays for the next start to replay',
+        details,
+      });
+    }
+    await this.database.close();
+  }
+}
+
+function* changesOf(parts: readonly Part[]): Iterable<Change> {
+  for (const part of parts) yield* part.changesToMove();
+}
+
+function refusal(cause: Error): CoreError {
+  return new CoreError('storage-failed', `the disk refused: ${cause.message}`, { cause });
+}
