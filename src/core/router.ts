@@ -218,6 +218,8 @@ export class Router {
     found: Map<Destination, { bindings: Binding[]; guards: (readonly HeaderMatch[])[] }>,
   ): void {
     for (const binding of this.#matches(address)) {
+      // A rule may take only some of what its pattern matches.
+      if (binding.rule?.accepts?.(address) === false) continue;
       // A message that was forwarded is delivered under the exchange that it first came through.
       const via = binding.via === null ? null : (origin ?? binding.via);
       // Only what is bound to the exchange follows a forward; plain subscribers see the address published to.

@@ -27,6 +27,7 @@ export class CapturingStream implements Stream, Destination {
   #lastRoute: Route | null = null;
   #lastKey: Uint8Array | null = null;
   #lastPartition = 0;
+  #lastRuled = false;
 
   constructor(id: Uint8Array, spec: StreamSpec, address: string, services: OutletServices) {
     this.name = spec.name;
@@ -61,14 +62,13 @@ export class CapturingStream implements Stream, Destination {
 
   accept(message: Message, route: Route): Acceptance {
     const partitions = this.#partitions;
-    let key = message.key;
-    let index: number;
-    if (key !== null) {
+    if (route !== this.#lastRoute) this.#place(message.address, route);
+    let key = this.#lastKey;
+    let index = this.#lastPartition;
+    // A rule's key leads back to the address, so it goes before a key that the message brought.
+    if (message.key !== null && !this.#lastRuled) {
+      key = message.key;
       index = partitionOf(key, partitions.length);
-    } else {
-      if (route !== this.#lastRoute) this.#place(message.address, route);
-      key = this.#lastKey;
-      index = this.#lastPartition;
     }
     const record = this.#records.recordFromMessage(message, this.name, key);
     (partitions[index] as StreamPartition).gather(record);
@@ -79,6 +79,7 @@ export class CapturingStream implements Stream, Destination {
     const key = keyOf(address, route.bindings);
     this.#lastRoute = route;
     this.#lastKey = key;
+    this.#lastRuled = route.bindings.some((binding) => binding.rule !== null);
     this.#lastPartition = partitionOf(key ?? address, this.#partitions.length);
   }
 }
