@@ -103,40 +103,43 @@ export class RetainedStore implements Retained {
 
   *match(pattern: Pattern): Iterable<Message> {
     const nowMs = this.#options.clock.nowMs();
-    const visited = new Set<Node>();
-    for (const { message } of this.#walk(this.#root, pattern.tokens, 0, true, visited)) {
+    const { tokens } = pattern;
+    // Only with several `MANY` can one place be reached in more than one way; then each is walked once.
+    const visited = tokens.filter((token) => token === MANY).length > 1 ? new Map<Node, Set<number>>() : null;
+    for (const { message } of this.#walk(this.#root, tokens, 0, typeof tokens[0] !== 'string', visited)) {
       if (message.expiresAtMs === 0 || message.expiresAtMs > nowMs) yield message;
     }
   }
 
+  /** `hidden`: still at the first level of a pattern that begins with a wildcard, where `$…` is out of sight. */
   *#walk(
     node: Node,
     tokens: readonly Token[],
     at: number,
-    atRoot: boolean,
-    visited: Set<Node>,
+    hidden: boolean,
+    visited: Map<Node, Set<number>> | null,
   ): Iterable<Slot> {
+    if (visited !== null) {
+      const places = visited.get(node) ?? new Set();
+      if (places.has(at)) return;
+      visited.set(node, places.add(at));
+    }
     if (at === tokens.length) {
-      // Several `MANY` may lead to the same place.
-      if (node.slot !== null && !visited.has(node)) {
-        visited.add(node);
-        yield node.slot;
-      }
+      if (node.slot !== null) yield node.slot;
       return;
     }
     const token = tokens[at] as Token;
     if (token === ONE) {
       for (const [level, child] of node.levels) {
-        if (!(atRoot && level.startsWith('$'))) yield* this.#walk(child, tokens, at + 1, false, visited);
+        if (!(hidden && level.startsWith('$'))) yield* this.#walk(child, tokens, at + 1, false, visited);
       }
     } else if (token === MANY) {
-      if (!atRoot) yield* this.#walk(node, tokens, at + 1, false, visited);
+      yield* this.#walk(node, tokens, at + 1, hidden, visited);
       for (const [level, child] of node.levels) {
-        if (!(atRoot && level.startsWith('$'))) yield* this.#walk(child, tokens, at, false, visited);
+        if (!(hidden && level.startsWith('$'))) yield* this.#walk(child, tokens, at, false, visited);
       }
-      if (atRoot && at + 1 < tokens.length) yield* this.#walk(node, tokens, at + 1, true, visited);
     } else {
-      const child = node.levels.get(token);
+      const child = hidden && token.startsWith('$') ? undefined : node.levels.get(token);
       if (child !== undefined) yield* this.#walk(child, tokens, at + 1, false, visited);
     }
   }
