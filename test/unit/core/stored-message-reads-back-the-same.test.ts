@@ -1,0 +1,111 @@
+/** Rows of queues, sessions and retained messages: what is written is what is read, whatever a message holds. */
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import {
+  CoreError,
+  type DeliveryOptions,
+  type Header,
+  type HeaderValue,
+  Message,
+  type NativeCodec,
+  type Reliability,
+} from '../../../src/core/index.ts';
+import { MessageFormat } from '../../../src/core/message-format.ts';
+
+const codec: NativeCodec = { name: 'test', decode: () => ({ headers: [] }) };
+const format = new MessageFormat([codec]);
+
+const bytes = fc.uint8Array({ maxLength: 20 });
+const header = fc.letrec<{ value: HeaderValue; header: Header }>((tie) => ({
+  header: fc.record({ name: fc.string(), value: tie('value') }),
+  value: fc.oneof(
+    { depthSize: 'small', withCrossShrink: true },
+    fc.record({ kind: fc.constant('null' as const) }),
+    fc.record({ kind: fc.constant('string' as const), value: fc.string({ unit: 'grapheme' }) }),
+    fc.record({ kind: fc.constant('bytes' as const), value: bytes }),
+    fc.record({ kind: fc.constant('f64' as const), value: fc.double() }),
+    fc.record({
+      kind: fc.constant('i64' as const),
+      value: fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }),
+    }),
+    fc.record({ kind: fc.constant('list' as const), value: fc.array(tie('value'), { maxLength: 3 }) }),
+    fc.record({ kind: fc.constant('map' as const), value: fc.array(tie('header'), { maxLength: 3 }) }),
+  ),
+})).header;
+
+const reliability = fc.constantFrom<Reliability[]>(0, 1, 2);
+const message = fc
+  .record({
+    address: fc.string({ unit: 'grapheme', maxLength: 30 }),
+    body: bytes,
+    reliability,
+    retain: fc.boolean(),
+    nullBody: fc.boolean(),
+    priority: fc.nat(255),
+    expiresAtMs: fc.nat(),
+    timestampMs: fc.nat(),
+    key: fc.option(bytes),
+    publisherId: fc.string(),
+    native: fc.option(bytes),
+    headers: fc.array(header, { maxLength: 4 }),
+  })
+  .map(({ native, headers, ...fields }) =>
+    native === null
+      ? new Message({ ...fields, properties: { contentType: 'text/plain', headers } })
+      : new Message({ ...fields, codec, native }),
+  );
+const options: fc.Arbitrary<DeliveryOptions> = fc.record({
+  reliability,
+  subscriptionIds: fc.array(fc.nat(0xffff_ffff), { maxLength: 3 }),
+  retained: fc.boolean(),
+  keepRetain: fc.boolean(),
+  via: fc.option(fc.string({ unit: 'grapheme' })),
+});
+
+function plain(value: Uint8Array | null): number[] | null {
+  return value === null ? null : [...value];
+}
+
+describe('stored message', () => {
+  it('reads back as it was written', () => {
+    fc.assert(
+      fc.property(message, options, (before, delivery) => {
+        const after = format.decode(format.encode(before, delivery));
+        expect(after.options).toEqual(delivery);
+        for (const name of [
+          'address',
+          'reliability',
+          'retain',
+          'nullBody',
+          'priority',
+          'publisherId',
+        ] as const) {
+          expect(after.message[name]).toBe(before[name]);
+        }
+        expect(after.message.expiresAtMs).toBe(before.expiresAtMs);
+        expect(after.message.timestampMs).toBe(before.timestampMs);
+        expect(plain(after.message.body)).toEqual(plain(before.body));
+        expect(plain(after.message.key)).toEqual(plain(before.key));
+        expect(plain(after.message.native)).toEqual(plain(before.native));
+        expect(after.message.codec).toBe(before.codec);
+        expect(after.message.properties).toEqual(before.properties);
+      }),
+    );
+  });
+
+  it('is refused with a typed error where its bytes are cut or changed beyond reading', () => {
+    fc.assert(
+      fc.property(message, options, fc.nat(), fc.nat(255), (before, delivery, at, byte) => {
+        const row = format.encode(before, delivery);
+        row[at % row.length] = byte;
+        for (const bad of [row, row.subarray(0, at % row.length)]) {
+          try {
+            format.decode(bad);
+          } catch (error) {
+            expect(error).toBeInstanceOf(CoreError);
+          }
+        }
+      }),
+    );
+  });
+});
