@@ -27,6 +27,11 @@ export class RowWindow {
     return this.#base + this.#rows.length;
   }
 
+  /** No row is before this offset. */
+  get firstOffset(): number {
+    return this.#base + this.#first;
+  }
+
   append(row: Uint8Array): number {
     const offset = this.endOffset;
     this.#rows.push(row);
@@ -36,13 +41,15 @@ export class RowWindow {
   }
 
   get(offset: number): Uint8Array | undefined {
-    return this.#rows[offset - this.#base];
+    const place = offset - this.#base;
+    // A place outside the list would be looked up as a property of that name, which is slow.
+    return place >= this.#first && place < this.#rows.length ? this.#rows[place] : undefined;
   }
 
   /** Returns whether the row was there. */
   remove(offset: number): boolean {
     const place = offset - this.#base;
-    const row = this.#rows[place];
+    const row = this.get(offset);
     if (row === undefined) return false;
     this.#rows[place] = undefined;
     this.count--;

@@ -195,9 +195,12 @@ export class Segment implements SyncTarget {
 
   delete(): void {
     this.#isDeleted = true;
+    // Kept open while the name goes, so that the room is given back on another thread.
+    this.#acquire();
     this.#files.remove(this.#path);
     this.#files.remove(join(this.#folder, fileNameFromOffset(this.baseOffset, INDEX_SUFFIX)));
-    this.close();
+    this.#isActive = false;
+    this.#release();
   }
 
   /** The batches of [`from`, `from` + `bytes`) of the file; not checked. */
@@ -327,7 +330,8 @@ export class Segment implements SyncTarget {
 
   #closeIfIdle(): void {
     if (this.#isActive || this.#users > 0 || this.#fd < 0) return;
-    this.#files.close(this.#fd);
+    if (this.#isDeleted) this.#files.closeLater(this.#fd);
+    else this.#files.close(this.#fd);
     this.#fd = -1;
   }
 }

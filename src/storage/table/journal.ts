@@ -97,7 +97,7 @@ class JournalFile implements SyncTarget {
   }
 
   #closeWhenDone(): void {
-    if (this.#isDone && this.#syncsRunning === 0) this.#files.close(this.#fd);
+    if (this.#isDone && this.#syncsRunning === 0) this.#files.closeLater(this.#fd);
   }
 }
 

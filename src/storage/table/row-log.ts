@@ -26,11 +26,11 @@ export class DurableRowLog implements RowLog, Part {
   readonly id: number;
   readonly #home: RowLogHome;
   readonly #window: RowWindow;
-  #homedEnd: number;
+  #storedEnd: number;
   #movingEnd: number;
   #journaledEnd: number;
   #reservedEnd: number;
-  #homedCount: number;
+  #storedCount: number;
   #gone = new Set<number>();
   #goneMoving = new Set<number>();
   #clearedBefore = 0;
@@ -48,11 +48,11 @@ export class DurableRowLog implements RowLog, Part {
     this.name = name;
     this.id = id;
     this.#window = new RowWindow(endOffset);
-    this.#homedEnd = endOffset;
+    this.#storedEnd = endOffset;
     this.#movingEnd = endOffset;
     this.#journaledEnd = endOffset;
     this.#reservedEnd = reservedEnd;
-    this.#homedCount = home.database.countRows(id);
+    this.#storedCount = home.database.countRows(id);
   }
 
   get endOffset(): number {
@@ -60,7 +60,7 @@ export class DurableRowLog implements RowLog, Part {
   }
 
   get rowCount(): number {
-    return this.#homedCount + this.#window.count;
+    return this.#storedCount + this.#window.count;
   }
 
   append(row: Uint8Array): number {
@@ -69,14 +69,14 @@ export class DurableRowLog implements RowLog, Part {
   }
 
   remove(offset: number): void {
-    if (offset >= this.#homedEnd) {
+    if (offset >= this.#storedEnd) {
       if (!this.#window.remove(offset)) return;
       if (offset < this.#movingEnd) this.#gone.add(offset);
       if (offset >= this.#journaledEnd) return;
     } else {
       if (!this.#isStored(offset)) return;
       this.#gone.add(offset);
-      this.#homedCount--;
+      this.#storedCount--;
     }
     this.#removals.push(offset);
     this.#changed();
@@ -86,7 +86,7 @@ export class DurableRowLog implements RowLog, Part {
     return (
       Number.isSafeInteger(offset) &&
       offset >= this.#clearedBefore &&
-      offset < this.#homedEnd &&
+      offset < this.#storedEnd &&
       !this.#gone.has(offset) &&
       !this.#goneMoving.has(offset) &&
       this.#home.database.has(rowKey(this.id, offset))
@@ -97,8 +97,8 @@ export class DurableRowLog implements RowLog, Part {
     const rows: Row[] = [];
     let bytes = 0;
     const from = Math.max(offset, this.#clearedBefore);
-    if (this.#homedCount > 0 && from < this.#homedEnd) {
-      this.#home.database.eachRow(this.id, from, this.#homedEnd, (at, row) => {
+    if (this.#storedCount > 0 && from < this.#storedEnd) {
+      this.#home.database.eachRow(this.id, from, this.#storedEnd, (at, row) => {
         if (this.#gone.has(at) || this.#goneMoving.has(at)) return true;
         if (rows.length > 0 && (rows.length >= rowsMax || bytes + row.length > bytesMax)) {
           bytes = Number.POSITIVE_INFINITY;
@@ -117,7 +117,7 @@ export class DurableRowLog implements RowLog, Part {
     if (this.rowCount === 0) return;
     const end = this.endOffset;
     this.#window.removeBefore(end);
-    this.#homedCount = 0;
+    this.#storedCount = 0;
     this.#gone.clear();
     this.#clearedBefore = end;
     this.#clearToJournal = end;
@@ -148,7 +148,7 @@ export class DurableRowLog implements RowLog, Part {
       this.#reservedEnd = end + RESERVED_STEP;
       this.#home.registerRowLog(this.name, this.id, this.#reservedEnd);
     }
-    for (let offset = this.#journaledEnd; offset < end; offset++) {
+    for (let offset = Math.max(this.#journaledEnd, this.#window.firstOffset); offset < end; offset++) {
       const row = this.#window.get(offset);
       if (row !== undefined) frame.row(this.id, offset, row);
     }
@@ -187,8 +187,10 @@ export class DurableRowLog implements RowLog, Part {
       }
     }
     for (const offset of this.#goneMoving) yield { key: rowKey(this.id, offset), value: null };
-    for (let offset = this.#homedEnd; offset < this.#movingEnd; offset++) {
-      const row = this.#window.get(offset);
+    for (let offset = this.#storedEnd; offset < this.#movingEnd; offset++) {
+      // Rows go while this runs: what is empty by now is jumped over.
+      offset = Math.max(offset, this.#window.firstOffset);
+      const row = offset < this.#movingEnd ? this.#window.get(offset) : undefined;
       if (row !== undefined) yield { key: rowKey(this.id, offset), value: row };
     }
   }
@@ -196,8 +198,8 @@ export class DurableRowLog implements RowLog, Part {
   endMove(): void {
     const before = this.#window.count;
     this.#window.removeBefore(this.#movingEnd);
-    this.#homedCount += before - this.#window.count;
-    this.#homedEnd = this.#movingEnd;
+    this.#storedCount += before - this.#window.count;
+    this.#storedEnd = this.#movingEnd;
     this.#clearMoving = 0;
     this.#goneMoving = new Set();
   }
