@@ -46,9 +46,12 @@ export interface Transport {
   /** Stops and restarts `received`. */
   pause(): void;
   resume(): void;
-  /** Writes what is left, then ends. `received` is not called again; `closed` is, once. */
+  /**
+   * Writes what is left, then ends. `received` is not called again; `closed` is, once, when this turn of the event
+   * loop is over. The first reason given is the one that counts.
+   */
   close(reason: CloseReason, detail?: string): void;
-  /** Drops what is left and ends now. */
+  /** Drops what is left and ends now; otherwise as `close`. */
   destroy(reason: CloseReason, detail?: string): void;
 }
 
@@ -98,6 +101,8 @@ export interface ListenerSpec {
   readonly host: string;
   /** 0 lets the system choose. */
   readonly port: number;
+  /** The setting that holds the port, for messages to the operator: `<section>.port` unless given. */
+  readonly option?: string;
   /** WebSocket only: accepted paths and subprotocols, the first that the client offers is taken. */
   readonly path?: string;
   readonly subprotocols?: readonly string[];

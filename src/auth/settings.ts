@@ -1,0 +1,18 @@
+/** Settings of who may connect, section `auth` of the configuration file. Read by `index.ts`. */
+
+import Type, { type Static } from 'typebox';
+
+export const authSettings = Type.Object(
+  {
+    trustedNetworks: Type.Array(Type.String({ pattern: '^[0-9a-fA-F.:]+(/[0-9]{1,3})?$', maxLength: 49 }), {
+      default: ['127.0.0.0/8', '::1/128'],
+      maxItems: 1_000,
+      description:
+        'Networks whose clients are let in with any credentials, or none, while no user is defined. Clients from ' +
+        'elsewhere are refused. In a container the network of its host has to be added.',
+    }),
+  },
+  { additionalProperties: false, default: {}, description: 'Who may connect.' },
+);
+
+export type AuthSettings = Static<typeof authSettings>;

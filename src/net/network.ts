@@ -1,0 +1,161 @@
+/**
+ * All listeners and connections of the process: opened by the gateway once the adapters are ready, looked at by the
+ * HTTP API, drained and closed at the end. Connections are counted and each end is logged once, with its reason.
+ */
+
+import {
+  type Adapter,
+  CLOSE_REASONS,
+  type CloseReason,
+  type ConnectionHandler,
+  type ListenerSpec,
+  type Logger,
+} from '../host.ts';
+import type { BoundAddress, Listener } from './bind.ts';
+import type { BufferedTransport } from './buffered-transport.ts';
+import type { NetContext } from './context.ts';
+import type { NetworkSettings } from './settings.ts';
+import { SlabPool } from './slab-pool.ts';
+import { openTcpListener } from './tcp-listener.ts';
+import { type TurnClock, TurnOutput } from './turn-output.ts';
+
+/** Ends that say nothing about the gateway or its clients: logged at debug level. */
+const QUIET_REASONS: ReadonlySet<CloseReason> = new Set([
+  'client-closed',
+  'connection-lost',
+  'shutting-down',
+  'administrative',
+]);
+
+export interface NetworkCounters {
+  /** Connections since the start, and those turned away at the bound, by listener. */
+  readonly accepted: Map<string, number>;
+  readonly refused: Map<string, number>;
+  readonly closed: Record<CloseReason, number>;
+}
+
+export class Network implements NetContext {
+  readonly clock: TurnClock;
+  readonly output: TurnOutput;
+  readonly pool: SlabPool;
+  readonly settings: NetworkSettings;
+  readonly logger: Logger;
+  readonly counters: NetworkCounters;
+  readonly #connections = new Map<number, BufferedTransport>();
+  readonly #listeners: Listener[] = [];
+  #lastId = 0;
+  #whenEmpty: (() => void) | null = null;
+
+  constructor(clock: TurnClock, settings: NetworkSettings, logger: Logger) {
+    this.clock = clock;
+    this.settings = settings;
+    this.logger = logger;
+    this.output = new TurnOutput(clock);
+    this.pool = new SlabPool(clock, settings.outputPoolBytesMax);
+    const closed = Object.fromEntries(CLOSE_REASONS.map((reason) => [reason, 0]));
+    this.counters = {
+      accepted: new Map(),
+      refused: new Map(),
+      closed: closed as Record<CloseReason, number>,
+    };
+  }
+
+  get connections(): ReadonlyMap<number, BufferedTransport> {
+    return this.#connections;
+  }
+
+  get listeners(): readonly Listener[] {
+    return this.#listeners;
+  }
+
+  /** Where the listener of that name is bound, once it is. */
+  listening(name: string): BoundAddress | undefined {
+    return this.#listeners.find(({ spec }) => spec.name === name)?.bound;
+  }
+
+  /** Throws ListenError. */
+  async listen(spec: ListenerSpec, adapter: Adapter): Promise<void> {
+    this.counters.accepted.set(spec.name, 0);
+    this.counters.refused.set(spec.name, 0);
+    if (spec.transport === 'tcp') this.#listeners.push(await openTcpListener(this, spec, adapter));
+    else {
+      const { openWebSocketListener } = await import('./websocket-listener.ts');
+      this.#listeners.push(await openWebSocketListener(this, spec, adapter));
+    }
+  }
+
+  stopListening(): void {
+    for (const listener of this.#listeners) listener.close();
+  }
+
+  /** Tells every client that it must go, and waits until all are gone or `waitMs` has passed. */
+  async disconnectAll(waitMs: number): Promise<void> {
+    for (const transport of [...this.#connections.values()]) this.disconnect(transport.id, 'shutting-down');
+    if (this.#connections.size > 0) {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, waitMs);
+        this.#whenEmpty = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+    }
+    for (const transport of [...this.#connections.values()]) transport.destroy('shutting-down');
+  }
+
+  /** False where there is no such connection. */
+  disconnect(id: number, reason: Parameters<ConnectionHandler['disconnect']>[0]): boolean {
+    const transport = this.#connections.get(id);
+    if (transport === undefined) return false;
+    try {
+      transport.handler?.disconnect(reason);
+    } catch (error) {
+      transport.fail(error);
+    }
+    return true;
+  }
+
+  nextId(): number {
+    return ++this.#lastId;
+  }
+
+  add(transport: BufferedTransport): void {
+    this.#connections.set(transport.id, transport);
+    const { name } = transport.listener;
+    this.counters.accepted.set(name, (this.counters.accepted.get(name) ?? 0) + 1);
+  }
+
+  remove(transport: BufferedTransport): void {
+    this.#connections.delete(transport.id);
+    if (this.#connections.size === 0) this.#whenEmpty?.();
+  }
+
+  countRefused(listener: string): void {
+    this.counters.refused.set(listener, (this.counters.refused.get(listener) ?? 0) + 1);
+  }
+
+  logClose(transport: BufferedTransport, reason: CloseReason, detail: string | undefined): void {
+    this.counters.closed[reason]++;
+    const fields = { ...this.describe(transport), reason, ...(detail === undefined ? {} : { detail }) };
+    if (QUIET_REASONS.has(reason)) this.logger.debug(fields, 'connection closed');
+    else this.logger.info({ ...fields, ...describeClient(transport) }, 'connection closed');
+  }
+
+  describe(transport: BufferedTransport): object {
+    return {
+      connection: transport.id,
+      listener: transport.listener.name,
+      remote: `${transport.remoteAddress}:${transport.remotePort}`,
+    };
+  }
+}
+
+/** Who it was, as far as its protocol had come. */
+function describeClient(transport: BufferedTransport): object {
+  try {
+    const described = transport.handler?.describe();
+    return described === undefined ? {} : { client: described.clientId, user: described.user };
+  } catch {
+    return {};
+  }
+}

@@ -1,0 +1,56 @@
+/**
+ * Settings of everything between the operating system and the adapters, section `network` of the configuration file.
+ * Where each protocol listens stands in that protocol's own section.
+ */
+
+import Type, { type Static } from 'typebox';
+
+export const networkSettings = Type.Object(
+  {
+    backlog: Type.Integer({
+      default: 1_024,
+      minimum: 1,
+      maximum: 65_535,
+      description: 'Connections that the system may hold until the gateway takes them, for each listener.',
+    }),
+    outputPoolBytesMax: Type.Integer({
+      default: 67_108_864,
+      minimum: 1_048_576,
+      description: 'Bytes of output buffers kept for reuse; connections without output hold none.',
+    }),
+    closeLingerMs: Type.Integer({
+      default: 2_000,
+      minimum: 0,
+      maximum: 60_000,
+      description:
+        'Time for a client to take what was last sent to it when its connection is closed, milliseconds.',
+    }),
+    keepAliveMs: Type.Integer({
+      default: 60_000,
+      minimum: 0,
+      maximum: 86_400_000,
+      description:
+        'Idle time after which TCP asks whether the peer is still there, milliseconds; 0 never asks.',
+    }),
+    websocketMessageBytesMax: Type.Integer({
+      default: 16_777_216,
+      minimum: 1_024,
+      maximum: 1_073_741_824,
+      description: 'Largest WebSocket message from a client, bytes.',
+    }),
+    allowedOrigins: Type.Array(Type.String({ minLength: 1, maxLength: 300 }), {
+      default: [],
+      maxItems: 1_000,
+      description:
+        'Origins, as "https://app.example.com", of web pages that may connect over WebSocket, besides those served ' +
+        'from this machine; "*" lets every page in.',
+    }),
+  },
+  {
+    additionalProperties: false,
+    default: {},
+    description: 'Sockets, the same for every protocol.',
+  },
+);
+
+export type NetworkSettings = Static<typeof networkSettings>;

@@ -1,0 +1,109 @@
+/**
+ * A connection over WebSocket, through `ws`: the output of a turn leaves as binary messages, one for what was gathered
+ * and one for each large body. Message borders mean nothing: the bytes are one stream, as over TCP. A text message
+ * ends the connection, because these protocols are binary.
+ */
+
+import type { Socket } from 'node:net';
+import type { RawData, WebSocket } from 'ws';
+import type { CloseReason, ListenerInfo } from '../host.ts';
+import { BufferedTransport } from './buffered-transport.ts';
+import type { NetContext } from './context.ts';
+import { plainAddress } from './tcp-transport.ts';
+
+/** RFC 6455 7.4.1 */
+const CLOSE_NORMAL = 1000;
+const CLOSE_GOING_AWAY = 1001;
+const CLOSE_UNSUPPORTED_DATA = 1003;
+const CLOSE_POLICY = 1008;
+const CLOSE_INTERNAL = 1011;
+
+const CLOSE_CODES: Partial<Record<CloseReason, number>> = {
+  'shutting-down': CLOSE_GOING_AWAY,
+  'internal-error': CLOSE_INTERNAL,
+  'protocol-error': CLOSE_POLICY,
+  'not-authorized': CLOSE_POLICY,
+  'limit-reached': CLOSE_POLICY,
+};
+
+export class WebSocketTransport extends BufferedTransport {
+  readonly #webSocket: WebSocket;
+  readonly #socket: Socket;
+  readonly #sent = (): void => {
+    this.#unfinished--;
+    if (this.#unfinished === 0) this.unblock();
+  };
+  /** Messages that the kernel has not taken. */
+  #unfinished = 0;
+
+  constructor(context: NetContext, listener: ListenerInfo, webSocket: WebSocket, socket: Socket) {
+    super(context, listener, plainAddress(socket.remoteAddress), socket.remotePort ?? 0);
+    this.#webSocket = webSocket;
+    this.#socket = socket;
+  }
+
+  /** Begins to read. */
+  attach(): void {
+    const webSocket = this.#webSocket;
+    webSocket.on('error', (error) => this.#failed(error));
+    webSocket.on('close', () => this.release());
+    webSocket.on('message', (data, isBinary) => this.#received(data, isBinary));
+  }
+
+  get localAddress(): string {
+    return plainAddress(this.#socket.localAddress);
+  }
+
+  get localPort(): number {
+    return this.#socket.localPort ?? 0;
+  }
+
+  pause(): void {
+    if (this.isOpen) this.#webSocket.pause();
+  }
+
+  resume(): void {
+    this.#webSocket.resume();
+  }
+
+  protected get unsentBytes(): number {
+    return this.#webSocket.bufferedAmount;
+  }
+
+  protected sendPiece(piece: Uint8Array): void {
+    this.#unfinished++;
+    this.#webSocket.send(piece, { binary: true, compress: false }, this.#sent);
+  }
+
+  protected sendPieces(pieces: readonly Uint8Array[]): void {
+    this.#socket.cork();
+    for (let i = 0; i < pieces.length; i++) this.sendPiece(pieces[i] as Uint8Array);
+    this.#socket.uncork();
+  }
+
+  /** `#sent` calls `unblock`. */
+  protected awaitSent(): void {}
+
+  protected endSocket(reason: CloseReason): void {
+    this.#webSocket.close(CLOSE_CODES[reason] ?? CLOSE_NORMAL);
+  }
+
+  protected destroySocket(): void {
+    this.#webSocket.terminate();
+  }
+
+  #received(data: RawData, isBinary: boolean): void {
+    if (!isBinary) {
+      this.#webSocket.close(CLOSE_UNSUPPORTED_DATA);
+      this.close('protocol-error', 'a text message, where only binary ones belong');
+    } else this.take(data as Buffer);
+  }
+
+  /** `ws` has sent the close code that belongs to the error, and ends the connection itself. */
+  #failed(error: Error & { readonly code?: string }): void {
+    if (error.code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH') {
+      this.close('limit-reached', 'a WebSocket message above network.websocketMessageBytesMax');
+    } else if (error.code?.startsWith('WS_ERR_')) this.close('protocol-error', error.message);
+    else this.lose(error.message);
+  }
+}
