@@ -131,7 +131,7 @@ export class ProducerState {
     if (bytes === undefined || bytes.length < SNAPSHOT_HEADER_BYTES) return -1;
     const snapshot = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     const offset = Number(snapshot.readBigInt64BE(1));
-    if (snapshot[0] !== SNAPSHOT_VERSION || offset > endOffset) return -1;
+    if (snapshot[0] !== SNAPSHOT_VERSION || offset < 0 || offset > endOffset) return -1;
     let at = SNAPSHOT_HEADER_BYTES;
     for (let left = snapshot.readInt32BE(9); left > 0; left--) {
       at = this.#restoreProducer(snapshot, at);
