@@ -1,0 +1,197 @@
+/**
+ * What the storage tests share: a folder of their own, record batches, commits as promises, and a file system that
+ * can be made full or broken.
+ */
+
+import { cpSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach } from 'vitest';
+import type { BatchLog, BatchLogOptions, Storage } from '../../../src/core/storage.ts';
+import { type FileSystem, NODE_FILE_SYSTEM } from '../../../src/storage/file-system.ts';
+import { crc32c, openStorage, type StorageEvent, type StorageOptions } from '../../../src/storage/index.ts';
+
+const folders: string[] = [];
+const open = new Set<Storage>();
+
+afterEach(async () => {
+  for (const storage of open) await storage.close();
+  open.clear();
+  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
+});
+
+/** A new empty folder that goes after the test. */
+export function makeFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'rosettamq-storage-'));
+  folders.push(folder);
+  return folder;
+}
+
+/** The folder as a killed process would leave it: a copy of what the system has, without closing anything. */
+export function copyFolder(folder: string): string {
+  const copy = makeFolder();
+  cpSync(folder, copy, { recursive: true });
+  rmSync(join(copy, 'lock'), { force: true });
+  return copy;
+}
+
+export interface Opened {
+  readonly storage: Storage;
+  readonly events: StorageEvent[];
+}
+
+export async function openForTest(folder: string, options: Partial<StorageOptions> = {}): Promise<Opened> {
+  const events: StorageEvent[] = [];
+  const report = (event: StorageEvent): void => {
+    events.push(event);
+  };
+  const storage = await openStorage({ folder, durability: 'os', report, ...options });
+  open.add(storage);
+  return { storage, events };
+}
+
+export async function closeForTest(storage: Storage): Promise<void> {
+  open.delete(storage);
+  await storage.close();
+}
+
+export function commit(storage: Storage): Promise<void> {
+  return new Promise((resolve, reject) => {
+    storage.commit((error) => {
+      if (error === null) resolve();
+      else reject(error);
+    });
+  });
+}
+
+export const KEEP_ALL: BatchLogOptions = { segmentBytes: 1 << 30, retentionBytes: -1, retentionMs: -1 };
+
+export interface BatchShape {
+  readonly records?: number;
+  /** The first record's time; each further one is 1 ms later. */
+  readonly timeMs?: number;
+  readonly valueBytes?: number;
+}
+
+/** A well-formed record batch of version 2 with true records and checksum. */
+export function buildBatch(shape: BatchShape = {}): Buffer {
+  const { records = 1, timeMs = 1000, valueBytes = 10 } = shape;
+  const parts: Buffer[] = [];
+  for (let i = 0; i < records; i++) {
+    const body = Buffer.concat([
+      Buffer.from([0]),
+      zigzag(i),
+      zigzag(i),
+      zigzag(-1),
+      zigzag(valueBytes),
+      Buffer.alloc(valueBytes, 97 + (i % 26)),
+      zigzag(0),
+    ]);
+    parts.push(zigzag(body.length), body);
+  }
+  const body = Buffer.concat(parts);
+  const batch = Buffer.alloc(61 + body.length);
+  batch.writeInt32BE(batch.length - 12, 8);
+  batch[16] = 2;
+  batch.writeInt32BE(records - 1, 23);
+  batch.writeBigInt64BE(BigInt(timeMs), 27);
+  batch.writeBigInt64BE(BigInt(timeMs + records - 1), 35);
+  batch.writeBigInt64BE(-1n, 43);
+  batch.writeInt16BE(-1, 51);
+  batch.writeInt32BE(-1, 53);
+  batch.writeInt32BE(records, 57);
+  body.copy(batch, 61);
+  batch.writeUInt32BE(crc32c(batch.subarray(21)), 17);
+  return batch;
+}
+
+function zigzag(value: number): Buffer {
+  const bytes: number[] = [];
+  let rest = value >= 0 ? value * 2 : -value * 2 - 1;
+  while (rest >= 0x80) {
+    bytes.push((rest & 0x7f) | 0x80);
+    rest = Math.floor(rest / 0x80);
+  }
+  bytes.push(rest);
+  return Buffer.from(bytes);
+}
+
+/** Base offsets of the batches in `bytes`, which have to be whole. */
+export function baseOffsets(bytes: Buffer): number[] {
+  const offsets: number[] = [];
+  for (let at = 0; at < bytes.length; at += 12 + bytes.readInt32BE(at + 8)) {
+    offsets.push(Number(bytes.readBigInt64BE(at)));
+  }
+  return offsets;
+}
+
+/** Everything from `offset` to the end, in reads of `bytesMax`. */
+export async function readAllBatches(log: BatchLog, offset: number, bytesMax = 1 << 20): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  let next = offset;
+  while (next < log.endOffset) {
+    const bytes = await log.read(next, bytesMax);
+    if (bytes.length === 0) break;
+    parts.push(bytes);
+    for (let at = 0; at < bytes.length; at += 12 + bytes.readInt32BE(at + 8)) {
+      next = Number(bytes.readBigInt64BE(at)) + bytes.readInt32BE(at + 23) + 1;
+    }
+  }
+  return Buffer.concat(parts);
+}
+
+/** The files of the only batch log in a data folder with this suffix, in order. */
+export function filesOf(folder: string, suffix: string): string[] {
+  const streams = join(folder, 'streams');
+  const log = join(streams, readdirSync(streams)[0] as string);
+  return readdirSync(log)
+    .filter((file) => file.endsWith(suffix))
+    .sort()
+    .map((file) => join(log, file));
+}
+
+/** A file system that writes only as many bytes as it has left, the last write in part, and fails syncs on demand. */
+export class FaultyFileSystem implements FileSystem {
+  roomBytes = Number.POSITIVE_INFINITY;
+  isSyncFailing = false;
+  isTruncateFailing = false;
+  syncs = 0;
+
+  writev(fd: number, buffers: readonly Uint8Array[], position: number): number {
+    let bytes = 0;
+    for (const buffer of buffers) bytes += buffer.length;
+    if (bytes > 0 && this.roomBytes <= 0) throw systemError('ENOSPC');
+    const fitting = Math.min(bytes, this.roomBytes);
+    this.roomBytes -= fitting;
+    return NODE_FILE_SYSTEM.writev(fd, [Buffer.concat(buffers).subarray(0, fitting)], position);
+  }
+
+  truncate(fd: number, bytes: number): void {
+    if (this.isTruncateFailing) throw systemError('EIO');
+    NODE_FILE_SYSTEM.truncate(fd, bytes);
+  }
+
+  sync(fd: number, done: (error: Error | null) => void): void {
+    this.syncs++;
+    if (this.isSyncFailing) setImmediate(done, systemError('EIO'));
+    else NODE_FILE_SYSTEM.sync(fd, done);
+  }
+
+  open = NODE_FILE_SYSTEM.open;
+  close = NODE_FILE_SYSTEM.close;
+  closeLater = NODE_FILE_SYSTEM.closeLater;
+  size = NODE_FILE_SYSTEM.size;
+  readSync = NODE_FILE_SYSTEM.readSync;
+  read = NODE_FILE_SYSTEM.read;
+  syncSync = NODE_FILE_SYSTEM.syncSync;
+  makeFolder = NODE_FILE_SYSTEM.makeFolder;
+  list = NODE_FILE_SYSTEM.list;
+  exists = NODE_FILE_SYSTEM.exists;
+  rename = NODE_FILE_SYSTEM.rename;
+  remove = NODE_FILE_SYSTEM.remove;
+  removeFolder = NODE_FILE_SYSTEM.removeFolder;
+}
+
+function systemError(code: string): Error {
+  return Object.assign(new Error(`${code}: made by the test`), { code });
+}
