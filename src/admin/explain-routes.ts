@@ -241,6 +241,7 @@ function findOrigin(
 
 function placementsOf(options: AdminOptions, origin: Origin, rules: Rules): Reasoned[] {
   const { address, written } = origin;
+  const brought = origin.message?.key ?? null;
   const placements = new Map<string, Reasoned>();
   if (written !== null) {
     placements.set(written.stream, { ...written, rule: null, reason: 'it was written to this stream' });
@@ -249,12 +250,14 @@ function placementsOf(options: AdminOptions, origin: Origin, rules: Rules): Reas
     if (placements.has(rule.stream) || !rule.pattern.matches(address)) continue;
     if (rule.accepts?.(address) === false) continue;
     const reason = `mapping ${name} takes ${rule.pattern}`;
-    placements.set(rule.stream, { stream: rule.stream, key: rule.keyOf(address), rule: name, reason });
+    const key = rule.keyOf(address) ?? brought;
+    placements.set(rule.stream, { stream: rule.stream, key, rule: name, reason });
   }
   for (const { spec } of options.core.streams.list()) {
     const pattern = spec.captures.find((each) => each.matches(address));
     if (pattern === undefined || placements.has(spec.name)) continue;
-    const key = origin.message?.key ?? null;
+    // A stream of many addresses keeps each of them in order.
+    const key = brought ?? (pattern.literal === null ? Buffer.from(address) : null);
     placements.set(spec.name, { stream: spec.name, key, rule: null, reason: `the stream takes ${pattern}` });
   }
   return [...placements.values()];

@@ -79,7 +79,7 @@ export class CapturingStream implements Stream, Destination {
     const key = keyOf(address, route.bindings);
     this.#lastRoute = route;
     this.#lastKey = key;
-    this.#lastRuled = route.bindings.some((binding) => binding.rule !== null);
+    this.#lastRuled = key !== null && route.bindings.some((binding) => binding.rule !== null);
     this.#lastPartition = partitionOf(key ?? address, this.#partitions.length);
   }
 }
