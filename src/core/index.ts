@@ -367,6 +367,11 @@ export interface RecordCodec {
   recordFromMessage(message: Message, stream: string, key: Uint8Array | null): StreamRecord;
   /** `address` is where the record belongs: its stream's address, or the one its mapping rule says. */
   messageFromRecord(record: StreamRecord, address: string): Message;
+  /**
+   * Text that stands in every record whose message asks to be retained. Batches that nobody subscribed to are
+   * searched for it; absent, such batches are not looked into and records are retained only where others want them.
+   */
+  readonly retainMarker?: string;
 }
 
 /** What the core is given at start; everything of the outside world comes through here. */

@@ -1,11 +1,11 @@
 /**
  * The way of records from a stream to everybody else: a batch that a producer appended is read once, and each of
- * its records is published to its address. Batches are not even looked into while nobody else could want them.
+ * its records is published to its address. Batches are not decoded while nobody else could want their records.
  * Belongs to one stream; its partitions ask `open` before they append a batch, so that one whose records are
  * malformed is refused while that is still possible, and call `publish` after it.
  */
 
-import type { Buffer } from 'node:buffer';
+import { Buffer } from 'node:buffer';
 import { RecordReader, recordArea } from './batch-records.ts';
 import type { Clock } from './clock.ts';
 import type { CoreCounters, CoreEvent, MappingRule, RecordCodec } from './index.ts';
@@ -65,9 +65,13 @@ export class RecordOutlet {
 
   /** The batch's records, checked and decompressed, or null where nobody wants them. Throws `corrupt-batch`. */
   open(batch: Buffer): Uint8Array | null {
-    if (!this.#isWanted()) return null;
-    const { decompress, limits } = this.#services;
+    const { decompress, limits, records } = this.#services;
+    const wanted = this.#isWanted();
+    const { retainMarker } = records;
+    if (!wanted && retainMarker === undefined) return null;
     const area = recordArea(batch, { decompress, bytesMax: limits.decompressedBytesMax });
+    // Addresses remember whether or not anybody listens, so a record may be wanted by nobody and still count.
+    if (!wanted && retainMarker !== undefined && !holds(area, retainMarker)) return null;
     new RecordReader(batch, area).check();
     return area;
   }
@@ -120,4 +124,8 @@ export class RecordOutlet {
       details: { stream: this.#stream.name, offset, cause: error.message },
     });
   }
+}
+
+function holds(bytes: Uint8Array, sought: string): boolean {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).includes(sought);
 }

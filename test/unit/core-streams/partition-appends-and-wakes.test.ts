@@ -5,6 +5,7 @@ import {
   Collector,
   compressBatch,
   openWorld,
+  plainRecords,
   producerBatch,
   publish,
   Receipts,
@@ -127,6 +128,17 @@ describe('records of a batch', () => {
     bind(Pattern.of('t'));
     expect(codeOf(() => partition.appendBatch(malformed, null, 0))).toBe('corrupt-batch');
     expect(partition.endOffset).toBe(0);
+  });
+
+  it('that ask to be retained are published though nobody listens, compressed or not', async () => {
+    const remembering = await openWorld(undefined, {}, { ...plainRecords, retainMarker: 'KEEP' });
+    const [first] = (await remembering.streams.declare(spec('t'))).partitions;
+    first?.appendBatch(batchOf(['a', 'b']), null, 0);
+    expect(remembering.published).toHaveLength(0);
+    first?.appendBatch(batchOf(['a', 'KEEP this']), null, 0);
+    first?.appendBatch(compressBatch(batchOf(['KEEP that'])), null, 0);
+    const bodies = remembering.published.map(({ body }) => Buffer.from(body).toString());
+    expect(bodies).toEqual(['a', 'KEEP this', 'KEEP that']);
   });
 
   it('go on after one that cannot be translated', async () => {

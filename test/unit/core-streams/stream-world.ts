@@ -109,6 +109,8 @@ export interface World {
   readonly rules: MappingRuleTable;
   readonly events: CoreEvent[];
   readonly decompressed: number[];
+  /** Messages that records became. */
+  readonly published: Message[];
 }
 
 export async function openWorld(
@@ -132,6 +134,7 @@ export async function openWorld(
   const router = new Router(1_000);
   const events: CoreEvent[] = [];
   const decompressed: number[] = [];
+  const published: Message[] = [];
   const all = { ...DEFAULT_LIMITS, ...limits };
   const parts = { storage, durability, clock, limits: all, router, counters };
   const addressFromStream = (stream: string) => stream.replaceAll('.', '/');
@@ -151,7 +154,10 @@ export async function openWorld(
       return bytes.map((byte) => byte ^ 0xff);
     },
     randomBytes: (count) => crypto.getRandomValues(new Uint8Array(count)),
-    publishRecord: (message, except) => publish(router, message, except),
+    publishRecord: (message, except) => {
+      published.push(message);
+      return publish(router, message, except);
+    },
   });
   const rules = new MappingRuleTable({
     ...parts,
@@ -164,7 +170,8 @@ export async function openWorld(
   await cursors.load();
   await streams.load();
   await rules.load();
-  return { storage, clock, durability, router, counters, cursors, streams, rules, events, decompressed };
+  const seen = { events, decompressed, published };
+  return { storage, clock, durability, router, counters, cursors, streams, rules, ...seen };
 }
 
 /** Routes as the core does, without access, retain and receipts. */
