@@ -14,8 +14,9 @@ export function readOffset(bytes: Buffer, at: number): number {
 }
 
 export function writeOffset(bytes: Buffer, offset: number, at: number): void {
-  bytes.writeInt32BE(Math.floor(offset / 0x1_0000_0000), at);
-  bytes.writeUInt32BE(offset % 0x1_0000_0000, at + 4);
+  const high = Math.floor(offset / 0x1_0000_0000);
+  bytes.writeInt32BE(high, at);
+  bytes.writeUInt32BE(offset - high * 0x1_0000_0000, at + 4);
 }
 
 /**

@@ -310,9 +310,14 @@ export class Segment implements SyncTarget {
 
   /** An index that could not be written will be rebuilt; so a full disk is no error here. */
   #saveIndex(index: SparseIndex): void {
+    const bytes = index.encode(this.#bytes, this.#nextOffset);
     try {
-      const path = join(this.#folder, fileNameFromOffset(this.baseOffset, INDEX_SUFFIX));
-      replaceFile(this.#files, path, index.encode(this.#bytes, this.#nextOffset), false);
+      replaceFile(
+        this.#files,
+        join(this.#folder, fileNameFromOffset(this.baseOffset, INDEX_SUFFIX)),
+        bytes,
+        false,
+      );
     } catch {
       // Nothing depends on it.
     }

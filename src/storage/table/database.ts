@@ -5,7 +5,9 @@
  * safe: until the last one is done the journal can repeat them all. Used by `table-store.ts` and its logs and tables.
  */
 
+import { chmodSync } from 'node:fs';
 import { open, type RootDatabase } from 'lmdb';
+import { FILE_MODE } from '../file-system.ts';
 import { entryPrefix, keyAfterPrefix, offsetFromRowKey, rowKey } from './keys.ts';
 
 /** Changes in one transaction: about a millisecond of the event loop. */
@@ -37,6 +39,7 @@ export class Database {
       eventTurnBatching: false,
       overlappingSync: false,
     });
+    for (const file of [path, `${path}-lock`]) chmodSync(file, FILE_MODE);
   }
 
   get(key: Buffer): Buffer | undefined {

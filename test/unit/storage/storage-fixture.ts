@@ -195,3 +195,9 @@ export class FaultyFileSystem implements FileSystem {
 function systemError(code: string): Error {
   return Object.assign(new Error(`${code}: made by the test`), { code });
 }
+
+/** Changes bits of one byte; a negative place counts from the end. */
+export function flipBits(bytes: Buffer, place: number, bits: number): void {
+  const at = place < 0 ? bytes.length + place : place;
+  bytes[at] = (bytes[at] as number) ^ bits;
+}

@@ -1,0 +1,60 @@
+/** The data folder itself: who may open it, who may read it, which version it has. */
+
+import { spawn } from 'node:child_process';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { closeForTest, makeFolder, openForTest } from './storage-fixture.ts';
+
+it('belongs to one opener at a time', async () => {
+  const folder = makeFolder();
+  const { storage } = await openForTest(folder);
+  await expect(openForTest(folder)).rejects.toThrow(/already open in this process/);
+  await closeForTest(storage);
+  expect(existsSync(join(folder, 'lock'))).toBe(false);
+  await openForTest(folder);
+});
+
+it('names the living process that holds it', async () => {
+  const folder = makeFolder();
+  const other = spawn(process.execPath, ['-e', 'setTimeout(() => {}, 60000)'], { stdio: 'ignore' });
+  try {
+    writeFileSync(join(folder, 'lock'), `{"pid":${other.pid},"started":"","host":"elsewhere"}\n`);
+    await expect(openForTest(folder)).rejects.toThrow(`belongs to process ${other.pid} on elsewhere`);
+  } finally {
+    other.kill('SIGKILL');
+  }
+});
+
+it('is taken over from a process that is gone, or whose id another one has now', async () => {
+  for (const owner of [
+    '{"pid":999999999,"started":"1","host":"h"}',
+    `{"pid":${process.ppid},"started":"1","host":"h"}`,
+    `{"pid":${process.pid},"started":"1","host":"h"}`,
+    'not a lock',
+    '',
+  ]) {
+    const folder = makeFolder();
+    writeFileSync(join(folder, 'lock'), owner);
+    await openForTest(folder);
+    expect(JSON.parse(readFileSync(join(folder, 'lock'), 'utf8')).pid).toBe(process.pid);
+  }
+});
+
+it('is made for its owner only', async () => {
+  const folder = join(makeFolder(), 'deep', 'data');
+  await openForTest(folder);
+  expect(statSync(folder).mode & 0o777).toBe(0o700);
+  for (const file of ['format', 'state.mdb', 'lock'])
+    expect(statSync(join(folder, file)).mode & 0o077).toBe(0);
+});
+
+it('of another format version is refused and left alone', async () => {
+  const folder = makeFolder();
+  writeFileSync(join(folder, 'format'), 'rosettamq storage 2\n');
+  await expect(openForTest(folder)).rejects.toThrow(/storage format 2/);
+  writeFileSync(join(folder, 'format'), 'something');
+  await expect(openForTest(folder)).rejects.toThrow(/not the format file/);
+  expect(existsSync(join(folder, 'lock'))).toBe(false);
+  expect(existsSync(join(folder, 'state.mdb'))).toBe(false);
+});
