@@ -1,0 +1,144 @@
+import type { IPublishPacket, Packet } from 'mqtt-packet';
+import { expect, it } from 'vitest';
+import { type MqttWorld, openMqttWorld, type TestClient } from './mqtt-world.ts';
+
+const WILL = { topic: 'will', payload: Buffer.from('gone'), qos: 1, retain: false };
+
+async function watched(): Promise<[MqttWorld, TestClient]> {
+  const world = await openMqttWorld();
+  const watcher = await world.connected({ clientId: 'watcher', version: 5 });
+  await watcher.subscribe('will', 1);
+  return [world, watcher];
+}
+
+async function heard(watcher: TestClient): Promise<string[]> {
+  return (await watcher.read()).map((packet) => String((packet as IPublishPacket).payload));
+}
+
+it('[MQTT-3.1.2-8] is sent when the connection is lost, taken over, silent too long or broken by an error', async () => {
+  const ends: [name: string, end: (world: MqttWorld, client: TestClient) => undefined | Promise<unknown>][] =
+    [
+      ['lost', (_, client) => client.drop()],
+      ['silent', (world) => world.clock.advance(20_000)],
+      ['error', (_, client) => client.writeBytes('00 00')],
+      ['with will', (_, client) => client.writeBytes('e0 01 04')],
+      ['another reason', (_, client) => client.writeBytes('e0 01 80')],
+      ['taken over', (world) => world.client().connect({ version: 5, clientId: 'c' })],
+      ['operator', (_, client) => client.handler.disconnect('administrative')],
+    ];
+  for (const [name, end] of ends) {
+    const [world, watcher] = await watched();
+    const client = await world.connected({ version: 5, clientId: 'c', keepalive: 10, will: WILL });
+    await end(world, client);
+    expect(await heard(watcher), name).toEqual(['gone']);
+  }
+});
+
+it('[MQTT-3.14.4-3] is not sent after a normal DISCONNECT, in any version', async () => {
+  for (const version of [3, 4, 5] as const) {
+    const [world, watcher] = await watched();
+    const client = await world.connected({ version, clientId: 'c', will: WILL });
+    client.writeBytes('e0 00');
+    expect(client.ended?.reason).toBe('client-closed');
+    expect(await heard(watcher)).toEqual([]);
+  }
+});
+
+const DELAYED = {
+  version: 5,
+  clientId: 'c',
+  will: { ...WILL, properties: { willDelayInterval: 10 } },
+  properties: { sessionExpiryInterval: 60 },
+} as const;
+
+it('[MQTT-3.1.3-9] waits its delay, and is not sent when the session goes on', async () => {
+  const [world, watcher] = await watched();
+  const client = await world.connected(DELAYED);
+  client.drop();
+  world.clock.advance(9_000);
+  expect(await heard(watcher)).toEqual([]);
+  const again = world.client();
+  await again.connect({ ...DELAYED, clean: false });
+  world.clock.advance(60_000);
+  expect(await heard(watcher)).toEqual([]);
+  again.drop();
+  world.clock.advance(11_000);
+  expect(await heard(watcher)).toEqual(['gone']);
+  world.clock.advance(100_000);
+  expect(await heard(watcher)).toEqual([]);
+});
+
+it('is sent with the end of the session where that comes before its delay', async () => {
+  const [world, watcher] = await watched();
+  const client = await world.connected({ ...DELAYED, properties: { sessionExpiryInterval: 5 } });
+  client.drop();
+  world.clock.advance(6_000);
+  expect(await heard(watcher)).toEqual(['gone']);
+  const second = await world.connected(DELAYED);
+  second.drop();
+  await world.connected({ ...DELAYED, clean: true });
+  expect(await heard(watcher)).toEqual(['gone']);
+});
+
+it('[MQTT-3.1.3-10] forwards its properties without the delay, retained if it says so', async () => {
+  const [world, watcher] = await watched();
+  const client = await world.connected({
+    version: 5,
+    clientId: 'c',
+    will: {
+      ...WILL,
+      retain: true,
+      properties: { willDelayInterval: 0, contentType: 'a/b', messageExpiryInterval: 9 },
+    },
+  });
+  client.drop();
+  const [packet] = (await watcher.read()) as IPublishPacket[];
+  expect(packet).toMatchObject({
+    retain: false,
+    properties: { contentType: 'a/b', messageExpiryInterval: 9 },
+  });
+  expect(packet?.properties).not.toHaveProperty('willDelayInterval');
+  expect(world.core.retained.count).toBe(1);
+});
+
+it('is judged when it is sent', async () => {
+  let allowed = true;
+  const world = await openMqttWorld({ access: { may: (_, action) => action !== 'publish' || allowed } });
+  const watcher = await world.connected({ clientId: 'watcher' });
+  await watcher.subscribe('will');
+  const client = await world.connected({ clientId: 'c', will: WILL });
+  allowed = false;
+  client.drop();
+  expect(await watcher.read()).toEqual([]);
+});
+
+it('[MQTT-3.3.2-2] is refused with a wildcard, and under the server’s own topics', async () => {
+  const world = await openMqttWorld();
+  for (const [topic, code] of [
+    ['a/#', 0x90],
+    ['$SYS/x', 0x90],
+  ] as const) {
+    const client = world.client();
+    expect(await client.connect({ version: 5, will: { ...WILL, topic } })).toMatchObject({
+      reasonCode: code,
+    });
+  }
+});
+
+it('counts nothing behind DISCONNECT', async () => {
+  const [world, watcher] = await watched();
+  const client = await world.connected({ clientId: 'c', will: WILL });
+  client.writeBytes('e0 00 30 08 0004 77696c6c 6869');
+  expect(await heard(watcher)).toEqual([]);
+});
+
+it('is sent when the server stops, delayed or not', async () => {
+  const [world, watcher] = await watched();
+  const delayed = await world.connected(DELAYED);
+  delayed.drop();
+  const client = await world.connected({ version: 5, clientId: 'd', will: WILL });
+  client.handler.disconnect('shutting-down');
+  await world.adapter.stop();
+  expect(await heard(watcher)).toEqual(['gone', 'gone']);
+  expect((await client.read()) as Packet[]).toMatchObject([{ cmd: 'disconnect', reasonCode: 0x8b }]);
+});
