@@ -25,7 +25,7 @@ export interface Limits {
   readonly heldBytesMax: number;
   /** Addresses whose route is remembered. */
   readonly routeCacheEntriesMax: number;
-  /** Bytes waiting in streams for their batch to be built, after which publishers are congested. */
+  /** Bytes that all streams together gather during a turn before they write them, though it is not over. */
   readonly uncommittedBytesMax: number;
   /** Idempotent producers remembered for each partition. */
   readonly producersPerPartitionMax: number;

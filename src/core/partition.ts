@@ -110,8 +110,10 @@ export class StreamPartition implements Partition {
   /** Takes one message of this turn, after everything that was appended before. */
   gather(record: StreamRecord): void {
     const builder = this.#builder;
-    if (builder.count === 0) this.#services.gathering.began(this);
-    this.#services.gathering.bytes += builder.add(record);
+    const { gathering, limits } = this.#services;
+    if (builder.count === 0) gathering.began(this);
+    gathering.bytes += builder.add(record);
+    if (gathering.bytes > limits.uncommittedBytesMax) gathering.flush();
     if (builder.bytes >= GATHERED_BYTES_MAX || builder.count >= GATHERED_RECORDS_MAX) this.flush();
   }
 

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { CoreError, type Partition, Pattern } from '../../../src/core/index.ts';
+import { CoreError, ONE, type Partition, Pattern } from '../../../src/core/index.ts';
 import {
   batchOf,
   Collector,
@@ -181,6 +181,18 @@ describe('what was gathered', () => {
     for (let i = 0; i < 7; i++) publish(world.router, text('t', body));
     expect(partition.endOffset).toBe(6);
     expect(world.streams.gatheredBytes).toBeLessThan(110 * 1024);
+  });
+
+  it('is written within the turn when all streams together hold much', async () => {
+    const small = await openWorld(undefined, { uncommittedBytesMax: 2_000 });
+    await small.streams.declare(spec('many', { partitions: 64, captures: [new Pattern(['d', ONE])] }));
+    for (let i = 0; i < 100; i++) {
+      publish(small.router, text(`d/${i}`, 'x'.repeat(100)));
+      expect(small.streams.gatheredBytes).toBeLessThanOrEqual(2_000);
+    }
+    await settle();
+    const partitions = small.streams.get('many')?.partitions ?? [];
+    expect(partitions.reduce((sum, { endOffset }) => sum + endOffset, 0)).toBe(100);
   });
 
   it('is in the log before the commit that its receipt waits for', async () => {
