@@ -54,6 +54,8 @@ export class Connection implements ConnectionHandler, ConnectionContext, FrameSi
   #waiting = false;
   #congested = false;
   #paused = false;
+  /** Of channel 0. */
+  #currentMethod = 0;
   #closeReason: CloseReason = 'client-closed';
   #closeDetail = '';
   #creditDue: CreditOwner[] = [];
@@ -181,6 +183,7 @@ export class Connection implements ConnectionHandler, ConnectionContext, FrameSi
     if (name === undefined || !name.startsWith('connection.')) {
       throw connectionError('command-invalid', `unexpected method on channel 0: ${name ?? 'unknown'}`);
     }
+    this.#currentMethod = bytes.readUInt32BE(start);
     this.wait(handleConnectionMethod(this, name, bytes, start + 4, end), null);
   }
 
@@ -285,7 +288,7 @@ export class Connection implements ConnectionHandler, ConnectionContext, FrameSi
       this.#end(reason, error.replyText);
       return;
     }
-    const method = culprit?.currentMethod ?? 0;
+    const method = culprit?.currentMethod ?? this.#currentMethod;
     this.send(0, 'connection.close', {
       replyCode: error.code,
       replyText: error.replyText,
@@ -307,6 +310,8 @@ export class Connection implements ConnectionHandler, ConnectionContext, FrameSi
 
   /** Credentials were refused; clients that do not know of a close in this state only see the socket end. */
   refuseLogin(error: Amqp091Error): void {
+    // RabbitMQ names no culprit here.
+    this.#currentMethod = 0;
     if (this.capabilities.has('authentication_failure_close')) this.#sendClose(error, null, 'not-authorized');
     else this.#end('not-authorized', error.replyText);
   }
@@ -337,6 +342,7 @@ export class Connection implements ConnectionHandler, ConnectionContext, FrameSi
   /** The handshake is over. */
   opened(): void {
     this.state = 'open';
+    this.#currentMethod = 0;
     this.#timer?.cancel();
     this.#timer = null;
     if (this.heartbeatSeconds > 0) this.#watchHeartbeat(this.heartbeatSeconds * 500);

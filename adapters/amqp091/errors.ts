@@ -106,7 +106,7 @@ export const explain = {
     `${kind} name '${name}' contains reserved prefix 'amq.*'`,
   defaultExchange: () => 'operation not permitted on the default exchange',
   inUse: (kind: 'queue' | 'exchange', name: string) => `${kind} '${name}' ${VHOST} in use`,
-  notEmpty: (name: string) => `queue '${name}' ${VHOST} is not empty`,
+  notEmpty: (name: string) => `queue '${name}' ${VHOST} not empty`,
   inequivalent: (
     argument: string,
     kind: 'queue' | 'exchange',

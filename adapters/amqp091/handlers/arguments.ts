@@ -1,6 +1,9 @@
-/** Arguments of declarations (`x-message-ttl` and the like): reading, checking and naming them in error texts. */
+/**
+ * Arguments of declarations (`x-message-ttl` and the like): reading, checking and naming them in error texts. Used
+ * by the handlers of exchanges, queues and consumers.
+ */
 
-import type { Header, HeaderValue } from '../../../src/core/index.ts';
+import { CoreError, type Header, type HeaderValue } from '../../../src/core/index.ts';
 import { channelError, explain } from '../errors.ts';
 
 /** RabbitMQ drops line ends from the names of what is declared. */
@@ -118,4 +121,19 @@ export function isSameArgument(a: readonly Header[], b: readonly Header[], name:
   const integer = integerOf(x);
   if (integer !== null) return integer === integerOf(y);
   return describeValue(a, name) === describeValue(b, name);
+}
+
+/** Does what the core may refuse, with RabbitMQ's words for the refusal. */
+export function explained<Result>(kind: 'queue' | 'exchange', name: string, work: () => Result): Result {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof CoreError && error.code === 'in-use') {
+      throw channelError('precondition-failed', explain.inUse(kind, name));
+    }
+    if (error instanceof CoreError && error.code === 'not-empty') {
+      throw channelError('precondition-failed', explain.notEmpty(name));
+    }
+    throw error;
+  }
 }

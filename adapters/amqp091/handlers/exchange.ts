@@ -11,7 +11,7 @@ import type {
 import type { MethodArguments } from '../codec/methods.ts';
 import { type ChannelContext, requireAccess } from '../context.ts';
 import { channelError, explain } from '../errors.ts';
-import { describeValue, nameWithoutLineEnds, stringArgument } from './arguments.ts';
+import { describeValue, explained, nameWithoutLineEnds, stringArgument } from './arguments.ts';
 
 const TYPES: ReadonlySet<string> = new Set<ExchangeType>(['direct', 'fanout', 'topic', 'headers']);
 const ALTERNATE = 'alternate-exchange';
@@ -54,7 +54,7 @@ export const exchangeHandlers = {
     if (exchanges.get(name) !== undefined) {
       requireConfigure(channel, name);
       channel.connection.shared.topologyGeneration++;
-      exchanges.delete(name, { ifUnused: values.ifUnused });
+      explained('exchange', name, () => exchanges.delete(name, { ifUnused: values.ifUnused }));
     }
     if (!values.nowait) channel.send('exchange.delete-ok', {});
   },

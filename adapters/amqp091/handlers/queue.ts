@@ -8,6 +8,7 @@ import { type ChannelContext, requireAccess } from '../context.ts';
 import { channelError, explain } from '../errors.ts';
 import {
   describeValue,
+  explained,
   integerArgument,
   invalid,
   isSameArgument,
@@ -75,7 +76,9 @@ export const queueHandlers = {
     if (queues.get(name) !== undefined) {
       findForUse(channel, name);
       requireConfigure(channel, name);
-      messageCount = queues.delete(name, { ifUnused: values.ifUnused, ifEmpty: values.ifEmpty });
+      messageCount = explained('queue', name, () =>
+        queues.delete(name, { ifUnused: values.ifUnused, ifEmpty: values.ifEmpty }),
+      );
     }
     if (!values.nowait) channel.send('queue.delete-ok', { messageCount });
   },

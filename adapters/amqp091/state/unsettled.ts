@@ -36,6 +36,11 @@ export class Unsettled {
     return this.#count;
   }
 
+  /** Places, taken or not: what it costs in memory. */
+  get capacity(): number {
+    return this.#mask + 1;
+  }
+
   /** `tag` must be greater than all before. */
   add(tag: number, delivery: Delivery, holder: CreditHolder | null): void {
     if (this.#tail - this.#head > this.#mask) this.#makeRoom();
