@@ -16,16 +16,15 @@ async function heard(watcher: TestClient): Promise<string[]> {
 }
 
 it('[MQTT-3.1.2-8] is sent when the connection is lost, taken over, silent too long or broken by an error', async () => {
-  const ends: [name: string, end: (world: MqttWorld, client: TestClient) => undefined | Promise<unknown>][] =
-    [
-      ['lost', (_, client) => client.drop()],
-      ['silent', (world) => world.clock.advance(20_000)],
-      ['error', (_, client) => client.writeBytes('00 00')],
-      ['with will', (_, client) => client.writeBytes('e0 01 04')],
-      ['another reason', (_, client) => client.writeBytes('e0 01 80')],
-      ['taken over', (world) => world.client().connect({ version: 5, clientId: 'c' })],
-      ['operator', (_, client) => client.handler.disconnect('administrative')],
-    ];
+  const ends: [name: string, end: (world: MqttWorld, client: TestClient) => unknown][] = [
+    ['lost', (_, client) => client.drop()],
+    ['silent', (world) => world.clock.advance(20_000)],
+    ['error', (_, client) => client.writeBytes('00 00')],
+    ['with will', (_, client) => client.writeBytes('e0 01 04')],
+    ['another reason', (_, client) => client.writeBytes('e0 01 80')],
+    ['taken over', (world) => world.client().connect({ version: 5, clientId: 'c' })],
+    ['operator', (_, client) => client.handler.disconnect('administrative')],
+  ];
   for (const [name, end] of ends) {
     const [world, watcher] = await watched();
     const client = await world.connected({ version: 5, clientId: 'c', keepalive: 10, will: WILL });
