@@ -73,6 +73,8 @@ export class RecordReader {
   readonly #lastOffsetDelta: number;
   readonly #baseTimestampMs: number;
   readonly #appendTimeMs: number;
+  /** The last name read at each place among the headers. */
+  readonly #names: { readonly from: number; readonly bytes: number; readonly text: string }[] = [];
   #at = 0;
   #left: number;
 
@@ -136,9 +138,23 @@ export class RecordReader {
       const to = from + nameBytes;
       this.#at = to;
       const value = this.#bytesField(end, keep);
-      if (keep) headers.push({ name: this.#bytes.toString('utf8', from, to), value });
+      if (keep) headers.push({ name: this.#nameOf(i, from, to), value });
     }
     return headers;
+  }
+
+  /** Records of a batch mostly have the same headers, so a name is made into text once and then compared. */
+  #nameOf(index: number, from: number, to: number): string {
+    const known = this.#names[index];
+    const bytes = this.#bytes;
+    if (known !== undefined && known.bytes === to - from) {
+      let same = 0;
+      while (same < known.bytes && bytes[known.from + same] === bytes[from + same]) same++;
+      if (same === known.bytes) return known.text;
+    }
+    const text = bytes.toString('utf8', from, to);
+    this.#names[index] = { from, bytes: to - from, text };
+    return text;
   }
 
   #bytesField(end: number, keep: boolean): Buffer | null {
