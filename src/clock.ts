@@ -1,40 +1,60 @@
 /**
- * Time for the whole process: one wheel for every delay, and the end of each turn of the event loop. A turn is
- * what one round of socket reads and callbacks does; when it is over, first the tasks run that others left for it
- * (batches are built, commits begin), then everything that was written to sockets leaves, in the same turn. What
- * one task throws is reported and keeps no other from running. Made once by the gateway.
+ * The process's one clock: time, one timer wheel and the end of each turn of the event loop. The gateway makes one and
+ * gives it to the core, the adapters and the listeners; the core sees it as `Clock`.
+ *
+ * A turn ends in `setImmediate`, so after every socket that had something to say was read. Then, in this order: the
+ * tasks of `afterTurn` (batches are built, a group commit begins), then those of `lastInTurn` (output leaves). What
+ * either of them leaves for the end of the turn runs in the same one, a bounded number of rounds, so that bytes written
+ * by a task wait for nothing; the rest waits for the next turn, so that tasks cannot starve the sockets. What one task
+ * throws is reported and keeps no other from running.
  */
 
 import type { Clock, Timer } from './core/index.ts';
 import { TimerWheel } from './timer-wheel.ts';
 
+const ROUNDS_PER_TURN_MAX = 16;
+
+type Task = () => void;
+
 export class SystemClock implements Clock {
   readonly #failed: (error: unknown) => void;
-  readonly #wheel = new TimerWheel();
-  #tasks: (() => void)[] = [];
-  #writers: (() => void)[] = [];
+  readonly #wheel: TimerWheel;
+  #tasks: Task[] = [];
+  #spareTasks: Task[] = [];
+  #writers: Task[] = [];
+  #spareWriters: Task[] = [];
+  #nowMs = 0;
+  /** `#nowMs` was read in this turn. */
+  #isFresh = false;
   #scheduled = false;
 
-  /** `failed` hears of what tasks throw. */
+  /** `failed` hears of what tasks and timers throw. */
   constructor(failed: (error: unknown) => void) {
     this.#failed = failed;
+    this.#wheel = new TimerWheel(failed);
   }
 
+  /** The same all through a turn, so the system is asked once in it however many messages pass. */
   nowMs(): number {
-    return Date.now();
+    if (!this.#isFresh) {
+      this.#isFresh = true;
+      this.#nowMs = Date.now();
+      this.#schedule();
+    }
+    return this.#nowMs;
   }
 
-  after(delayMs: number, task: () => void): Timer {
-    return this.#wheel.after(delayMs, () => this.#run(task));
+  after(delayMs: number, task: Task): Timer {
+    return this.#wheel.after(delayMs, task);
   }
 
-  afterTurn(task: () => void): void {
+  afterTurn(task: Task): void {
     this.#tasks.push(task);
     this.#schedule();
   }
 
-  /** Runs after all tasks of this turn: what they wrote leaves with the rest. */
-  lastInTurn(task: () => void): void {
+  /** Runs when all tasks of this turn have: what they wrote leaves with the rest. */
+  lastInTurn(task: Task): void {
     this.#writers.push(task);
     this.#schedule();
   }
@@ -47,28 +67,36 @@ export class SystemClock implements Clock {
   #schedule(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
-    // Comes right after the reads of this round, before the loop waits for more.
     setImmediate(this.#endTurn);
   }
 
   readonly #endTurn = (): void => {
-    this.#scheduled = false;
-    // Tasks may leave further tasks for the same end; writers come when there are none left.
-    while (this.#tasks.length > 0) {
-      const tasks = this.#tasks;
-      this.#tasks = [];
-      for (const task of tasks) this.#run(task);
+    for (let round = 0; round < ROUNDS_PER_TURN_MAX; round++) {
+      if (this.#tasks.length > 0) {
+        const tasks = this.#tasks;
+        this.#tasks = this.#spareTasks;
+        this.#run(tasks);
+        this.#spareTasks = tasks;
+      } else if (this.#writers.length > 0) {
+        const writers = this.#writers;
+        this.#writers = this.#spareWriters;
+        this.#run(writers);
+        this.#spareWriters = writers;
+      } else break;
     }
-    const writers = this.#writers;
-    this.#writers = [];
-    for (const write of writers) this.#run(write);
+    this.#isFresh = false;
+    this.#scheduled = false;
+    if (this.#tasks.length > 0 || this.#writers.length > 0) this.#schedule();
   };
 
-  #run(task: () => void): void {
-    try {
-      task();
-    } catch (error) {
-      this.#failed(error);
+  #run(tasks: Task[]): void {
+    for (let i = 0; i < tasks.length; i++) {
+      try {
+        (tasks[i] as Task)();
+      } catch (error) {
+        this.#failed(error);
+      }
     }
+    tasks.length = 0;
   }
 }

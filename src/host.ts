@@ -101,7 +101,7 @@ export interface ListenerSpec {
   readonly host: string;
   /** 0 lets the system choose. */
   readonly port: number;
-  /** The setting that holds the port, for messages to the operator: `<section>.port` unless given. */
+  /** The setting that holds the port, for messages: unless given, `.port` after the name with `-` read as `.`. */
   readonly option?: string;
   /** WebSocket only: accepted paths and subprotocols, the first that the client offers is taken. */
   readonly path?: string;

@@ -39,11 +39,17 @@ class WheelTimer implements Timer {
 }
 
 export class TimerWheel {
+  readonly #failed: (error: unknown) => void;
   readonly #slots: (WheelTimer | null)[] = new Array(SLOTS).fill(null);
   #count = 0;
   /** Every tick up to this one has been dealt with. */
   #tick = 0;
   #alarm: NodeJS.Timeout | null = null;
+
+  /** `failed` hears of what a task throws; the others run all the same. */
+  constructor(failed: (error: unknown) => void) {
+    this.#failed = failed;
+  }
 
   /** Timers that wait. */
   get count(): number {
@@ -108,18 +114,19 @@ export class TimerWheel {
     const due: WheelTimer[] = [];
     for (let tick = firstTick; tick <= nowTick; tick++) this.#collect(tick % SLOTS, nowTick, due);
     this.#tick = Math.max(this.#tick, nowTick);
-    try {
-      for (const timer of due) {
-        // Another task that ran just now may have cancelled it, or stopped the wheel.
-        if (timer.wheel === null || this.#alarm === null) continue;
-        timer.wheel = null;
+    for (const timer of due) {
+      // Another task that ran just now may have cancelled it, or stopped the wheel.
+      if (timer.wheel === null || this.#alarm === null) continue;
+      timer.wheel = null;
+      try {
         timer.task();
+      } catch (error) {
+        this.#failed(error);
       }
-    } finally {
-      const stopped = this.#alarm === null;
-      this.#alarm = null;
-      if (this.#count > 0 && !stopped) this.#arm(performance.now());
     }
+    if (this.#alarm === null) return;
+    this.#alarm = null;
+    if (this.#count > 0) this.#arm(performance.now());
   };
 
   /** Moves what is due out of a slot, oldest first: the list holds the newest at its head. */

@@ -85,7 +85,7 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     compileRule: options.compileRule,
     addressFromStream: options.addressFromStream,
     report: options.report,
-    streamLog: DEFAULT_STREAM_LOG,
+    streamLog: options.streamLog ?? DEFAULT_STREAM_LOG,
   });
   await cursors.load();
   await streams.load();

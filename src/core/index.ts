@@ -386,6 +386,8 @@ export interface CoreOptions {
   /** The address that a stream's name stands for. */
   readonly addressFromStream: (stream: string) => string;
   readonly compileRule: (definition: unknown) => MappingRule;
+  /** How streams are kept that a mapping rule creates; the core's own default where absent. */
+  readonly streamLog?: BatchLogOptions;
   readonly crc32c: (bytes: Uint8Array) => number;
   /** Undoes a record batch's compression; `codec` is the attribute's number. Throws on bad data or above the bound. */
   readonly decompress: (codec: number, bytes: Uint8Array, bytesMax: number) => Uint8Array;

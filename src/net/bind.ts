@@ -35,7 +35,7 @@ export function listen(server: Server, spec: ListenerSpec, backlog: number): Pro
 }
 
 function explain(error: NodeJS.ErrnoException, spec: ListenerSpec): string {
-  const option = spec.option ?? `${spec.name}.port`;
+  const option = spec.option ?? `${spec.name.replaceAll('-', '.')}.port`;
   const place = `${spec.host.includes(':') ? `[${spec.host}]` : spec.host}:${spec.port}`;
   switch (error.code) {
     case 'EADDRINUSE':

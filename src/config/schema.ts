@@ -1,0 +1,169 @@
+/**
+ * The part of JSON Schema that settings are described with, and how one value is held against it. Settings are built
+ * with TypeBox, whose schemas are plain JSON Schema: this file reads them so that every message can say what is wrong
+ * in the operator's words, and so that a start loads no validator. Called by the other files of this folder.
+ */
+
+export interface Schema {
+  readonly type?: string;
+  readonly description?: string;
+  readonly default?: unknown;
+  readonly const?: unknown;
+  readonly anyOf?: readonly Schema[];
+  readonly properties?: Readonly<Record<string, Schema>>;
+  readonly items?: Schema;
+  readonly minimum?: number;
+  readonly maximum?: number;
+  readonly minLength?: number;
+  readonly maxLength?: number;
+  readonly minItems?: number;
+  readonly maxItems?: number;
+  readonly pattern?: string;
+  /** A secret: never shown. */
+  readonly writeOnly?: boolean;
+}
+
+export const isSection = (schema: Schema): boolean => schema.properties !== undefined;
+
+/** The setting at `path`, or the first key of it that is not known. */
+export function findSetting(
+  root: Schema,
+  path: readonly string[],
+): { readonly schema: Schema } | { readonly unknownAt: number } {
+  let schema = root;
+  for (const [index, key] of path.entries()) {
+    const next = schema.properties?.[key];
+    if (next === undefined || !Object.hasOwn(schema.properties ?? {}, key)) return { unknownAt: index };
+    schema = next;
+  }
+  return { schema };
+}
+
+/** Every setting under `schema` that is not a section, with its path. */
+export function* listSettings(
+  schema: Schema,
+  path: readonly string[] = [],
+): Generator<readonly [path: readonly string[], schema: Schema]> {
+  for (const [key, child] of Object.entries(schema.properties ?? {})) {
+    if (isSection(child)) yield* listSettings(child, [...path, key]);
+    else yield [[...path, key], child];
+  }
+}
+
+/** What is wrong with `value`, as the end of a sentence that begins with the setting's name; null: nothing. */
+export function findFault(schema: Schema, value: unknown): string | null {
+  if (schema.anyOf !== undefined) return findUnionFault(schema.anyOf, value);
+  if ('const' in schema) return value === schema.const ? null : `must be ${show(schema.const)}`;
+  switch (schema.type) {
+    case 'boolean':
+      return typeof value === 'boolean' ? null : `must be true or false, not ${show(value)}`;
+    case 'integer':
+    case 'number':
+      return findNumberFault(schema, value);
+    case 'string':
+      return findTextFault(schema, value);
+    case 'array':
+      return findListFault(schema, value);
+    case 'null':
+      return value === null ? null : 'must be null';
+    default:
+      return 'cannot be set';
+  }
+}
+
+function findUnionFault(choices: readonly Schema[], value: unknown): string | null {
+  const faults = choices.map((choice) => findFault(choice, value));
+  if (faults.includes(null)) return null;
+  if (choices.every((choice) => 'const' in choice)) {
+    return `must be ${joinChoices(choices.map((choice) => show(choice.const)))}, not ${show(value)}`;
+  }
+  return faults.filter((fault) => fault !== null).join(', or ');
+}
+
+function findNumberFault(schema: Schema, value: unknown): string | null {
+  const isInteger = schema.type === 'integer';
+  const kind = isInteger ? 'a whole number' : 'a number';
+  if (typeof value !== 'number' || !Number.isFinite(value)) return `must be ${kind}, not ${show(value)}`;
+  if (isInteger && !Number.isSafeInteger(value)) return `must be ${kind}, not ${value}`;
+  const { minimum, maximum } = schema;
+  if (minimum !== undefined && value < minimum) return `must be at least ${minimum}, not ${value}`;
+  if (maximum !== undefined && value > maximum) return `must be at most ${maximum}, not ${value}`;
+  return null;
+}
+
+function findTextFault(schema: Schema, value: unknown): string | null {
+  if (typeof value !== 'string') return `must be text, not ${show(value)}`;
+  if (value.length < (schema.minLength ?? 0)) return `must have at least ${schema.minLength} characters`;
+  if (value.length > (schema.maxLength ?? Number.POSITIVE_INFINITY)) {
+    return `must have at most ${schema.maxLength} characters`;
+  }
+  if (schema.pattern !== undefined && !new RegExp(schema.pattern, 'u').test(value)) {
+    return `does not have the form that is asked for: ${schema.description ?? schema.pattern}`;
+  }
+  return null;
+}
+
+function findListFault(schema: Schema, value: unknown): string | null {
+  if (!Array.isArray(value)) return `must be a list, not ${show(value)}`;
+  if (value.length > (schema.maxItems ?? Number.POSITIVE_INFINITY))
+    return `must have at most ${schema.maxItems} entries`;
+  if (value.length < (schema.minItems ?? 0)) return `must have at least ${schema.minItems} entries`;
+  for (const [index, item] of value.entries()) {
+    const fault = schema.items === undefined ? null : findFault(schema.items, item);
+    if (fault !== null) return `entry ${index + 1} ${fault}`;
+  }
+  return null;
+}
+
+/** The value that a text from the environment or the command line stands for; the text itself where it fits nothing. */
+export function valueFromText(schema: Schema, text: string): unknown {
+  if (schema.anyOf !== undefined) {
+    const values = schema.anyOf.map((choice) => valueFromText(choice, text));
+    return values.find((value) => findFault(schema, value) === null) ?? text;
+  }
+  switch (schema.type) {
+    case 'boolean':
+      return text === 'true' ? true : text === 'false' ? false : text;
+    case 'integer':
+    case 'number':
+      return /^-?\d+(\.\d+)?$/.test(text.trim()) ? Number(text) : text;
+    case 'array':
+      return listFromText(schema.items ?? {}, text);
+    case 'null':
+      return text === '' || text === 'null' ? null : text;
+    default:
+      return text;
+  }
+}
+
+/** Entries between commas; a JSON list where an entry holds one. */
+function listFromText(items: Schema, text: string): unknown {
+  if (text.trim() === '') return [];
+  if (text.trim().startsWith('[')) {
+    try {
+      return JSON.parse(text);
+    } catch {
+      return text;
+    }
+  }
+  return text.split(',').map((entry) => valueFromText(items, entry.trim()));
+}
+
+/** Everything at its default. Throws where a setting has none: that is a mistake in the schema. */
+export function defaultsOf(schema: Schema): unknown {
+  if (!isSection(schema)) {
+    if (!('default' in schema)) throw new Error(`a setting has no default: ${schema.description ?? '?'}`);
+    return structuredClone(schema.default);
+  }
+  const entries = Object.entries(schema.properties ?? {});
+  return Object.fromEntries(entries.map(([key, child]) => [key, defaultsOf(child)]));
+}
+
+function joinChoices(choices: readonly string[]): string {
+  return choices.length < 2 ? choices.join() : `${choices.slice(0, -1).join(', ')} or ${choices.at(-1)}`;
+}
+
+function show(value: unknown): string {
+  const text = JSON.stringify(value) ?? String(value);
+  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
+}

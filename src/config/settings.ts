@@ -1,0 +1,144 @@
+/**
+ * The settings of the host, section by section: every part brings its own schema, here are those of the core's limits
+ * and of the storage. The sections of the protocols are added by `src/main.ts`.
+ */
+
+import Type, { type Static, type TInteger } from 'typebox';
+import { httpSettings } from '../admin/settings.ts';
+import { authSettings } from '../auth/settings.ts';
+import { DEFAULT_LIMITS, type Limits } from '../core/index.ts';
+import { networkSettings } from '../net/settings.ts';
+import { logSettings } from '../telemetry/settings.ts';
+
+export const storageSettings = Type.Object(
+  {
+    folder: Type.String({
+      default: './data',
+      minLength: 1,
+      description: 'Folder for everything that is kept; made when it is not there. One process owns it.',
+    }),
+    durability: Type.Union([Type.Literal('fsync'), Type.Literal('os')], {
+      default: 'fsync',
+      description:
+        'When a message counts as stored, and is acknowledged. fsync: when the device has it, so that a loss of ' +
+        'power loses nothing acknowledged. os: when the operating system has it, which is faster; the end of the ' +
+        'process still loses nothing, a loss of power may lose the last seconds.',
+    }),
+    tailBytesMax: Type.Integer({
+      default: 64 * 1024 * 1024,
+      minimum: 0,
+      description: 'Bytes of the newest stream data kept in memory for readers at the end of a stream.',
+    }),
+    streamSegmentBytes: Type.Integer({
+      default: 64 * 1024 * 1024,
+      minimum: 65_536,
+      maximum: 0x7fff_ffff,
+      description: 'Bytes after which a stream that a mapping rule created begins a new file.',
+    }),
+    streamRetentionMs: Type.Integer({
+      default: 604_800_000,
+      minimum: -1,
+      description: 'Milliseconds that a stream which a mapping rule created keeps its data; -1 for ever.',
+    }),
+    streamRetentionBytes: Type.Integer({
+      default: -1,
+      minimum: -1,
+      description: 'Bytes that each partition of a stream which a mapping rule created keeps; -1 all.',
+    }),
+  },
+  { additionalProperties: false, default: {}, description: 'The data folder and what storing promises.' },
+);
+
+export type StorageSettings = Static<typeof storageSettings>;
+
+function limit(name: keyof Limits, description: string): TInteger {
+  return Type.Integer({ default: DEFAULT_LIMITS[name], minimum: 1, description });
+}
+
+export const limitsSettings = Type.Object(
+  {
+    messageBytesMax: limit('messageBytesMax', 'Bytes of one message body.'),
+    addressBytesMax: limit('addressBytesMax', 'Bytes of an address in UTF-8.'),
+    addressLevelsMax: limit('addressLevelsMax', 'Levels of an address.'),
+    queuesMax: limit('queuesMax', 'Queues.'),
+    exchangesMax: limit('exchangesMax', 'Exchanges.'),
+    streamsMax: limit('streamsMax', 'Streams.'),
+    partitionsPerStreamMax: limit('partitionsPerStreamMax', 'Partitions of one stream.'),
+    sessionsMax: limit('sessionsMax', 'Sessions, connected or not.'),
+    subscriptionsPerSessionMax: limit('subscriptionsPerSessionMax', 'Subscriptions of one session.'),
+    bindingsPerQueueMax: limit('bindingsPerQueueMax', 'Bindings of one queue.'),
+    retainedMessagesMax: limit('retainedMessagesMax', 'Addresses that remember their last message.'),
+    retainedBytesMax: limit('retainedBytesMax', 'Bytes of the messages that addresses remember.'),
+    sessionQueueMessagesMax: limit(
+      'sessionQueueMessagesMax',
+      'Messages that wait for an absent or slow client; the oldest go first.',
+    ),
+    sessionQueueBytesMax: limit(
+      'sessionQueueBytesMax',
+      'Bytes of messages that wait for an absent or slow client.',
+    ),
+    queueMemoryBytesMax: limit(
+      'queueMemoryBytesMax',
+      'Bytes of message bodies that one queue holds in memory; beyond, they are read from the disk again.',
+    ),
+    heldBytesMax: limit(
+      'heldBytesMax',
+      'Bytes of messages that wait in memory over all queues and sessions, above which publishers are held back.',
+    ),
+    routeCacheEntriesMax: limit('routeCacheEntriesMax', 'Addresses whose destinations are remembered.'),
+    uncommittedBytesMax: limit(
+      'uncommittedBytesMax',
+      'Bytes that wait to be built into stream batches, above which publishers are held back.',
+    ),
+    producersPerPartitionMax: limit(
+      'producersPerPartitionMax',
+      'Idempotent producers remembered for a partition.',
+    ),
+    decompressedBytesMax: limit(
+      'decompressedBytesMax',
+      'Bytes of one record batch once its compression is undone.',
+    ),
+    cursorsMax: limit('cursorsMax', 'Committed reading positions of all groups together.'),
+    rulesMax: limit('rulesMax', 'Mapping rules.'),
+  } satisfies Record<keyof Limits, TInteger>,
+  {
+    additionalProperties: false,
+    default: {},
+    description: 'Bounds of the core: nothing grows without one.',
+  },
+);
+
+export const gatewaySettings = Type.Object(
+  {
+    drainMs: Type.Integer({
+      default: 10_000,
+      minimum: 0,
+      maximum: 3_600_000,
+      description: 'Time that clients have to leave when the gateway stops, milliseconds.',
+    }),
+    unreadyMs: Type.Integer({
+      default: 0,
+      minimum: 0,
+      maximum: 3_600_000,
+      description:
+        'Time between "not ready" on /readyz and the end of accepting connections, milliseconds: for load balancers ' +
+        'to take notice.',
+    }),
+  },
+  { additionalProperties: false, default: {}, description: 'Start and stop.' },
+);
+
+/** In the order of the file; the protocols come first in it. */
+export const hostSections = {
+  http: httpSettings,
+  storage: storageSettings,
+  auth: authSettings,
+  network: networkSettings,
+  limits: limitsSettings,
+  gateway: gatewaySettings,
+  log: logSettings,
+} as const;
+
+export type HostSettings = {
+  readonly [Name in keyof typeof hostSections]: Static<(typeof hostSections)[Name]>;
+};

@@ -1,0 +1,31 @@
+/**
+ * Short names for the settings that are set most, as flags and environment variables. The host's own stand here, those
+ * of the protocols' ports are given by `src/main.ts`.
+ */
+
+export interface Shortcut {
+  /** As on the command line, without `--`. */
+  readonly flag: string;
+  /** How help calls the value. */
+  readonly value: string;
+  readonly description: string;
+  /** The settings that it sets, all to the same value. */
+  readonly paths: readonly string[];
+}
+
+export const HOST_SHORTCUTS: readonly Shortcut[] = [
+  { flag: 'data', value: 'folder', description: 'data folder', paths: ['storage.folder'] },
+  {
+    flag: 'durability',
+    value: 'fsync|os',
+    description: 'when a message counts as stored',
+    paths: ['storage.durability'],
+  },
+  { flag: 'http-port', value: 'port', description: 'port of the HTTP API', paths: ['http.port'] },
+  {
+    flag: 'log-level',
+    value: 'level',
+    description: 'debug, info, warn, error or silent',
+    paths: ['log.level'],
+  },
+];

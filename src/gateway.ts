@@ -1,0 +1,284 @@
+/**
+ * Puts a gateway together from its settings and the parts that `src/main.ts` hands over, and takes it apart again.
+ *
+ * Start: storage, core, adapters, listeners, HTTP API. A start that fails takes back what it had begun. Stop: not ready
+ * any more, no new connections, clients are told to go and get a bounded time, adapters, core, storage, HTTP API last,
+ * so that it can tell the state until the end. Nothing here knows a protocol.
+ */
+
+import { AssertionError } from 'node:assert';
+import { randomBytes } from 'node:crypto';
+import type { Admin, AdminOptions, MetricSample, ReadinessCheck } from './admin/index.ts';
+import { createAuthenticator } from './auth/index.ts';
+import { SystemClock } from './clock.ts';
+import { readClusterId } from './cluster-id.ts';
+import type { Config } from './config/index.ts';
+import { createCore } from './core/core.ts';
+import {
+  ALLOW_ALL,
+  type Core,
+  type CoreEvent,
+  type MappingRule,
+  type NativeCodec,
+  type RecordCodec,
+} from './core/index.ts';
+import type { Storage } from './core/storage.ts';
+import type { Adapter, Host, Logger } from './host.ts';
+import type { BoundAddress } from './net/bind.ts';
+import { Network } from './net/network.ts';
+import { crc32c, decompress, openStorage } from './storage/index.ts';
+import { createLogger } from './telemetry/logger.ts';
+
+/** What makes a gateway of these particular protocols. */
+export interface GatewayParts {
+  readonly version: string;
+  readonly adapters: readonly AdapterPart[];
+  readonly records: RecordCodec;
+  readonly codecs: readonly NativeCodec[];
+  readonly addressFromStream: (stream: string) => string;
+  readonly compileRule: (definition: unknown) => MappingRule;
+  readonly protocols: AdminOptions['protocols'];
+  readonly messageFromJson: AdminOptions['messageFromJson'];
+}
+
+export interface AdapterPart {
+  /** The section of the settings that belongs to it. */
+  readonly section: string;
+  /** Loads the adapter's code and makes it; called only where the section is enabled. */
+  create(host: Host, settings: unknown): Promise<Adapter>;
+}
+
+export interface Gateway {
+  readonly core: Core;
+  /** Where the protocols listen, by listener's name, such as a section's. */
+  readonly listeners: ReadonlyMap<string, BoundAddress>;
+  /** Where the HTTP API listens; null where it is switched off. */
+  readonly http: BoundAddress | null;
+  /** Drains and stops; the same promise for every caller. */
+  stop(): Promise<void>;
+}
+
+/** Resolves when everything listens. Throws ListenError, or an Error whose message tells the operator what is wrong. */
+export async function startGateway(parts: GatewayParts, config: Config): Promise<Gateway> {
+  const gateway = new RunningGateway(parts, config);
+  try {
+    await gateway.start();
+  } catch (error) {
+    await gateway.stop();
+    throw error;
+  }
+  return gateway;
+}
+
+class RunningGateway implements Gateway {
+  readonly #parts: GatewayParts;
+  readonly #config: Config;
+  readonly #logger: Logger;
+  readonly #clock: SystemClock;
+  readonly #network: Network;
+  readonly #adapters: Adapter[] = [];
+  #storage: Storage | null = null;
+  #core: Core | null = null;
+  #admin: Admin | null = null;
+  #isListening = false;
+  #isDraining = false;
+  #stopping: Promise<void> | null = null;
+
+  constructor(parts: GatewayParts, config: Config) {
+    this.#parts = parts;
+    this.#config = config;
+    this.#logger = createLogger(config.host.log);
+    this.#clock = new SystemClock((error) => this.#taskFailed(error));
+    this.#network = new Network(this.#clock, config.host.network, this.#logger);
+  }
+
+  /** A broken invariant ends the process, for nobody knows what is true any more; other mistakes cost what threw. */
+  #taskFailed(error: unknown): void {
+    this.#logger.error({ err: error }, 'a task failed');
+    if (error instanceof AssertionError) throw error;
+  }
+
+  get core(): Core {
+    if (this.#core === null) throw new Error('the gateway has not started');
+    return this.#core;
+  }
+
+  get listeners(): ReadonlyMap<string, BoundAddress> {
+    return new Map(this.#network.listeners.map(({ spec, bound }) => [spec.name, bound]));
+  }
+
+  get http(): BoundAddress | null {
+    return this.#admin?.address ?? null;
+  }
+
+  async start(): Promise<void> {
+    const { storage: stored, auth, limits } = this.#config.host;
+    const authenticator = createAuthenticator(auth);
+    const report = (event: CoreEvent): void => this.#logger[event.level](event.details, event.text);
+    this.#storage = await openStorage({
+      folder: stored.folder,
+      durability: stored.durability,
+      tailBytesMax: stored.tailBytesMax,
+      report,
+    });
+    const clusterId = await readClusterId(this.#storage);
+    const { records, codecs, addressFromStream, compileRule } = this.#parts;
+    this.#core = await createCore({
+      storage: this.#storage,
+      clock: this.#clock,
+      limits,
+      access: ALLOW_ALL,
+      records,
+      codecs,
+      addressFromStream,
+      compileRule,
+      streamLog: {
+        segmentBytes: stored.streamSegmentBytes,
+        retentionBytes: stored.streamRetentionBytes,
+        retentionMs: stored.streamRetentionMs,
+      },
+      crc32c,
+      decompress,
+      randomBytes,
+      report,
+    });
+    await this.#startAdapters({
+      core: this.#core,
+      clock: this.#clock,
+      logger: this.#logger,
+      authenticator,
+      clusterId,
+      version: this.#parts.version,
+      listening: (name) => this.#network.listening(name),
+    });
+    this.#isListening = true;
+    await this.#startAdmin(this.#core);
+    this.#logger.info(
+      {
+        version: this.#parts.version,
+        folder: stored.folder,
+        durability: stored.durability,
+        listeners: Object.fromEntries([...this.listeners].map(([name, bound]) => [name, showAddress(bound)])),
+        http: this.http === null ? 'off' : showAddress(this.http),
+      },
+      'ready',
+    );
+  }
+
+  async #startAdapters(host: Host): Promise<void> {
+    for (const part of this.#parts.adapters) {
+      const settings = this.#config.sections[part.section];
+      if ((settings as { readonly enabled?: boolean }).enabled === false) continue;
+      const adapter = await part.create(host, settings);
+      await adapter.start();
+      this.#adapters.push(adapter);
+    }
+    // All adapters first: a client that connects finds everything there.
+    for (const adapter of this.#adapters) {
+      for (const spec of adapter.listeners) await this.#network.listen(spec, adapter);
+    }
+  }
+
+  async #startAdmin(core: Core): Promise<void> {
+    const settings = this.#config.host.http;
+    if (!settings.enabled) return;
+    const { createAdmin } = await import('./admin/index.ts');
+    const network = this.#network;
+    this.#admin = createAdmin({
+      core,
+      settings,
+      clock: this.#clock,
+      logger: this.#logger,
+      version: this.#parts.version,
+      protocols: this.#parts.protocols,
+      compileRule: this.#parts.compileRule,
+      messageFromJson: this.#parts.messageFromJson,
+      connections: function* () {
+        for (const {
+          id,
+          listener,
+          remoteAddress,
+          remotePort,
+          connectedAtMs,
+          handler,
+        } of network.connections.values()) {
+          if (handler === null) continue;
+          const description = handler.describe();
+          yield { id, listener: listener.name, remoteAddress, remotePort, connectedAtMs, description };
+        }
+      },
+      disconnect: (id) => network.disconnect(id, 'administrative'),
+      readiness: () => this.#checkReadiness(),
+      samples: () => sampleNetwork(network),
+    });
+    await this.#admin.start();
+  }
+
+  #checkReadiness(): ReadinessCheck[] {
+    return [
+      { name: 'storage', ok: this.#storage !== null },
+      { name: 'listeners', ok: this.#isListening },
+      { name: 'draining', ok: !this.#isDraining },
+    ];
+  }
+
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  async #stop(): Promise<void> {
+    const { drainMs, unreadyMs } = this.#config.host.gateway;
+    const network = this.#network;
+    this.#isDraining = true;
+    if (this.#isListening) {
+      this.#logger.info({ connections: network.connections.size }, 'stopping');
+      if (unreadyMs > 0) await new Promise((resolve) => setTimeout(resolve, unreadyMs));
+    }
+    network.stopListening();
+    await network.disconnectAll(drainMs);
+    for (const adapter of this.#adapters.reverse()) await adapter.stop();
+    await this.#core?.close();
+    await this.#storage?.close();
+    this.#storage = null;
+    await this.#admin?.stop();
+    this.#clock.stop();
+    if (this.#isListening) this.#logger.info({}, 'stopped');
+  }
+}
+
+function showAddress({ host, port }: BoundAddress): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+function* sampleNetwork(network: Network): Generator<MetricSample> {
+  const { accepted, refused, closed } = network.counters;
+  const open = new Map<string, number>();
+  for (const { listener } of network.connections.values()) {
+    open.set(listener.name, (open.get(listener.name) ?? 0) + 1);
+  }
+  for (const [listener, value] of accepted) {
+    const labels = { listener };
+    yield {
+      name: 'connections',
+      help: 'Open connections',
+      kind: 'gauge',
+      labels,
+      value: open.get(listener) ?? 0,
+    };
+    yield {
+      name: 'connections_accepted_total',
+      help: 'Connections since the start',
+      kind: 'counter',
+      labels,
+      value,
+    };
+    const turnedAway = refused.get(listener) ?? 0;
+    const help = 'Connections turned away before they were one';
+    yield { name: 'connections_refused_total', help, kind: 'counter', labels, value: turnedAway };
+  }
+  for (const [reason, value] of Object.entries(closed)) {
+    const help = 'Connections that ended, by reason';
+    yield { name: 'connections_closed_total', help, kind: 'counter', labels: { reason }, value };
+  }
+}

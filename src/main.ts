@@ -1,0 +1,69 @@
+#!/usr/bin/env node
+/**
+ * The entry of the process, and the only file that knows which protocols there are: it hands their adapters, settings
+ * and mappings to the gateway and the command line. Imported by tests, it starts nothing.
+ */
+
+import type { Amqp091Settings } from '../adapters/amqp091/settings.ts';
+import { amqp091Settings } from '../adapters/amqp091/settings.ts';
+import { kafkaSettings } from '../adapters/kafka/settings.ts';
+import type { MqttSettings } from '../adapters/mqtt/settings.ts';
+import { mqttSettings } from '../adapters/mqtt/settings.ts';
+import { amqp091Codec } from '../mappings/amqp091.ts';
+import { messageFromJson, protocolViews } from '../mappings/http.ts';
+import { addressFromKafka, kafkaRecordCodec, recordCodec } from '../mappings/kafka.ts';
+import { mqtt5Codec } from '../mappings/mqtt.ts';
+import { compileRule } from '../mappings/rules.ts';
+import { runCommandLine } from './cli.ts';
+import type { ConfigShape } from './config/index.ts';
+import type { GatewayParts } from './gateway.ts';
+import { VERSION } from './version.ts';
+
+export const configShape: ConfigShape = {
+  sections: { mqtt: mqttSettings, amqp091: amqp091Settings, kafka: kafkaSettings },
+  shortcuts: [
+    {
+      flag: 'host',
+      value: 'address',
+      description: 'address that the protocols listen on; the HTTP API has its own',
+      paths: ['mqtt.host', 'amqp091.host', 'kafka.host'],
+    },
+    { flag: 'mqtt-port', value: 'port', description: 'port for MQTT', paths: ['mqtt.port'] },
+    {
+      flag: 'mqtt-websocket-port',
+      value: 'port',
+      description: 'port for MQTT over WebSocket',
+      paths: ['mqtt.websocket.port'],
+    },
+    { flag: 'amqp-port', value: 'port', description: 'port for AMQP', paths: ['amqp091.port'] },
+    { flag: 'kafka-port', value: 'port', description: 'port for Kafka', paths: ['kafka.port'] },
+  ],
+};
+
+export const gatewayParts: GatewayParts = {
+  version: VERSION,
+  adapters: [
+    {
+      section: 'mqtt',
+      async create(host, settings) {
+        const { createMqttAdapter } = await import('../adapters/mqtt/index.ts');
+        return createMqttAdapter(host, settings as MqttSettings);
+      },
+    },
+    {
+      section: 'amqp091',
+      async create(host, settings) {
+        const { createAmqp091Adapter } = await import('../adapters/amqp091/index.ts');
+        return createAmqp091Adapter(host, settings as Amqp091Settings);
+      },
+    },
+  ],
+  records: recordCodec,
+  codecs: [mqtt5Codec, amqp091Codec, kafkaRecordCodec],
+  addressFromStream: addressFromKafka,
+  compileRule,
+  protocols: protocolViews,
+  messageFromJson,
+};
+
+if (import.meta.main) await runCommandLine(configShape, gatewayParts, process.argv);
