@@ -14,7 +14,10 @@ const clients: RawClient[] = [];
 beforeAll(async () => {
   broker = await startBroker({ users: { guest: 'guest' }, settings: { handshakeTimeoutMs: 300 } });
 });
-afterAll(() => broker.close());
+afterAll(async () => {
+  await broker.close();
+  expect(broker.errors).toEqual([]);
+});
 afterEach(() => {
   for (const client of clients.splice(0)) client.end();
 });
@@ -291,7 +294,7 @@ describe('administration', () => {
   test('a connection that must go is told with 320', async () => {
     const client = rawClient();
     await client.open();
-    for (const handler of broker.handlers) handler.disconnect('shutting-down');
+    for (const id of broker.network.connections.keys()) broker.network.disconnect(id, 'shutting-down');
     expect(await client.next('connection.close')).toMatchObject({ replyCode: 320 });
   });
 

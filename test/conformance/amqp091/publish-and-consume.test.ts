@@ -9,7 +9,10 @@ let client: ChannelModel;
 beforeAll(async () => {
   broker = await startBroker();
 });
-afterAll(() => broker.close());
+afterAll(async () => {
+  await broker.close();
+  expect(broker.errors).toEqual([]);
+});
 beforeEach(async () => {
   client = await amqp.connect(broker.url);
 });
