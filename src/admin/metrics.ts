@@ -53,7 +53,6 @@ export class Metrics {
     this.#collectCore();
     this.#collectQueues();
     this.#collectStreams();
-    this.#collectConnections();
     for (const sample of this.#options.samples?.() ?? []) this.#set(`${PREFIX}${sample.name}`, sample);
     return this.#registry.metrics();
   }
@@ -149,16 +148,6 @@ export class Metrics {
     }
     this.#gauge(`${PREFIX}streams`, 'Streams.', streams);
     this.#gauge(`${PREFIX}streams_size_bytes`, 'Bytes of all streams on disk.', bytes);
-  }
-
-  #collectConnections(): void {
-    const counts = new Map<string, number>();
-    for (const { listener } of this.#options.connections()) {
-      counts.set(listener, (counts.get(listener) ?? 0) + 1);
-    }
-    for (const [listener, count] of counts) {
-      this.#gauge(`${PREFIX}connections`, 'Open connections, by listener.', count, { listener });
-    }
   }
 
   #gauge(name: string, help: string, value: number, labels: Labels = {}): void {

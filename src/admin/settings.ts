@@ -25,6 +25,7 @@ export const httpSettings = Type.Object(
       {
         default: [],
         maxItems: 100,
+        writeOnly: true,
         description:
           'Keys that callers show as "Authorization: Bearer KEY" or "X-API-Key: KEY": 16 to 256 printable ASCII ' +
           'characters, or "sha256:" and the 64 hexadecimal digits of the key\'s SHA-256. With none, only a ' +
@@ -70,7 +71,11 @@ export const httpSettings = Type.Object(
         'Queues, and likewise streams, that /metrics shows one by one; totals always count all of them.',
     }),
   },
-  { additionalProperties: false },
+  {
+    additionalProperties: false,
+    default: {},
+    description: 'The HTTP API: management, explanations, health and metrics.',
+  },
 );
 
 export type HttpSettings = Static<typeof httpSettings>;

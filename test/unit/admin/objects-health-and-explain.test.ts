@@ -87,7 +87,6 @@ test('metrics count the same at every scrape and bound what they show one by one
   expect(text).toMatch(/^rosettamq_queues 3$/m);
   expect(text).toMatch(/^rosettamq_queues_messages_ready 15$/m);
   expect(text.match(/^rosettamq_queue_messages_ready\{/gm)).toHaveLength(2);
-  expect(text).toMatch(/^rosettamq_connections\{listener="l"\} 2$/m);
   expect(text).toMatch(/^rosettamq_listener_refused_total\{listener="a"\} 3$/m);
   expect(text).toMatch(/^process_resident_memory_bytes \d+$/m);
 });

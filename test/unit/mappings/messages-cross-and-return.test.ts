@@ -136,7 +136,7 @@ describe.each([
         const returned = view(from).received(view(to).received(message, NOW_MS), NOW_MS);
         expect(factsOf(returned, to, message)).toStrictEqual(factsOf(message, to));
       }),
-      { numRuns: 400 },
+      { numRuns: 250 },
     );
   });
 });

@@ -1,0 +1,65 @@
+/**
+ * Runs every example of docs/api.md and docs/mappings.md that calls the API, as written but for the port, in the
+ * order of the pages, and compares the answers that the pages show.
+ */
+
+import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { GatewayInProcess } from './gateway-in-process.ts';
+
+const run = promisify(execFile);
+const BLOCK = /^```(sh|json)\n([\s\S]*?)^```$/gm;
+
+interface Example {
+  readonly script: string;
+  /** What the page shows below it. */
+  answer?: unknown;
+}
+
+function examplesOf(page: string): Example[] {
+  const examples: Example[] = [];
+  for (const [, language, text] of readFileSync(
+    new URL(`../../../docs/${page}`, import.meta.url),
+    'utf8',
+  ).matchAll(BLOCK)) {
+    if (language === 'sh' && text!.includes('127.0.0.1:8080')) examples.push({ script: text! });
+    const last = examples.at(-1);
+    if (language === 'json' && last !== undefined && last.answer === undefined)
+      last.answer = JSON.parse(text!);
+  }
+  return examples;
+}
+
+let gateway: GatewayInProcess;
+beforeAll(async () => {
+  gateway = await GatewayInProcess.start();
+});
+afterAll(() => gateway.remove());
+
+describe.each(['mappings.md', 'api.md'])('%s', (page) => {
+  const examples = examplesOf(page);
+
+  test('has examples', () => {
+    expect(examples.length).toBeGreaterThan(0);
+  });
+
+  test.each(examples)('$script', async ({ script, answer }) => {
+    const { host } = new URL(gateway.url);
+    // One answer a line, whatever the server ends it with.
+    const commands = script.replaceAll('127.0.0.1:8080', host).replaceAll('curl -s ', "curl -s -w '\\n' ");
+    const { stdout } = await run('sh', ['-ec', commands]);
+    const answers = stdout.split('\n').filter((line) => line.startsWith('{'));
+    const calls = script.match(/^curl/gm)!.length;
+    if (!script.includes('/metrics')) expect(answers.length).toBeGreaterThanOrEqual(calls - 1);
+    if (answer === undefined) {
+      for (const each of answers) expect(JSON.parse(each)).not.toHaveProperty('pointer');
+      return;
+    }
+    const shown = JSON.parse(answers[0]!) as { items?: unknown[] };
+    // A list shows what exists, which pages before have made.
+    if (shown.items === undefined) expect(shown).toMatchObject(answer as object);
+    else expect(Object.keys(shown)).toEqual(Object.keys(answer as object));
+  });
+});

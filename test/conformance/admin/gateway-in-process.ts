@@ -1,0 +1,72 @@
+/** A whole gateway in this process, on ports that the system chooses and a folder of its own. */
+
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { loadConfig } from '../../../src/config/index.ts';
+import { type Gateway, startGateway } from '../../../src/gateway.ts';
+import { configShape, gatewayParts } from '../../../src/main.ts';
+
+export class GatewayInProcess {
+  readonly folder: string;
+  #gateway: Gateway | null = null;
+
+  private constructor(folder: string) {
+    this.folder = folder;
+  }
+
+  static async start(assignments: readonly string[] = []): Promise<GatewayInProcess> {
+    const inProcess = new GatewayInProcess(await mkdtemp(join(tmpdir(), 'rosettamq-admin-')));
+    await inProcess.start(assignments);
+    return inProcess;
+  }
+
+  /** Also again, after `stop`, on what the folder holds. */
+  async start(assignments: readonly string[] = []): Promise<void> {
+    const config = loadConfig(configShape, {
+      environment: {},
+      flags: {},
+      assignments: [
+        `storage.folder=${this.folder}`,
+        'http.port=0',
+        'mqtt.port=0',
+        'mqtt.websocket.port=0',
+        'amqp091.port=0',
+        'kafka.port=0',
+        'log.level=silent',
+        ...assignments,
+      ],
+    });
+    this.#gateway = await startGateway(gatewayParts, config);
+  }
+
+  get url(): string {
+    const { host, port } = this.#gateway!.http!;
+    return `http://${host}:${port}`;
+  }
+
+  port(listener: string): number {
+    return this.#gateway!.listeners.get(listener)!.port;
+  }
+
+  async get(path: string): Promise<{ readonly status: number; readonly body: never }> {
+    const response = await fetch(this.url + path);
+    return { status: response.status, body: (await response.json()) as never };
+  }
+
+  async put(path: string, body: unknown): Promise<number> {
+    const headers = { 'content-type': 'application/json' };
+    const response = await fetch(this.url + path, { method: 'PUT', body: JSON.stringify(body), headers });
+    await response.arrayBuffer();
+    return response.status;
+  }
+
+  stop(): Promise<void> {
+    return this.#gateway?.stop() ?? Promise.resolve();
+  }
+
+  async remove(): Promise<void> {
+    await this.stop();
+    await rm(this.folder, { recursive: true, force: true });
+  }
+}
