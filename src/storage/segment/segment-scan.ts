@@ -13,6 +13,8 @@ import { SparseIndex } from './sparse-index.ts';
 const WINDOW_BYTES = 4 * 1024 * 1024;
 const BATCH_VERSION = 2;
 const VERSION_AT = 16;
+/** The record count is a signed 32-bit number. */
+const RECORDS_PER_BATCH_MAX = 2 ** 31;
 
 export interface Damage {
   readonly position: number;
@@ -55,28 +57,36 @@ class Window {
   }
 }
 
-/** Checks everything. */
+/** Checks everything. Offsets have no gaps, save after damage; the checksum does not cover them. */
 export function scanWhole(files: FileSystem, fd: number, baseOffset: number): ScanResult {
   const window = new Window(files, fd);
   const index = new SparseIndex();
   const damages: Damage[] = [];
   let position = 0;
   let nextOffset = baseOffset;
+  let offsetMax = baseOffset;
   while (position < window.fileBytes) {
-    const length = goodBatch(window, position, nextOffset);
+    const length = goodBatch(window, position, nextOffset, offsetMax);
     if (length > 0) {
       const bytes = window.at(position, length);
       index.add(position, readOffset(bytes, 0), maxTimeOf(bytes, 0));
       nextOffset = nextOffsetOf(bytes, 0);
+      offsetMax = nextOffset;
       position += length;
       continue;
     }
     const found = findBatch(window, position + 1, nextOffset);
     if (found < 0) break;
     damages.push({ position, bytes: found - position });
+    offsetMax = nextOffset + greatestGap(found - position);
     position = found;
   }
   return { index, goodBytes: position, nextOffset, damages };
+}
+
+/** More offsets than that many damaged bytes cannot have held. */
+function greatestGap(bytes: number): number {
+  return Math.ceil(bytes / BATCH_HEADER_BYTES) * RECORDS_PER_BATCH_MAX;
 }
 
 /** Trusts the bodies and follows the headers; stops where they stop making sense. */
@@ -96,11 +106,11 @@ export function scanHeaders(files: FileSystem, fd: number, baseOffset: number): 
   return { index, goodBytes: position, nextOffset, damages: [] };
 }
 
-/** Bytes of the good batch at `position`, 0 when there is none. */
-function goodBatch(window: Window, position: number, offsetMin: number): number {
+/** Bytes of the good batch at `position` with an offset in the range, 0 when there is none. */
+function goodBatch(window: Window, position: number, offsetMin: number, offsetMax: number): number {
   const header = window.at(position, BATCH_HEADER_BYTES);
   const length = checkHeader(header, 0, offsetMin, window.fileBytes - position);
-  if (length === 0) return 0;
+  if (length === 0 || readOffset(header, 0) > offsetMax) return 0;
   return checkSum(window.at(position, length), 0, length) ? length : 0;
 }
 
@@ -109,20 +119,15 @@ function findBatch(window: Window, from: number, offsetMin: number): number {
   let position = from;
   while (position + BATCH_HEADER_BYTES <= window.fileBytes) {
     const bytes = window.at(position, WINDOW_BYTES);
-    const step = bytes.length - BATCH_HEADER_BYTES;
-    if (step < 0) return -1;
-    let at = bytes.indexOf(BATCH_VERSION, VERSION_AT);
-    while (at >= 0 && at - VERSION_AT <= step) {
-      const start = at - VERSION_AT;
-      if (
-        checkHeader(bytes, start, offsetMin, window.fileBytes - position - start) > 0 &&
-        goodBatch(window, position + start, offsetMin) > 0
-      ) {
-        return position + start;
-      }
-      at = bytes.indexOf(BATCH_VERSION, at + 1);
+    const last = bytes.length - BATCH_HEADER_BYTES;
+    for (let at = 0; at <= last; at++) {
+      at = bytes.indexOf(BATCH_VERSION, at + VERSION_AT) - VERSION_AT;
+      if (at < 0 || at > last) break;
+      const found = position + at;
+      if (checkHeader(bytes, at, offsetMin, window.fileBytes - found) === 0) continue;
+      if (goodBatch(window, found, offsetMin, offsetMin + greatestGap(found - from + 1)) > 0) return found;
     }
-    position += step + 1;
+    position += last + 1;
   }
   return -1;
 }

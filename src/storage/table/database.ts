@@ -106,20 +106,35 @@ export class Database {
       batch = [];
     }
     if (batch.length > 0) await this.#applyOne(batch);
-    this.#root.resetReadTxn();
   }
 
   async #applyOne(changes: readonly Change[]): Promise<void> {
-    await this.#root.batch(() => {
-      for (const { key, value } of changes) {
-        if (value === null) void this.#root.remove(key);
-        else void this.#root.put(key, value);
-      }
-    });
-    this.#root.resetReadTxn();
+    try {
+      await this.#root.batch(() => {
+        for (const { key, value } of changes) {
+          if (value === null) void this.#root.remove(key);
+          else void this.#root.put(key, value);
+        }
+      });
+    } catch (error) {
+      throw await findCause(error as Error);
+    } finally {
+      this.#root.resetReadTxn();
+    }
   }
 
   close(): Promise<void> {
     return this.#root.close();
   }
+}
+
+/**
+ * lmdb rejects a failed transaction at once with a general error, and says why in a second promise, its
+ * `commitError`, which must be caught: an uncaught rejection ends the process.
+ */
+async function findCause(error: Error): Promise<Error> {
+  const commitError = (error as { commitError?: Promise<never> }).commitError;
+  if (commitError === undefined) return error;
+  const cause = commitError.catch((one: Error) => one);
+  return Promise.race([cause, new Promise<Error>((resolve) => setImmediate(resolve, error))]);
 }
