@@ -10,6 +10,10 @@ const FRAME_METHOD = 1;
 const FRAME_HEADER = 2;
 const FRAME_BODY = 3;
 
+/** Not above what brokers offer by default: asking for more ends the connection. */
+const CHANNELS_MAX = 2047;
+const FRAME_BYTES_MAX = 131_072;
+
 const shortText = (text: string): Buffer => Buffer.concat([Buffer.from([text.length]), Buffer.from(text)]);
 
 function longText(text: string): Buffer {
@@ -51,8 +55,9 @@ export class AmqpReceiver extends WireClient {
       method(0, 10, 11, EMPTY_TABLE, shortText('PLAIN'), credentials, shortText('en_US')),
       10 * 256 + 30,
     );
-    const tune = Buffer.alloc(8); // channels and heartbeat stay 0: the broker's maximum, and none
-    tune.writeUInt32BE(131_072, 2);
+    const tune = Buffer.alloc(8); // no heartbeat
+    tune.writeUInt16BE(CHANNELS_MAX, 0);
+    tune.writeUInt32BE(FRAME_BYTES_MAX, 2);
     this.send(method(0, 10, 31, tune));
     await this.#ask(method(0, 10, 40, shortText('/'), Buffer.from([0, 0])), 10 * 256 + 41);
     await this.#ask(method(1, 20, 10, Buffer.from([0])), 20 * 256 + 11);

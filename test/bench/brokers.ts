@@ -69,6 +69,10 @@ function writeFiles(folder: string, files: Record<string, string>): void {
   }
 }
 
+/** Without the caller's settings of a gateway, which would make runs differ. */
+const foreignEnvironment = (): Record<string, string | undefined> =>
+  Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('ROSETTAMQ_')));
+
 interface Start {
   readonly name: string;
   readonly folder: string;
@@ -85,7 +89,7 @@ async function startBroker({ name, folder, command, env, ports, afterwards }: St
   const begin = performance.now();
   const child = spawn(locatePeer('taskset'), ['-c', BROKER_CORE, ...command], {
     cwd: ROOT,
-    env: { ...process.env, ...env },
+    env: { ...foreignEnvironment(), ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   for (const stream of [child.stdout, child.stderr]) {

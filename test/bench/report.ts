@@ -41,11 +41,11 @@ export function judgeFloor(result: CaseResult, floor: Floor): Verdict {
 }
 
 export function judgeLoss(result: CaseResult): Verdict {
-  let lost = 0;
-  for (const [contender, figures] of result.figures) {
-    if (contender.startsWith('gateway')) lost += figures.lost ?? 0;
-  }
-  return { case: result.case.id, text: 'nothing lost', value: lost, met: lost === 0 };
+  const own = [...result.figures].filter(([contender]) => contender.startsWith('gateway'));
+  const text = 'nothing lost';
+  if (own.length === 0) return { case: result.case.id, text, value: null, met: null };
+  const lost = own.reduce((sum, [, figures]) => sum + (figures.lost ?? 0), 0);
+  return { case: result.case.id, text, value: lost, met: lost === 0 };
 }
 
 export function judgeFootprint(footprint: Footprint): Verdict[] {

@@ -1,0 +1,174 @@
+/**
+ * A gateway of its own for each suite, started as the README says, on free ports and with an empty data folder that is
+ * removed at the end. Restarting keeps folder and ports, so that clients find their way back.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { pickPort } from '../bench/brokers.ts';
+import { listProcessTree } from '../bench/measure.ts';
+
+const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+const START_MS_MAX = 30_000;
+const STOP_MS_MAX = 20_000;
+
+export interface Ports {
+  readonly mqtt: number;
+  readonly webSocket: number;
+  readonly amqp: number;
+  readonly kafka: number;
+  readonly http: number;
+}
+
+export interface Gateway {
+  readonly ports: Ports;
+  readonly folder: string;
+  /** Of the process that `npm start` became; the gateway itself is it or below it. */
+  readonly pid: number;
+  /** What it wrote to its outputs since it was started last. */
+  readonly output: string;
+  /** Ends it as an operator would and starts it again. */
+  restart(): Promise<void>;
+  /** Ends it with SIGKILL, at once. */
+  kill(): Promise<void>;
+  /** Starts it again after `kill`. */
+  start(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** Environment variables that put a gateway's data into `folder` and its listeners on free ports. */
+export async function portSettings(folder: string): Promise<{ env: Record<string, string>; ports: Ports }> {
+  const ports = {
+    mqtt: await pickPort(),
+    webSocket: await pickPort(),
+    amqp: await pickPort(),
+    kafka: await pickPort(),
+    http: await pickPort(),
+  };
+  const env = {
+    ROSETTAMQ_DATA: folder,
+    ROSETTAMQ_MQTT_PORT: String(ports.mqtt),
+    ROSETTAMQ_MQTT_WEBSOCKET_PORT: String(ports.webSocket),
+    ROSETTAMQ_AMQP_PORT: String(ports.amqp),
+    ROSETTAMQ_KAFKA_PORT: String(ports.kafka),
+    ROSETTAMQ_HTTP_PORT: String(ports.http),
+  };
+  return { env, ports };
+}
+
+/** This process's environment without settings of a gateway: they are given by the test alone. */
+export const foreignEnvironment = (): Record<string, string | undefined> =>
+  Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('ROSETTAMQ_')));
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+const isListening = (port: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.on('error', () => resolve(false));
+  });
+
+class StartedGateway implements Gateway {
+  readonly ports: Ports;
+  readonly folder: string;
+  readonly #env: Record<string, string>;
+  readonly #removeFolder: boolean;
+  #child: ChildProcess | null = null;
+  #ended: Promise<void> = Promise.resolve();
+  output = '';
+
+  constructor(folder: string, removeFolder: boolean, ports: Ports, env: Record<string, string>) {
+    this.folder = folder;
+    this.#removeFolder = removeFolder;
+    this.ports = ports;
+    this.#env = env;
+  }
+
+  get pid(): number {
+    return this.#child!.pid!;
+  }
+
+  async start(): Promise<void> {
+    this.output = '';
+    const child = spawn('npm', ['start', '--silent'], {
+      cwd: ROOT,
+      env: { ...foreignEnvironment(), ...this.#env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    this.#child = child;
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on('data', (chunk: Buffer) => {
+        this.output = (this.output + chunk.toString('utf8')).slice(-100_000);
+      });
+    }
+    this.#ended = new Promise((resolve) => child.once('exit', () => resolve()));
+    const deadline = Date.now() + START_MS_MAX;
+    for (const [name, port] of Object.entries(this.ports)) {
+      while (!(await isListening(port))) {
+        if (child.exitCode !== null || Date.now() > deadline) {
+          throw new Error(`the gateway's ${name} listener does not open:\n${this.output}`);
+        }
+        await pause(20);
+      }
+    }
+  }
+
+  /** npm passes no signal on to be relied upon, so every process below it gets it, the gateway first. */
+  #signal(signal: NodeJS.Signals): void {
+    for (const pid of listProcessTree(this.pid).reverse()) {
+      try {
+        process.kill(pid, signal);
+      } catch {
+        // It has ended already.
+      }
+    }
+  }
+
+  async kill(): Promise<void> {
+    this.#signal('SIGKILL');
+    await this.#ended;
+  }
+
+  async restart(): Promise<void> {
+    await this.#end();
+    await this.start();
+  }
+
+  async #end(): Promise<void> {
+    const child = this.#child;
+    if (child === null || child.exitCode !== null || child.signalCode !== null) return;
+    const gateway = listProcessTree(this.pid).at(-1)!;
+    process.kill(gateway, 'SIGTERM');
+    const limit = setTimeout(() => this.#signal('SIGKILL'), STOP_MS_MAX);
+    await this.#ended;
+    clearTimeout(limit);
+  }
+
+  async stop(): Promise<void> {
+    await this.#end();
+    if (this.#removeFolder) rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** `folder`: a data folder of the caller's, which is left alone; without one, a new one that goes with the gateway. */
+export async function startGateway(
+  options: { readonly folder?: string; readonly env?: Record<string, string> } = {},
+): Promise<Gateway> {
+  const folder = options.folder ?? mkdtempSync(join(tmpdir(), 'rosettamq-'));
+  const { env, ports } = await portSettings(folder);
+  const gateway = new StartedGateway(folder, options.folder === undefined, ports, { ...env, ...options.env });
+  try {
+    await gateway.start();
+  } catch (error) {
+    await gateway.kill();
+    await gateway.stop();
+    throw error;
+  }
+  return gateway;
+}
