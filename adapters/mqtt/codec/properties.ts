@@ -35,6 +35,11 @@ export type PropertyValues = {
 
 export const NO_PROPERTIES: PropertyValues = Object.freeze({});
 
+/** Below this many bytes a loop is faster than a call. */
+const LOOP_BYTES_MAX = 32;
+const X = 0x78;
+const P = 0x70;
+
 /** Moves `reader` behind one property block and returns where it ends; `reader.at` is then its first property. */
 function enterBlock(reader: Reader): number {
   const length = reader.varint();
@@ -171,43 +176,58 @@ export class MessageProperties {
       case MessageProperty.subscriptionIdentifier:
         throw protocolError('a client sends no subscription identifier in PUBLISH');
       case MessageProperty.responseTopic: {
-        const topic = reader.text();
+        const from = reader.passText();
         // [MQTT-3.3.2-14], and a topic name has at least one character: [MQTT-4.7.3-1].
-        if (topic === '' || topic.includes('+') || topic.includes('#')) {
+        if (from === reader.at || hasWildcard(reader.buffer, from, reader.at)) {
           throw protocolError('the response topic is no topic name');
         }
         return true;
       }
       case MessageProperty.correlationData:
-        reader.bytes();
+        reader.passBytes();
         return true;
-      case MessageProperty.userProperty: {
-        const name = reader.text();
-        const value = reader.text();
-        if (name === 'priority') this.priority = priorityFromText(value);
-        return !isReservedName(name);
-      }
+      case MessageProperty.userProperty:
+        return this.#readUserProperty(reader);
       case MessageProperty.contentType:
-        reader.text();
+        reader.passText();
         return true;
       default:
         readNumber(reader, definition);
         return true;
     }
   }
+
+  /** Only names that begin with `x` or `p` can mean something here; others become no string. */
+  #readUserProperty(reader: Reader): boolean {
+    const { buffer } = reader;
+    const nameFrom = reader.passText();
+    const nameTo = reader.at;
+    const valueFrom = reader.passText();
+    const first = nameFrom === nameTo ? 0 : (buffer[nameFrom] as number) | 0x20;
+    if (first === X) return !isReservedName(buffer.toString('utf8', nameFrom, nameTo));
+    if (first === P && buffer.toString('utf8', nameFrom, nameTo) === 'priority') {
+      this.priority = priorityFromText(buffer.toString('utf8', valueFrom, reader.at));
+    }
+    return true;
+  }
+}
+
+function hasWildcard(buffer: Buffer, start: number, end: number): boolean {
+  for (let at = start; at < end; at++) if (buffer[at] === 0x2b || buffer[at] === 0x23) return true;
+  return false;
 }
 
 function withoutCuts(buffer: Buffer, start: number, end: number, cuts: readonly number[]): Uint8Array | null {
   let left = end - start;
   for (let i = 0; i < cuts.length; i += 2) left -= (cuts[i + 1] as number) - (cuts[i] as number);
   if (left === 0) return null;
-  const kept = new Uint8Array(left);
+  const kept = Buffer.allocUnsafe(left);
   let from = start;
   let to = 0;
   for (let i = 0; i <= cuts.length; i += 2) {
     const until = i === cuts.length ? end : (cuts[i] as number);
-    kept.set(buffer.subarray(from, until), to);
-    to += until - from;
+    if (until - from <= LOOP_BYTES_MAX) while (from < until) kept[to++] = buffer[from++] as number;
+    else to += buffer.copy(kept, to, from, until);
     from = cuts[i + 1] as number;
   }
   return kept;

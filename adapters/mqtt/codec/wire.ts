@@ -73,6 +73,21 @@ export function textFromBytes(buffer: Buffer, start: number, end: number): strin
   return buffer.toString('utf8', start, end);
 }
 
+/** As `textFromBytes`, where only validity counts: makes no string. */
+export function checkText(buffer: Buffer, start: number, end: number): void {
+  if (end - start <= SCAN_BYTES_MAX) {
+    let bits = 0;
+    let at = start;
+    for (; at < end; at++) {
+      const byte = buffer[at] as number;
+      if (byte === 0) break;
+      bits |= byte;
+    }
+    if (at === end && bits < 0x80) return;
+  }
+  textFromBytes(buffer, start, end);
+}
+
 /** Reads the fields of one packet, in order, never past its end. */
 export class Reader {
   buffer: Buffer;
@@ -128,6 +143,23 @@ export class Reader {
     const text = textFromBytes(this.buffer, this.at, this.at + length);
     this.at += length;
     return text;
+  }
+
+  /** Checks a text and passes over it; returns where it began. */
+  passText(): number {
+    const length = this.u16();
+    this.#need(length);
+    const start = this.at;
+    checkText(this.buffer, start, start + length);
+    this.at = start + length;
+    return start;
+  }
+
+  /** Passes over binary data. */
+  passBytes(): void {
+    const length = this.u16();
+    this.#need(length);
+    this.at += length;
   }
 
   /** A view, not a copy. */

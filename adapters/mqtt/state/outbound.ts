@@ -22,6 +22,7 @@ import { PacketType } from '../codec/wire.ts';
 import { protocolError, Reason } from '../errors.ts';
 import { AliasesOut } from './aliases.ts';
 import type { Client } from './client.ts';
+import { PacketTable } from './packet-table.ts';
 import { packetIdFromOffset, type SessionState } from './session-state.ts';
 
 /** Credit is granted in steps of this, so that one grant does not overrun the transport's bound by much. */
@@ -50,8 +51,8 @@ export class Outbound implements Consumer {
   readonly #outputBytesSoft: number;
   readonly #aliases: AliasesOut | null;
   readonly #state: SessionState;
-  /** Unacknowledged PUBLISH packets by identifier, in the order of sending. */
-  readonly #inflight = new Map<number, Delivery>();
+  /** Unacknowledged PUBLISH packets. */
+  readonly #inflight = new PacketTable();
   /** PUBREL sent or due; the value says whether its message was sent on this connection and so holds credit. */
   readonly #released: Map<number, boolean>;
   #subscription: Subscription | null = null;
@@ -115,7 +116,7 @@ export class Outbound implements Consumer {
     const qos = qosOf(delivery);
     const id = this.#takeId(delivery);
     if (this.#write(message, options, qos, delivery.redelivered, id)) {
-      this.#inflight.set(id, delivery);
+      this.#inflight.add(id, delivery);
       if (transport.pendingBytes > this.#outputBytesSoft) this.#throttle();
     } else {
       // [MQTT-3.1.2-25]: too large for the client counts as sent. It is settled when the core is done here.
@@ -127,9 +128,9 @@ export class Outbound implements Consumer {
   /** PUBACK. */
   acknowledged(id: number, reason: number): void {
     const delivery = this.#inflight.get(id);
-    if (delivery === undefined) return;
+    if (delivery === null) return;
     if (qosOf(delivery) !== 1) throw protocolError(`PUBACK for packet ${id}, which has QoS 2`);
-    this.#inflight.delete(id);
+    this.#inflight.remove(id);
     this.#credit++;
     this.#settle(delivery, reason);
   }
@@ -137,13 +138,13 @@ export class Outbound implements Consumer {
   /** PUBREC. `[MQTT-4.3.3-4]`: a failure ends the exchange. */
   received(id: number, reason: number): void {
     const delivery = this.#inflight.get(id);
-    if (delivery === undefined) {
+    if (delivery === null) {
       if (this.#released.has(id)) this.#writeRelease(id);
       else this.#writeUnknownRelease(id);
       return;
     }
     if (qosOf(delivery) !== 2) throw protocolError(`PUBREC for packet ${id}, which has QoS 1`);
-    this.#inflight.delete(id);
+    this.#inflight.remove(id);
     if (reason >= 0x80) {
       this.#credit++;
       this.#settle(delivery, reason);
@@ -241,7 +242,7 @@ export class Outbound implements Consumer {
   }
 
   #isUsed(id: number): boolean {
-    return this.#inflight.has(id) || this.#released.has(id);
+    return this.#inflight.get(id) !== null || (this.#released.size > 0 && this.#released.has(id));
   }
 
   #settle(delivery: Delivery, reason: number): void {
