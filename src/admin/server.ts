@@ -1,10 +1,11 @@
 /**
- * The HTTP server itself: fastify with the routes, the OpenAPI document and the answers to everything that is no
- * route. Built by `index.ts` when it starts, and not before, because fastify and its companions take a good part of
- * the process's start time and memory; for the same reason schemas are checked by `validation.ts`.
+ * The routes of the HTTP API in fastify, with the OpenAPI document and the answers to everything that is no route.
+ * Built by `index.ts` when the first request comes, and not before; schemas are checked by `validation.ts`, because
+ * the compilers that fastify brings for them cost more than all the rest.
  */
 
 import { Buffer } from 'node:buffer';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import swagger from '@fastify/swagger';
 import fastify from 'fastify';
 import type { AccessCheck } from './access.ts';
@@ -20,23 +21,19 @@ import { type App, schemaCompilers } from './validation.ts';
 const OPEN_PATHS: ReadonlySet<string> = new Set(['/livez', '/readyz']);
 /** Characters of one decoded path segment: three for each byte of a name of 255 bytes, with room. */
 const SEGMENT_MAX = 4_096;
-const KEEP_ALIVE_MS = 5_000;
 
-export interface AdminServer {
-  readonly app: App;
+export interface AdminRoutes {
+  handle(request: IncomingMessage, response: ServerResponse): void;
   /** Ends what runs beside requests. */
-  stop(): void;
+  stop(): Promise<void>;
 }
 
-/** Ready to listen. */
-export async function buildServer(options: AdminOptions, access: AccessCheck): Promise<AdminServer> {
+/** Ready to handle requests. */
+export async function buildRoutes(options: AdminOptions, access: AccessCheck): Promise<AdminRoutes> {
   const { settings, logger } = options;
   const app: App = fastify({
     logger: false,
     bodyLimit: settings.bodyBytesMax,
-    requestTimeout: settings.requestTimeoutMs,
-    keepAliveTimeout: KEEP_ALIVE_MS,
-    forceCloseConnections: 'idle',
     exposeHeadRoutes: true,
     routerOptions: { maxParamLength: SEGMENT_MAX },
     schemaController: { compilersFactory: schemaCompilers },
@@ -44,7 +41,6 @@ export async function buildServer(options: AdminOptions, access: AccessCheck): P
       sendProblem(error, request, reply);
     },
   } as Parameters<typeof fastify>[0]) as unknown as App;
-  app.server.maxConnections = settings.connectionsMax;
   app.removeContentTypeParser('text/plain');
 
   const sendProblem = (error: unknown, request: { readonly url: string }, reply: ReplyLike): unknown => {
@@ -86,12 +82,18 @@ export async function buildServer(options: AdminOptions, access: AccessCheck): P
   addMappingRoutes(app, options);
   addExplainRoutes(app, options);
   addObjectRoutes(app, options);
-  const stop = addHealthRoutes(app, options);
+  const stopMeasuring = addHealthRoutes(app, options);
   app.get('/openapi.json', { schema: { summary: 'This description', tags: ['health'] } }, () =>
     app.swagger(),
   );
   await app.ready();
-  return { app, stop };
+  return {
+    handle: (request, response) => app.routing(request, response),
+    async stop() {
+      stopMeasuring();
+      await app.close();
+    },
+  };
 }
 
 interface ReplyLike {
