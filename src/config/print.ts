@@ -44,7 +44,7 @@ export function printReference(shape: ConfigShape): string {
 }
 
 function printSection(name: string, section: Schema, indent: string): string[] {
-  const lines = [...comment(section.description ?? '', indent), `${indent}${name}:`];
+  const lines = [...comment(asSentence(section.description ?? ''), indent), `${indent}${name}:`];
   const inner = `${indent}  `;
   for (const [key, schema] of Object.entries(section.properties ?? {})) {
     if (isSection(schema)) lines.push(...printSection(key, schema, inner));
