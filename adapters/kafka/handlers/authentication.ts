@@ -1,0 +1,49 @@
+/**
+ * SASL with the mechanism PLAIN (RFC 4616), for clients that send credentials: SaslHandshake chooses, then
+ * SaslAuthenticate carries one token, `authorization id NUL user NUL password`. Tokens outside of Kafka's frames,
+ * which version 0 of the handshake leads to, are not taken.
+ */
+
+import { saslAuthenticateApi, saslHandshakeApi } from '../codec/discovery-apis.ts';
+import { ERRORS } from '../errors.ts';
+import { defineEndpoint } from './endpoint.ts';
+
+const MECHANISM = 'PLAIN';
+
+export const saslHandshake = defineEndpoint(saslHandshakeApi, ({ mechanism }, call) => {
+  if (call.version === 0) return { errorCode: ERRORS.UNSUPPORTED_VERSION.code, mechanisms: [MECHANISM] };
+  if (mechanism !== MECHANISM) {
+    return { errorCode: ERRORS.UNSUPPORTED_SASL_MECHANISM.code, mechanisms: [MECHANISM] };
+  }
+  call.client.saslMechanism = mechanism;
+  return { errorCode: ERRORS.NONE.code, mechanisms: [MECHANISM] };
+});
+
+export const saslAuthenticate = defineEndpoint(saslAuthenticateApi, async ({ authBytes }, call) => {
+  const { client } = call;
+  if (client.saslMechanism === null) return refusal('ILLEGAL_SASL_STATE');
+  client.saslMechanism = null;
+  const credentials = credentialsFromToken(authBytes);
+  if (credentials === null) return refusal('SASL_AUTHENTICATION_FAILED');
+  const principal = await call.services.authenticator.authenticate(
+    { kind: 'password', ...credentials },
+    { listener: client.listener, remoteAddress: client.remoteAddress, localAddress: client.localAddress },
+  );
+  if (principal === null) return refusal('SASL_AUTHENTICATION_FAILED');
+  client.authenticated(principal);
+  return { errorCode: ERRORS.NONE.code, errorMessage: null };
+});
+
+function refusal(name: 'ILLEGAL_SASL_STATE' | 'SASL_AUTHENTICATION_FAILED') {
+  return { errorCode: ERRORS[name].code, errorMessage: ERRORS[name].text };
+}
+
+function credentialsFromToken(token: Buffer): { readonly user: string; readonly password: Buffer } | null {
+  const first = token.indexOf(0);
+  const second = token.indexOf(0, first + 1);
+  if (first < 0 || second < 0 || token.indexOf(0, second + 1) >= 0) return null;
+  const user = token.toString('utf8', first + 1, second);
+  const authorizedAs = token.toString('utf8', 0, first);
+  if (user === '' || (authorizedAs !== '' && authorizedAs !== user)) return null;
+  return { user, password: token.subarray(second + 1) };
+}

@@ -1,0 +1,48 @@
+/**
+ * A server that speaks Kafka's wire protocol to unmodified clients: one broker that leads every partition, with the
+ * streams of the core as topics. The gateway builds it once and calls `connect` for each connection. What it offers
+ * and what it does not is in docs/protocols/kafka.md.
+ */
+
+import type { Adapter, Host } from '../../src/host.ts';
+import { KafkaConnection } from './connection.ts';
+import type { KafkaServices } from './services.ts';
+import type { KafkaSettings } from './settings.ts';
+import { GroupCoordinator } from './state/group-coordinator.ts';
+import { Topics } from './state/topics.ts';
+
+export { type KafkaSettings, kafkaSettings } from './settings.ts';
+
+export function createKafkaAdapter(host: Host, settings: KafkaSettings): Adapter {
+  const { core, clock, logger, authenticator } = host;
+  const groups = new GroupCoordinator(core, clock, settings);
+  const services: KafkaServices = {
+    core,
+    clock,
+    settings,
+    logger,
+    authenticator,
+    topics: new Topics(core, settings),
+    groups,
+    clusterId: Buffer.from(host.clusterId).toString('base64url'),
+    unfinishedBytes: 0,
+  };
+  return {
+    name: 'kafka',
+    listeners: [
+      {
+        name: 'kafka',
+        transport: 'tcp',
+        host: settings.host,
+        port: settings.port,
+        connectionsMax: settings.connectionsMax,
+        highWaterBytes: settings.highWaterBytes,
+      },
+    ],
+    async start() {},
+    connect: (transport) => new KafkaConnection(services, transport),
+    async stop() {
+      groups.close();
+    },
+  };
+}

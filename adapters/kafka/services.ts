@@ -1,0 +1,47 @@
+/**
+ * What the handlers of requests may touch: the core, the settings and the state that all connections share; and what
+ * they may know and do of the connection that a request came on. Put together by `index.ts`.
+ */
+
+import type { Clock, Core, Principal } from '../../src/core/index.ts';
+import type { Authenticator, Logger } from '../../src/host.ts';
+import type { KafkaSettings } from './settings.ts';
+import type { FetchSession } from './state/fetch-session.ts';
+import type { GroupCoordinator } from './state/group-coordinator.ts';
+import type { Receipts } from './state/receipts.ts';
+import type { Topics } from './state/topics.ts';
+
+export interface KafkaServices {
+  readonly core: Core;
+  readonly clock: Clock;
+  readonly settings: KafkaSettings;
+  readonly logger: Logger;
+  readonly authenticator: Authenticator;
+  readonly topics: Topics;
+  readonly groups: GroupCoordinator;
+  /** As clients see it: 22 characters. */
+  readonly clusterId: string;
+  /** Bytes of requests that have begun to arrive, over all connections. */
+  unfinishedBytes: number;
+}
+
+/** The connection, as a handler sees it. */
+export interface Client {
+  readonly listener: string;
+  readonly remoteAddress: string;
+  /** Where the client dialled to. */
+  readonly localAddress: string;
+  readonly localPort: number;
+  readonly principal: Principal;
+  /** The mechanism that a handshake agreed on and that no token has used yet. */
+  saslMechanism: string | null;
+  authenticated(principal: Principal): void;
+  /** The software that ApiVersions told of. */
+  software: string;
+  /** At most one for each connection, so that their number is bounded. */
+  fetchSession: FetchSession | null;
+  /** Tells who waits for the disk. */
+  readonly receipts: Receipts;
+  /** `task` runs when the connection ends, unless it was taken back by what this returns. */
+  onClosed(task: () => void): () => void;
+}
