@@ -6,6 +6,7 @@
 
 import type { Amqp091Settings } from '../adapters/amqp091/settings.ts';
 import { amqp091Settings } from '../adapters/amqp091/settings.ts';
+import type { KafkaSettings } from '../adapters/kafka/settings.ts';
 import { kafkaSettings } from '../adapters/kafka/settings.ts';
 import type { MqttSettings } from '../adapters/mqtt/settings.ts';
 import { mqttSettings } from '../adapters/mqtt/settings.ts';
@@ -55,6 +56,13 @@ export const gatewayParts: GatewayParts = {
       async create(host, settings) {
         const { createAmqp091Adapter } = await import('../adapters/amqp091/index.ts');
         return createAmqp091Adapter(host, settings as Amqp091Settings);
+      },
+    },
+    {
+      section: 'kafka',
+      async create(host, settings) {
+        const { createKafkaAdapter } = await import('../adapters/kafka/index.ts');
+        return createKafkaAdapter(host, settings as KafkaSettings);
       },
     },
   ],
