@@ -123,15 +123,24 @@ class FolderStorage implements Storage {
       known.configure(options);
       return known;
     }
+    try {
+      const log = this.#makeBatchLog(name, options);
+      this.#batchLogs.set(name, log);
+      return log;
+    } catch (error) {
+      const cause = error as Error;
+      throw new CoreError('storage-failed', `the disk refused to open ${name}: ${cause.message}`, { cause });
+    }
+  }
+
+  #makeBatchLog(name: string, options: BatchLogOptions): SegmentLog {
     const folder = join(this.#streamsFolder, folderFromLogName(name));
     if (!this.#files.exists(folder)) {
       this.#files.makeFolder(folder);
       if (this.#options.durability === 'fsync') syncFolderSync(this.#files, this.#streamsFolder);
     }
     const context = { files: this.#files, commit: this.#commit, budget: this.#budget, report: this.#report };
-    const log = new SegmentLog(name, folder, options, context, () => this.#batchLogs.delete(name));
-    this.#batchLogs.set(name, log);
-    return log;
+    return new SegmentLog(name, folder, options, context, () => this.#batchLogs.delete(name));
   }
 
   async openRowLog(name: string, options: { readonly durable: boolean }): Promise<RowLog> {

@@ -420,14 +420,17 @@ export class SegmentLog implements BatchLog, CommitPart {
     this.close();
     this.#tail.clear();
     // The name goes first, so that a crash in between leaves rubbish that opening removes, never half a log.
+    const { files, commit } = this.#context;
     const doomed = `${this.#folder}~deleted`;
-    this.#context.files.removeFolder(doomed);
-    this.#context.files.rename(this.#folder, doomed);
-    this.#onDeleted();
-    if (this.#context.commit.level === 'fsync') {
-      syncFolderSync(this.#context.files, join(this.#folder, '..'));
+    try {
+      files.removeFolder(doomed);
+      files.rename(this.#folder, doomed);
+      this.#onDeleted();
+      if (commit.level === 'fsync') syncFolderSync(files, join(this.#folder, '..'));
+      files.removeFolder(doomed);
+    } catch (error) {
+      throw this.#refusal(error as Error);
     }
-    this.#context.files.removeFolder(doomed);
   }
 
   /** What was appended and not committed is lost; the storage commits before it closes. */

@@ -21,6 +21,16 @@ import type { Part, RowLogHome } from './part.ts';
 /** Offsets reserved at a time. */
 const RESERVED_STEP = 4096;
 
+/** What LMDB and the registry know of a log at opening. */
+export interface FoundRows {
+  readonly endOffset: number;
+  readonly reservedEnd: number;
+  readonly storedCount: number;
+}
+
+/** Most logs have nothing to remove: they share this one, which stays empty. */
+const NONE: ReadonlySet<number> = new Set();
+
 export class DurableRowLog implements RowLog, Part {
   readonly name: string;
   readonly id: number;
@@ -31,8 +41,9 @@ export class DurableRowLog implements RowLog, Part {
   #journaledEnd: number;
   #reservedEnd: number;
   #storedCount: number;
-  #gone = new Set<number>();
-  #goneMoving = new Set<number>();
+  /** Rows in LMDB, or on their way there, that the next checkpoint removes; and those that the running one does. */
+  #gone: Set<number> | null = null;
+  #goneMoving: ReadonlySet<number> = NONE;
   #clearedBefore = 0;
   /** Of what the next frame must say. */
   #removals: number[] = [];
@@ -43,16 +54,16 @@ export class DurableRowLog implements RowLog, Part {
   #inCheckpoint = false;
   #deleted = false;
 
-  constructor(home: RowLogHome, name: string, id: number, endOffset: number, reservedEnd: number) {
+  constructor(home: RowLogHome, name: string, id: number, found: FoundRows) {
     this.#home = home;
     this.name = name;
     this.id = id;
-    this.#window = new RowWindow(endOffset);
-    this.#storedEnd = endOffset;
-    this.#movingEnd = endOffset;
-    this.#journaledEnd = endOffset;
-    this.#reservedEnd = reservedEnd;
-    this.#storedCount = home.database.countRows(id);
+    this.#window = new RowWindow(found.endOffset);
+    this.#storedEnd = found.endOffset;
+    this.#movingEnd = found.endOffset;
+    this.#journaledEnd = found.endOffset;
+    this.#reservedEnd = found.reservedEnd;
+    this.#storedCount = found.storedCount;
   }
 
   get endOffset(): number {
@@ -71,15 +82,24 @@ export class DurableRowLog implements RowLog, Part {
   remove(offset: number): void {
     if (offset >= this.#storedEnd) {
       if (!this.#window.remove(offset)) return;
-      if (offset < this.#movingEnd) this.#gone.add(offset);
+      if (offset < this.#movingEnd) this.#addGone(offset);
       if (offset >= this.#journaledEnd) return;
     } else {
       if (!this.#isStored(offset)) return;
-      this.#gone.add(offset);
+      this.#addGone(offset);
       this.#storedCount--;
     }
     this.#removals.push(offset);
     this.#changed();
+  }
+
+  #addGone(offset: number): void {
+    this.#gone ??= new Set();
+    this.#gone.add(offset);
+  }
+
+  #isGone(offset: number): boolean {
+    return this.#goneMoving.has(offset) || (this.#gone?.has(offset) ?? false);
   }
 
   #isStored(offset: number): boolean {
@@ -87,8 +107,7 @@ export class DurableRowLog implements RowLog, Part {
       Number.isSafeInteger(offset) &&
       offset >= this.#clearedBefore &&
       offset < this.#storedEnd &&
-      !this.#gone.has(offset) &&
-      !this.#goneMoving.has(offset) &&
+      !this.#isGone(offset) &&
       this.#home.database.has(rowKey(this.id, offset))
     );
   }
@@ -99,7 +118,7 @@ export class DurableRowLog implements RowLog, Part {
     const from = Math.max(offset, this.#clearedBefore);
     if (this.#storedCount > 0 && from < this.#storedEnd) {
       this.#home.database.eachRow(this.id, from, this.#storedEnd, (at, row) => {
-        if (this.#gone.has(at) || this.#goneMoving.has(at)) return true;
+        if (this.#isGone(at)) return true;
         if (rows.length > 0 && (rows.length >= rowsMax || bytes + row.length > bytesMax)) {
           bytes = Number.POSITIVE_INFINITY;
           return false;
@@ -118,7 +137,7 @@ export class DurableRowLog implements RowLog, Part {
     const end = this.endOffset;
     this.#window.removeBefore(end);
     this.#storedCount = 0;
-    this.#gone.clear();
+    this.#gone = null;
     this.#clearedBefore = end;
     this.#clearToJournal = end;
     this.#clearToStore = end;
@@ -170,8 +189,8 @@ export class DurableRowLog implements RowLog, Part {
     this.#movingEnd = this.endOffset;
     this.#clearMoving = this.#clearToStore;
     this.#clearToStore = 0;
-    this.#goneMoving = this.#gone;
-    this.#gone = new Set();
+    this.#goneMoving = this.#gone ?? NONE;
+    this.#gone = null;
   }
 
   *changesToMove(): Iterable<Change> {
@@ -201,7 +220,7 @@ export class DurableRowLog implements RowLog, Part {
     this.#storedCount += before - this.#window.count;
     this.#storedEnd = this.#movingEnd;
     this.#clearMoving = 0;
-    this.#goneMoving = new Set();
+    this.#goneMoving = NONE;
   }
 
   /** The process ends in good order: offsets go on where they are, without a gap. */

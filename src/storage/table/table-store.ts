@@ -56,7 +56,7 @@ export class TableStore implements CommitPart, RowLogHome {
   #moveFailure: Error | null = null;
   #retryNow: (() => void) | null = null;
   #heldBack: (() => void) | null = null;
-  #isRepairing = false;
+  #needsRepair = false;
   #closing = false;
 
   private constructor(options: TableStoreOptions, database: Database, journal: Journal) {
@@ -98,8 +98,10 @@ export class TableStore implements CommitPart, RowLogHome {
     const entry = this.#registry.getSync(ROW_LOG_PREFIX + name);
     const id = entry === undefined ? this.#nextId++ : Buffer.from(entry).readUInt32BE(0);
     const reservedEnd = entry === undefined ? 0 : Buffer.from(entry).readUIntBE(4, 6);
-    const endOffset = Math.max(reservedEnd, this.database.lastRowOffset(id) + 1);
-    const log = new DurableRowLog(this, name, id, endOffset, reservedEnd);
+    const storedCount = entry === undefined ? 0 : this.database.countRows(id);
+    const storedEnd = storedCount === 0 ? 0 : this.database.lastRowOffset(id) + 1;
+    const endOffset = Math.max(reservedEnd, storedEnd);
+    const log = new DurableRowLog(this, name, id, { endOffset, reservedEnd, storedCount });
     this.#rowLogs.set(name, log);
     if (entry === undefined) this.registerRowLog(name, id, 0);
     return log;
@@ -177,11 +179,17 @@ export class TableStore implements CommitPart, RowLogHome {
    */
   #repairDoubtful(): void {
     if (this.#journal.isDoubtful) {
-      this.#beginCheckpoint();
-      this.#isRepairing = !this.#journal.isDoubtful;
-      throw new Error('a sync failed; what it covered is being written anew');
+      // A checkpoint that already runs would remove the doubtful file without having moved all of it.
+      if (this.#moving !== null) throw new Error('a sync failed; what it covered is being written anew');
+      this.#journal.rotate();
+      this.#needsRepair = true;
     }
-    if (this.#isRepairing) throw new Error('a sync failed; its repair has not finished');
+    if (!this.#needsRepair) return;
+    if (this.#moving === null) {
+      this.#appendFrame();
+      this.#moving = this.#checkpoint();
+    }
+    throw new Error('a sync failed; what it covered is being written anew');
   }
 
   readonly #gate = (open: () => void): boolean => {
@@ -219,7 +227,7 @@ export class TableStore implements CommitPart, RowLogHome {
     for (const part of parts) part.endMove();
     this.#journal.removeOld();
     this.#moving = null;
-    this.#isRepairing = false;
+    this.#needsRepair = false;
     const open = this.#heldBack;
     this.#heldBack = null;
     open?.();
