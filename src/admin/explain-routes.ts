@@ -9,12 +9,14 @@ import Type, { type Static } from 'typebox';
 import { CoreError, type MappingRule, type Message } from '../core/index.ts';
 import type { AdminOptions, MessageInput, Placement, ProtocolName, ProtocolView } from './options.ts';
 import { type ProblemPlace, problem, problemFromCore } from './problems.ts';
-import { matchSchema, nameSchema, placementSchema, problemSchema } from './schemas.ts';
+import { matchSchema, nameSchema, placementSchema, problemResponse } from './schemas.ts';
 import { type App, escapePointer } from './validation.ts';
 
 /** The word for the address space itself, where a request may name a protocol. */
 const NO_PROTOCOL = 'address';
 const ADDRESS_MAX = 65_535;
+/** Destinations shown of one address. */
+const DESTINATIONS_SHOWN_MAX = 1_000;
 
 const protocolField = (protocols: readonly ProtocolView[]) =>
   Type.String({
@@ -84,13 +86,15 @@ const explanation = Type.Object({
   address: Type.String(),
   names: Type.Record(Type.String(), nameSchema, { description: 'By protocol.' }),
   placements: Type.Array(placementSchema, { description: 'Streams that keep it, and under which key.' }),
-  destinations: Type.Array(matchSchema, { description: 'What gets a copy now.' }),
+  destinations: Type.Array(matchSchema, { description: 'What gets a copy now, the first 1,000.' }),
+  destinationCount: Type.Integer({ minimum: 0 }),
 });
 
 const outcome = Type.Object({
   address: Type.String(),
   placements: Type.Array(placementSchema),
   destinations: Type.Array(matchSchema),
+  destinationCount: Type.Integer({ minimum: 0 }),
   views: Type.Record(
     Type.String(),
     Type.Object({
@@ -119,7 +123,7 @@ export function addExplainRoutes(app: App, options: AdminOptions): void {
           { protocol, ...nameFields, key: messageFields.key },
           { additionalProperties: false },
         ),
-        response: { 200: explanation, '4xx': problemSchema },
+        response: { 200: explanation, '4xx': problemResponse },
       },
     },
     (request) => {
@@ -132,7 +136,7 @@ export function addExplainRoutes(app: App, options: AdminOptions): void {
         address: origin.address,
         names,
         placements: placementsOf(options, origin, rules).map(jsonFromPlacement),
-        destinations: destinationsOf(options, origin.address),
+        ...destinationsOf(options, origin.address),
       };
     },
   );
@@ -156,7 +160,7 @@ export function addExplainRoutes(app: App, options: AdminOptions): void {
         summary: 'What would every protocol get of this message?',
         tags: ['mappings'],
         body: testBody,
-        response: { 200: outcome, '4xx': problemSchema },
+        response: { 200: outcome, '4xx': problemResponse },
       },
     },
     (request) => testMessage(options, request.body as Static<typeof testBody>),
@@ -184,7 +188,7 @@ function testMessage(
   return {
     address: message.address,
     placements: placements.map(jsonFromPlacement),
-    destinations: destinationsOf(options, message.address),
+    ...destinationsOf(options, message.address),
     views,
   };
 }
@@ -282,8 +286,15 @@ function triedRules(
   });
 }
 
-function destinationsOf({ core }: AdminOptions, address: string): Static<typeof matchSchema>[] {
-  return core.explain(address).map(({ kind, name, patterns }) => ({ kind, name, patterns: [...patterns] }));
+function destinationsOf(
+  { core }: AdminOptions,
+  address: string,
+): { destinations: Static<typeof matchSchema>[]; destinationCount: number } {
+  const matches = core.explain(address);
+  const destinations = matches
+    .slice(0, DESTINATIONS_SHOWN_MAX)
+    .map(({ kind, name, patterns }) => ({ kind, name, patterns: [...patterns] }));
+  return { destinations, destinationCount: matches.length };
 }
 
 function jsonFromPlacement({ stream, key, rule, reason }: Reasoned): Static<typeof placementSchema> {

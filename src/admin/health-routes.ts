@@ -37,7 +37,12 @@ export function addHealthRoutes(app: App, options: AdminOptions): () => void {
   app.get(
     '/livez',
     {
-      schema: { summary: 'Is the process alive?', tags: ['health'], response: { 200: health, 503: health } },
+      schema: {
+        summary: 'Is the process alive?',
+        tags: ['health'],
+        security: [],
+        response: { 200: health, 503: health },
+      },
     },
     (_request, reply) => {
       const slowest = delay.max / 1e6;
@@ -57,6 +62,7 @@ export function addHealthRoutes(app: App, options: AdminOptions): () => void {
       schema: {
         summary: 'May clients come?',
         tags: ['health'],
+        security: [],
         querystring: verboseQuery,
         response: { 200: health, 503: health },
       },

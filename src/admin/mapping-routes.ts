@@ -10,7 +10,7 @@ import { CoreError, type MappingRule } from '../core/index.ts';
 import type { AdminOptions } from './options.ts';
 import { pageOf, pageQuery, paginate } from './paging.ts';
 import { notFound, problem, problemFromCore } from './problems.ts';
-import { type MappingView, mappingSchema, problemSchema } from './schemas.ts';
+import { type MappingView, mappingSchema, problemResponse } from './schemas.ts';
 import type { App } from './validation.ts';
 
 const nameParams = Type.Object({
@@ -46,7 +46,7 @@ export function addMappingRoutes(app: App, options: AdminOptions): void {
         summary: 'List mappings',
         tags: ['mappings'],
         querystring: pageQuery,
-        response: { 200: pageOf(mappingSchema), '4xx': problemSchema },
+        response: { 200: pageOf(mappingSchema), '4xx': problemResponse },
       },
     },
     (request) =>
@@ -65,7 +65,7 @@ export function addMappingRoutes(app: App, options: AdminOptions): void {
         summary: 'Get a mapping',
         tags: ['mappings'],
         params: nameParams,
-        response: { 200: mappingSchema, '4xx': problemSchema },
+        response: { 200: mappingSchema, '4xx': problemResponse },
       },
     },
     (request, reply) => {
@@ -82,14 +82,19 @@ export function addMappingRoutes(app: App, options: AdminOptions): void {
     {
       schema: {
         summary: 'Create or replace a mapping',
-        description:
-          'Takes effect at once and is stored before the answer. ' +
-          '`{"match": "devices/{device}/telemetry", "stream": "telemetry", "key": "{device}", "partitions": 6}`',
+        description: 'Takes effect at once and is stored before the answer. JSON or YAML.',
+        consumes: ['application/json', 'application/yaml'],
         tags: ['mappings'],
         params: nameParams,
         headers: preconditions,
-        body: Type.Unknown({ description: 'The definition; docs/mappings.md describes it.' }),
-        response: { 200: mappingSchema, 201: mappingSchema, '4xx': problemSchema },
+        // Checked by the compiler of rules, which knows better what to say than a schema.
+        body: Type.Unknown({
+          description: 'The definition: match, stream, key, partitions. docs/mappings.md describes it.',
+          examples: [
+            { match: 'devices/{device}/telemetry', stream: 'telemetry', key: '{device}', partitions: 6 },
+          ],
+        }),
+        response: { 200: mappingSchema, 201: mappingSchema, '4xx': problemResponse },
       },
     },
     (request, reply) =>
@@ -120,7 +125,7 @@ export function addMappingRoutes(app: App, options: AdminOptions): void {
         tags: ['mappings'],
         params: nameParams,
         headers: preconditions,
-        response: { 204: Type.Null(), '4xx': problemSchema },
+        response: { 204: Type.Null(), '4xx': problemResponse },
       },
     },
     (request, reply) =>

@@ -17,7 +17,7 @@ import {
   connectionSchema,
   type ExchangeView,
   exchangeSchema,
-  problemSchema,
+  problemResponse,
   type QueueView,
   queueSchema,
   type SessionDetailView,
@@ -44,7 +44,7 @@ export function addObjectRoutes(app: App, options: AdminOptions): void {
       summary: `List ${what}`,
       tags: [tag],
       querystring: pageQuery,
-      response: { 200: pageOf(item), '4xx': problemSchema },
+      response: { 200: pageOf(item), '4xx': problemResponse },
     },
   });
   const oneOf = <Item extends Parameters<typeof pageOf>[0]>(what: string, tag: string, item: Item) => ({
@@ -52,7 +52,7 @@ export function addObjectRoutes(app: App, options: AdminOptions): void {
       summary: `Get ${what}`,
       tags: [tag],
       params: nameParams,
-      response: { 200: item, '4xx': problemSchema },
+      response: { 200: item, '4xx': problemResponse },
     },
   });
 
@@ -122,7 +122,7 @@ function addConnectionRoutes(
         summary: 'Get a connection',
         tags: ['connections'],
         params: connectionParams,
-        response: { 200: connectionSchema, '4xx': problemSchema },
+        response: { 200: connectionSchema, '4xx': problemResponse },
       },
     },
     (request) => {
@@ -140,7 +140,7 @@ function addConnectionRoutes(
         description: 'The client is told in its protocol, where the protocol can.',
         tags: ['connections'],
         params: connectionParams,
-        response: { 204: Type.Null(), '4xx': problemSchema },
+        response: { 204: Type.Null(), '4xx': problemResponse },
       },
     },
     (request, reply) => {

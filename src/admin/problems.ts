@@ -17,7 +17,7 @@ export interface ProblemError {
 /** A closed list; documented one by one in docs/api.md. */
 export const PROBLEMS = {
   'invalid-request': { status: 400, title: 'The request is not valid' },
-  'invalid-json': { status: 400, title: 'The body is not valid JSON' },
+  'invalid-body': { status: 400, title: 'The body cannot be read' },
   unauthorized: { status: 401, title: 'An API key is needed' },
   'host-not-allowed': { status: 403, title: 'This Host header is not allowed' },
   'access-refused': { status: 403, title: 'Not allowed' },
@@ -26,7 +26,7 @@ export const PROBLEMS = {
   conflict: { status: 409, title: 'It conflicts with what exists' },
   'precondition-failed': { status: 412, title: 'It was changed in the meantime' },
   'body-too-large': { status: 413, title: 'The body is too large' },
-  'unsupported-media-type': { status: 415, title: 'The body must be application/json' },
+  'unsupported-media-type': { status: 415, title: 'The body must be application/json or application/yaml' },
   'limit-reached': { status: 429, title: 'A limit is reached' },
   'internal-error': { status: 500, title: 'The gateway failed; its log says why' },
   unavailable: { status: 503, title: 'Not now' },
@@ -130,12 +130,12 @@ export function problemFromError(error: unknown, unexpected: (error: unknown) =>
         'unsupported-media-type',
         'header',
         '/content-type',
-        'send Content-Type: application/json',
+        'send Content-Type: application/json, or application/yaml',
       );
     case 'FST_ERR_CTP_EMPTY_JSON_BODY':
-      return problem('invalid-json', 'body', '', 'the body is empty');
+      return problem('invalid-body', 'body', '', 'the body is empty');
     case 'FST_ERR_CTP_INVALID_JSON_BODY':
-      return problem('invalid-json', 'body', '', 'the body is not valid JSON');
+      return problem('invalid-body', 'body', '', 'the body is not valid JSON');
     case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
       return problem(
         'invalid-request',
@@ -151,7 +151,7 @@ export function problemFromError(error: unknown, unexpected: (error: unknown) =>
   }
   if ((error as { statusCode?: unknown } | null)?.statusCode === 400) {
     // Among others what the JSON parser refuses: `__proto__` as a name.
-    return problem('invalid-json', 'body', '', 'the body cannot be read');
+    return problem('invalid-body', 'body', '', 'the body cannot be read');
   }
   unexpected(error);
   return problem('internal-error', 'path', '', 'something went wrong that should not; it was logged');

@@ -8,7 +8,7 @@ import Type, { type Static } from 'typebox';
 const count = (description: string) => Type.Integer({ minimum: 0, description });
 const anyObject = (description: string) => Type.Record(Type.String(), Type.Unknown(), { description });
 
-export const problemSchema = Type.Object(
+const problemSchema = Type.Object(
   {
     type: Type.String({ description: '`urn:rosettamq:problem:` and the code.' }),
     title: Type.String(),
@@ -22,6 +22,12 @@ export const problemSchema = Type.Object(
   },
   { description: 'A problem (RFC 9457).' },
 );
+
+/** What every refusal looks like. */
+export const problemResponse = {
+  description: 'A problem (RFC 9457).',
+  content: { 'application/problem+json': { schema: problemSchema } },
+};
 
 export const mappingSchema = Type.Object({
   name: Type.String(),

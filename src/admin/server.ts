@@ -42,6 +42,9 @@ export async function buildRoutes(options: AdminOptions, access: AccessCheck): P
     },
   } as Parameters<typeof fastify>[0]) as unknown as App;
   app.removeContentTypeParser('text/plain');
+  app.addContentTypeParser('application/yaml', { parseAs: 'string' }, (_request: unknown, body: unknown) =>
+    parseYaml(String(body)),
+  );
 
   const sendProblem = (error: unknown, request: { readonly url: string }, reply: ReplyLike): unknown => {
     const found = problemFromError(error, (unexpected) =>
@@ -78,7 +81,13 @@ export async function buildRoutes(options: AdminOptions, access: AccessCheck): P
     throw problem('not-found', 'path', '', `there is nothing at ${path}; /openapi.json lists what is`);
   });
 
-  await app.register(swagger, { openapi: documentOf(options), hideUntagged: false });
+  await app.register(swagger, {
+    openapi: documentOf(options),
+    transform: ({ schema, url, route }) => ({
+      schema: { ...schema, operationId: operationFrom(String(route.method), url) },
+      url,
+    }),
+  });
   addMappingRoutes(app, options);
   addExplainRoutes(app, options);
   addObjectRoutes(app, options);
@@ -94,6 +103,23 @@ export async function buildRoutes(options: AdminOptions, access: AccessCheck): P
       await app.close();
     },
   };
+}
+
+/** Loaded only for those who write YAML. Aliases are bounded by the parser, so that a small text stays small. */
+async function parseYaml(text: string): Promise<unknown> {
+  const { parse } = await import('yaml');
+  try {
+    return parse(text) as unknown;
+  } catch (error) {
+    const [sentence] = (error as Error).message.split('\n');
+    throw problem('invalid-body', 'body', '', `the body is not valid YAML: ${sentence}`);
+  }
+}
+
+/** `put` and `/v1/mappings/:name` are `putMappingsName`. */
+function operationFrom(method: string, url: string): string {
+  const words = url.split(/[^A-Za-z0-9]+/).filter((word) => word !== '' && word !== 'v1');
+  return method.toLowerCase() + words.map((word) => word[0]!.toUpperCase() + word.slice(1)).join('');
 }
 
 interface ReplyLike {

@@ -51,6 +51,19 @@ test('put creates, put again replaces, get shows, delete deletes', async () => {
   });
 });
 
+test('YAML says the same as JSON, and what is no YAML is refused', async () => {
+  const put = (body: string) =>
+    gateway.fetch('/v1/mappings/y', { method: 'PUT', body, headers: { 'content-type': 'application/yaml' } });
+  const written = 'match: devices/{device}/telemetry\nstream: telemetry\nkey: "{device}"\npartitions: 6\n';
+  expect(await put(written)).toMatchObject({ status: 201, body: { definition: telemetry } });
+  expect(await put('match: [')).toMatchObject({ status: 400, body: { code: 'invalid-body', in: 'body' } });
+  const bomb = `a: &a [${'x,'.repeat(50)}]\n${'bcdefgh'
+    .split('')
+    .map((name, at) => `${name}: &${name} [${`*${'abcdefgh'[at]},`.repeat(50)}]`)
+    .join('\n')}`;
+  expect(await put(bomb)).toMatchObject({ status: 400 });
+});
+
 test('if-match and if-none-match guard against changes of others', async () => {
   const first = await gateway.put('/v1/mappings/t', telemetry, { 'if-none-match': '*' });
   expect(first.status).toBe(201);

@@ -94,7 +94,7 @@ test('metrics count the same at every scrape and bound what they show one by one
 test('the OpenAPI document lists every route with its answers', async () => {
   const document = (await gateway.fetch('/openapi.json')).body as {
     openapi: string;
-    paths: Record<string, Record<string, { responses: object; summary: string }>>;
+    paths: Record<string, Record<string, { responses: object; summary: string; operationId: string }>>;
   };
   expect(document.openapi).toMatch(/^3\.1/);
   expect(Object.keys(document.paths).sort()).toEqual([
@@ -124,6 +124,13 @@ test('the OpenAPI document lists every route with its answers', async () => {
   for (const methods of Object.values(document.paths)) {
     for (const { summary } of Object.values(methods)) expect(summary).toBeTruthy();
   }
+  const operations = Object.values(document.paths).flatMap((methods) =>
+    Object.values(methods).map(({ operationId }) => operationId),
+  );
+  expect(operations).toContain('putMappingsName');
+  expect(new Set(operations).size).toBe(operations.length);
+  const put = document.paths['/v1/mappings/{name}']!.put!;
+  expect(put.responses).toMatchObject({ '4XX': { content: { 'application/problem+json': {} } } });
 });
 
 test('explain: names, streams and destinations of an address', async () => {
@@ -140,6 +147,7 @@ test('explain: names, streams and destinations of an address', async () => {
       { stream: 'other', key: null, mapping: null, reason: 'the stream takes devices/d7/telemetry' },
     ],
     destinations: [{ kind: 'queue', name: 'q', patterns: ['devices/d7/telemetry'] }],
+    destinationCount: 1,
   });
 });
 
