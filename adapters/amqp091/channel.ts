@@ -56,6 +56,7 @@ export class Channel implements ChannelContext, ReceiptSink {
   prefetch = 0;
   prefetchOfAll = 0;
   lastQueue = '';
+  replyQueue = '';
   /** Class and method, for the close that it may cause. */
   currentMethod = 0;
   readonly #publishing: Publishing;

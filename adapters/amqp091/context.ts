@@ -75,6 +75,8 @@ export interface ChannelContext {
   readonly limited: boolean;
   /** Used where a method leaves the queue's name empty. */
   lastQueue: string;
+  /** Where answers to requests of this channel come; empty where it does not consume them (direct reply-to). */
+  replyQueue: string;
   nextDeliveryTag(): number;
   send<Name extends MethodName>(name: Name, values: MethodArguments<Name>): void;
   opened(): void;

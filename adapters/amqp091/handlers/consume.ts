@@ -1,7 +1,7 @@
 /** Consuming: qos, consume, cancel and get of the class basic (AMQP 0-9-1 1.8.3). */
 
 import { randomBytes } from 'node:crypto';
-import { CoreError, type Subscription } from '../../../src/core/index.ts';
+import { CoreError, type Queue, type Subscription } from '../../../src/core/index.ts';
 import { writeGetOk } from '../codec/content-frames.ts';
 import type { MethodArguments } from '../codec/methods.ts';
 import { wireCursor } from '../codec/wire-content.ts';
@@ -9,6 +9,7 @@ import type { ChannelContext } from '../context.ts';
 import { channelError, connectionError, explain } from '../errors.ts';
 import { ConsumerState } from '../state/consumer.ts';
 import { findArgument, integerOf } from './arguments.ts';
+import { DIRECT_REPLY_TO, openReplyQueue } from './direct-reply.ts';
 import { findForUse, requireRead } from './queue.ts';
 
 export const consumeHandlers = {
@@ -28,35 +29,14 @@ export const consumeHandlers = {
     }
   },
 
-  'basic.consume': (channel: ChannelContext, values: MethodArguments<'basic.consume'>): void => {
-    const { settings } = channel.connection.shared;
+  'basic.consume': (
+    channel: ChannelContext,
+    values: MethodArguments<'basic.consume'>,
+  ): Promise<void> | void => {
+    if (values.queue === DIRECT_REPLY_TO) return consumeReplies(channel, values);
     const queue = findForUse(channel, values.queue);
-    const { name } = queue.spec;
-    requireRead(channel, name);
-    const tag =
-      values.consumerTag === '' ? `amq.ctag-${randomBytes(16).toString('base64url')}` : values.consumerTag;
-    if (channel.consumers.has(tag)) {
-      throw connectionError('not-allowed', `attempt to reuse consumer tag '${tag}'`);
-    }
-    if (channel.consumers.size >= settings.consumersPerChannelMax) {
-      throw connectionError('not-allowed', 'too many consumers on the channel (consumersPerChannelMax)');
-    }
-    const consumer = new ConsumerState(channel, tag, name, values.noAck);
-    let subscription: Subscription;
-    try {
-      subscription = queue.consume(consumer, {
-        settled: values.noAck,
-        exclusive: values.exclusive,
-        priority: priorityOf(values),
-      });
-    } catch (error) {
-      if (!(error instanceof CoreError) || error.code !== 'exclusive') throw error;
-      throw channelError('access-refused', explain.exclusiveUse(name));
-    }
-    channel.consumers.set(tag, consumer);
-    if (!values.nowait) channel.send('basic.consume-ok', { consumerTag: tag });
-    const limit = channel.prefetch === 0 ? settings.unsettledPerConsumerMax : channel.prefetch;
-    consumer.begin(subscription, values.noAck ? Number.POSITIVE_INFINITY : limit);
+    requireRead(channel, queue.spec.name);
+    beginConsumer(channel, queue, values);
   },
 
   'basic.cancel': (channel: ChannelContext, values: MethodArguments<'basic.cancel'>): void => {
@@ -65,6 +45,7 @@ export const consumeHandlers = {
     if (consumer !== undefined) {
       channel.consumers.delete(values.consumerTag);
       consumer.close(true);
+      if (consumer.queue === channel.replyQueue) channel.replyQueue = '';
     }
     if (!values.nowait) channel.send('basic.cancel-ok', { consumerTag: values.consumerTag });
   },
@@ -102,6 +83,48 @@ export const consumeHandlers = {
     );
   },
 } as const;
+
+async function consumeReplies(
+  channel: ChannelContext,
+  values: MethodArguments<'basic.consume'>,
+): Promise<void> {
+  const queue = await openReplyQueue(channel, values.noAck);
+  // The channel may have gone with its connection meanwhile, and the queue with both.
+  if (channel.connection.state === 'open') beginConsumer(channel, queue, values);
+}
+
+function beginConsumer(
+  channel: ChannelContext,
+  queue: Queue,
+  values: MethodArguments<'basic.consume'>,
+): void {
+  const { settings } = channel.connection.shared;
+  const { name } = queue.spec;
+  const tag =
+    values.consumerTag === '' ? `amq.ctag-${randomBytes(16).toString('base64url')}` : values.consumerTag;
+  if (channel.consumers.has(tag)) {
+    throw connectionError('not-allowed', `attempt to reuse consumer tag '${tag}'`);
+  }
+  if (channel.consumers.size >= settings.consumersPerChannelMax) {
+    throw connectionError('not-allowed', 'too many consumers on the channel (consumersPerChannelMax)');
+  }
+  const consumer = new ConsumerState(channel, tag, name, values.noAck);
+  let subscription: Subscription;
+  try {
+    subscription = queue.consume(consumer, {
+      settled: values.noAck,
+      exclusive: values.exclusive,
+      priority: priorityOf(values),
+    });
+  } catch (error) {
+    if (!(error instanceof CoreError) || error.code !== 'exclusive') throw error;
+    throw channelError('access-refused', explain.exclusiveUse(name));
+  }
+  channel.consumers.set(tag, consumer);
+  if (!values.nowait) channel.send('basic.consume-ok', { consumerTag: tag });
+  const limit = channel.prefetch === 0 ? settings.unsettledPerConsumerMax : channel.prefetch;
+  consumer.begin(subscription, values.noAck ? Number.POSITIVE_INFINITY : limit);
+}
 
 function priorityOf({ arguments: given }: MethodArguments<'basic.consume'>): number {
   const value = findArgument(given, 'x-priority');

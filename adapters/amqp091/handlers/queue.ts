@@ -15,6 +15,7 @@ import {
   nameWithoutLineEnds,
   stringArgument,
 } from './arguments.ts';
+import { isReplyQueue } from './direct-reply.ts';
 import { bindingFromMethod } from './exchange.ts';
 
 const RESERVED_PREFIX = 'amq.';
@@ -38,7 +39,7 @@ export const queueHandlers = {
     channel: ChannelContext,
     values: MethodArguments<'queue.declare'>,
   ): Promise<void> => {
-    const queue = values.passive ? findForUse(channel, values.queue) : await declareQueue(channel, values);
+    const queue = values.passive ? findToShow(channel, values.queue) : await declareQueue(channel, values);
     const { name } = queue.spec;
     channel.lastQueue = name;
     if (values.nowait) return;
@@ -93,10 +94,18 @@ function expandName(channel: ChannelContext, name: string): string {
 
 /** The queue of that name, where this connection may use it. */
 export function findForUse(channel: ChannelContext, name: string): Queue {
-  const full = expandName(channel, name);
-  const queue = channel.connection.shared.host.core.queues.get(full);
-  if (queue === undefined) throw channelError('not-found', explain.noQueue(full));
+  const queue = findByName(channel, expandName(channel, name));
   refuseLocked(channel, queue);
+  return queue;
+}
+
+function findToShow(channel: ChannelContext, name: string): Queue {
+  return isReplyQueue(name) ? findByName(channel, name) : findForUse(channel, name);
+}
+
+function findByName(channel: ChannelContext, name: string): Queue {
+  const queue = channel.connection.shared.host.core.queues.get(name);
+  if (queue === undefined) throw channelError('not-found', explain.noQueue(name));
   return queue;
 }
 

@@ -29,6 +29,7 @@ import { BASIC_CLASS } from '../codec/methods.ts';
 import { wireCursor } from '../codec/wire-content.ts';
 import type { ChannelContext } from '../context.ts';
 import { CORE_REPLIES, channelError, connectionError, explain, REPLIES } from '../errors.ts';
+import { DIRECT_REPLY_TO } from '../handlers/direct-reply.ts';
 
 const MANDATORY = 1;
 const IMMEDIATE = 2;
@@ -181,16 +182,46 @@ export class Publishing {
     const route = this.#findRoute();
     if (facts.userIdLength >= 0) this.#checkUserId(bytes);
     const expirationMs = this.#readExpiration(bytes);
-    const routeLength = this.#routeEnd - this.#routeStart;
-    const native = Buffer.allocUnsafeSlow(routeLength + end - contentAt);
-    this.#routeIn.copy(native, 0, this.#routeStart, this.#routeEnd);
-    bytes.copy(native, routeLength, contentAt, end);
+    const native = this.#isDirectReply(bytes)
+      ? this.#nativeWithReplyQueue(bytes, contentAt, end)
+      : this.#nativeAsItCame(bytes, contentAt, end);
     this.#native = native;
     this.#durable = facts.deliveryMode === 2;
     this.#priority = facts.priority;
     this.#expirationMs = expirationMs;
     this.#extras = facts.special ? extrasFromNative(native, this.#durable) : NO_EXTRAS;
     this.#route = this.#extras.address === undefined ? route : { ...route, address: this.#extras.address };
+  }
+
+  #nativeAsItCame(bytes: Buffer, contentAt: number, end: number): Buffer {
+    const routeLength = this.#routeEnd - this.#routeStart;
+    const native = Buffer.allocUnsafeSlow(routeLength + end - contentAt);
+    this.#routeIn.copy(native, 0, this.#routeStart, this.#routeEnd);
+    bytes.copy(native, routeLength, contentAt, end);
+    return native;
+  }
+
+  #isDirectReply(bytes: Buffer): boolean {
+    const { replyToAt, replyToLength } = this.#facts;
+    return (
+      replyToLength === DIRECT_REPLY_TO.length &&
+      bytes.toString('latin1', replyToAt, replyToAt + replyToLength) === DIRECT_REPLY_TO
+    );
+  }
+
+  /** The pseudo-queue's name is replaced by that of the queue behind it. */
+  #nativeWithReplyQueue(bytes: Buffer, contentAt: number, end: number): Buffer {
+    const { replyQueue } = this.#channel;
+    if (replyQueue === '') throw channelError('precondition-failed', 'fast reply consumer does not exist');
+    const { replyToAt, replyToLength } = this.#facts;
+    const name = Buffer.from(replyQueue);
+    return Buffer.concat([
+      this.#routeIn.subarray(this.#routeStart, this.#routeEnd),
+      bytes.subarray(contentAt, replyToAt - 1),
+      Buffer.of(name.length),
+      name,
+      bytes.subarray(replyToAt + replyToLength, end),
+    ]);
   }
 
   #findRoute(): Route {
