@@ -119,7 +119,7 @@ export class SegmentLog implements BatchLog, CommitPart {
     this.#segments.push(segment);
     const details = { log: this.name, segment: baseOffset, endOffset: segment.nextOffset };
     if (recovery.cutBytes > 0) {
-      const text = 'cut an incomplete end of a stream log; nothing in it had been acknowledged';
+      const text = 'cut an incomplete end of a stream log: a write there had not finished';
       report({ level: 'warn', text, details: { ...details, cutBytes: recovery.cutBytes } });
     }
     for (const damage of recovery.damages) {

@@ -192,7 +192,7 @@ export function replayJournal(
     bytes += end;
     if (end < content.length) {
       isTorn = true;
-      const text = 'cut an incomplete end of the journal; nothing in it had been acknowledged';
+      const text = 'cut an incomplete end of the journal: a write there had not finished';
       report({ level: 'warn', text, details: { path, cutBytes: content.length - end } });
     }
   }
