@@ -142,10 +142,6 @@ function takeHeader(draft: PropertiesDraft, { name, value }: Header): boolean {
       if (value.kind !== 'u8') return false;
       draft.textBody = value.value === 1;
       return true;
-    case GatewayHeader.user:
-      if (value.kind !== 'string') return false;
-      draft.userId = value.value;
-      return true;
     case Amqp091Header.retain:
       // The message's own field; shown to others from there.
       return value.kind === 'bool';

@@ -5,7 +5,9 @@
 
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { encodeContent, messageFromAmqp091, nativeFromParts } from '../../../mappings/amqp091.ts';
 import { messageFromJson, protocolViews } from '../../../mappings/http.ts';
+import { recordCodec } from '../../../mappings/kafka.ts';
 import { type Header, type HeaderValue, Message, type Properties } from '../../../src/core/index.ts';
 import { headers as anyHeaders, scalar, text } from './arbitraries.ts';
 
@@ -190,4 +192,20 @@ test('all scalar kinds survive AMQP where AMQP has them', () => {
     }),
     { numRuns: 1_000 },
   );
+});
+
+test('a publisher cannot say who it is by a header of the gateway', () => {
+  const value: HeaderValue = { kind: 'string', value: 'admin' };
+  for (const spelling of ['x-gw-user', 'X-GW-USER']) {
+    const content = encodeContent({ headers: [{ name: spelling, value }] });
+    const sent = messageFromAmqp091(nativeFromParts('a', 'b', content), Buffer.of(), NOW_MS);
+    expect(sent.properties).toEqual({ headers: [] });
+    const record = {
+      key: null,
+      value: null,
+      timestampMs: 1,
+      headers: [{ name: spelling, value: Buffer.from('admin') }],
+    };
+    expect(recordCodec.messageFromRecord(record, 'a').properties).toEqual({ timestampMs: 1, headers: [] });
+  }
 });
