@@ -19,23 +19,28 @@ export class Writer {
   }
 
   int8(value: number): void {
-    this.#buffer.writeInt8(value, this.#room(1));
+    const at = this.#room(1);
+    this.#buffer.writeInt8(value, at);
   }
 
   bool(value: boolean): void {
-    this.#buffer[this.#room(1)] = value ? 1 : 0;
+    const at = this.#room(1);
+    this.#buffer[at] = value ? 1 : 0;
   }
 
   int16(value: number): void {
-    this.#buffer.writeInt16BE(value, this.#room(2));
+    const at = this.#room(2);
+    this.#buffer.writeInt16BE(value, at);
   }
 
   uint16(value: number): void {
-    this.#buffer.writeUInt16BE(value, this.#room(2));
+    const at = this.#room(2);
+    this.#buffer.writeUInt16BE(value, at);
   }
 
   int32(value: number): void {
-    this.#buffer.writeInt32BE(value, this.#room(4));
+    const at = this.#room(4);
+    this.#buffer.writeInt32BE(value, at);
   }
 
   int64(value: number): void {
@@ -50,16 +55,17 @@ export class Writer {
   }
 
   uuid(value: string): void {
-    this.#buffer.write(value, this.#room(16), 16, 'hex');
+    const at = this.#room(16);
+    this.#buffer.write(value, at, 16, 'hex');
   }
 
   uvarint(value: number): void {
     let rest = value >>> 0;
     while (rest >= 0x80) {
-      this.#buffer[this.#room(1)] = (rest & 0x7f) | 0x80;
+      this.#byte((rest & 0x7f) | 0x80);
       rest >>>= 7;
     }
-    this.#buffer[this.#room(1)] = rest;
+    this.#byte(rest);
   }
 
   string(value: string | null, flexible: boolean): void {
@@ -77,7 +83,8 @@ export class Writer {
     }
     if (flexible) this.uvarint(length + 1);
     else this.int16(length);
-    this.#buffer.write(text, this.#room(length), length);
+    const at = this.#room(length);
+    this.#buffer.write(text, at, length);
   }
 
   bytes(value: Uint8Array | null, flexible: boolean): void {
@@ -98,7 +105,8 @@ export class Writer {
   }
 
   raw(value: Uint8Array): void {
-    this.#buffer.set(value, this.#room(value.length));
+    const at = this.#room(value.length);
+    this.#buffer.set(value, at);
   }
 
   /** What was written so far, without the place for the length, and the writer begins anew. */
@@ -115,6 +123,12 @@ export class Writer {
     return this.#buffer.subarray(0, this.#at);
   }
 
+  #byte(value: number): void {
+    const at = this.#room(1);
+    this.#buffer[at] = value;
+  }
+
+  /** May replace the buffer, so it is called before the buffer is named. */
   #room(count: number): number {
     const at = this.#at;
     const end = at + count;
