@@ -85,10 +85,10 @@ export class Connection implements ConnectionHandler, ConnectionContext, FrameSi
     }
     try {
       this.reader.push(frames);
+      if (this.#creditDue.length > 0) this.#grantDue();
     } catch (error) {
       this.fail(error, null);
     }
-    if (this.#creditDue.length > 0) this.grantDue();
   }
 
   drained(): void {
@@ -231,14 +231,18 @@ export class Connection implements ConnectionHandler, ConnectionContext, FrameSi
       .catch((error: unknown) => this.fail(error, channel))
       .then(() => {
         this.#waiting = false;
-        if (this.state === 'closed') return;
+        if (this.state === 'closed') {
+          // What was declared meanwhile for this connection alone goes with it.
+          this.shared.host.core.queues.deleteOwned(this);
+          return;
+        }
         this.#applyPause();
         try {
           this.reader.resume();
+          if (this.#creditDue.length > 0) this.#grantDue();
         } catch (error) {
           this.fail(error, null);
         }
-        if (this.#creditDue.length > 0) this.grantDue();
       });
   }
 
@@ -279,15 +283,13 @@ export class Connection implements ConnectionHandler, ConnectionContext, FrameSi
 
   /** connection.close with the method that caused it; then only the answer counts. */
   #sendClose(error: Amqp091Error, culprit: Channel | null, reason: CloseReason): void {
-    const early = this.state === 'header';
     this.state = 'closing';
     this.#closeReason = reason;
     this.#closeDetail = error.replyText;
     this.#dropChannels();
-    if (early) {
-      this.#end(reason, error.replyText);
-      return;
-    }
+    // The answer has to be read.
+    this.#congested = false;
+    this.#applyPause();
     const method = culprit?.currentMethod ?? this.#currentMethod;
     this.send(0, 'connection.close', {
       replyCode: error.code,
@@ -390,16 +392,24 @@ export class Connection implements ConnectionHandler, ConnectionContext, FrameSi
 
   /** The output is full: nobody gets credit until it has drained. */
   throttle(): void {
+    if (this.throttled) return;
     this.throttled = true;
     for (const channel of this.channels.values()) channel.withdrawCredit();
+    this.shared.host.clock.afterTurn(this.#checkThrottle);
   }
+
+  /** The socket may have taken enough before the turn was over, and then nobody tells us that it drained. */
+  readonly #checkThrottle = (): void => {
+    const { transport } = this;
+    if (this.throttled && transport.pendingBytes <= transport.listener.highWaterBytes) this.drained();
+  };
 
   /** This consumer is owed credit, which is given when the chunk has been read. */
   creditDue(consumer: CreditOwner): void {
     this.#creditDue.push(consumer);
   }
 
-  grantDue(): void {
+  #grantDue(): void {
     const due = this.#creditDue;
     this.#creditDue = [];
     for (const consumer of due) consumer.grantOwed();
