@@ -5,7 +5,7 @@
  * identifier, will. Source: MQTT 5.0 sections 3.1.4, 3.14, 4.13.
  */
 
-import { CoreError, type Principal, type Session, type Timer } from '../../src/core/index.ts';
+import { ANONYMOUS, CoreError, type Principal, type Session, type Timer } from '../../src/core/index.ts';
 import type { CloseReason, ConnectionDescription, ConnectionHandler, Transport } from '../../src/host.ts';
 import {
   type ConnectPacket,
@@ -37,6 +37,7 @@ import { type Agreement, agreeOn, credentialsOf } from './handlers/connect.ts';
 import { handleDisconnect } from './handlers/disconnect.ts';
 import { handleSubscribe, handleUnsubscribe } from './handlers/subscribe.ts';
 import { buildOpen, type Open } from './open.ts';
+import type { ConnectionEvents } from './state/client.ts';
 
 /** Why the socket is not read, as bits. */
 const PAUSED_CONNECTING = 1;
@@ -46,7 +47,7 @@ const PAUSED_OUTPUT = 8;
 /** A client that sends without reading what it is owed is not read above so many times the soft bound. */
 const OUTPUT_PAUSE_FACTOR = 4;
 
-export class Connection implements ConnectionHandler, PacketSink, Displaceable {
+export class Connection implements ConnectionHandler, PacketSink, Displaceable, ConnectionEvents {
   readonly #context: MqttContext;
   readonly #transport: Transport;
   readonly #decoder: Decoder;
@@ -81,7 +82,7 @@ export class Connection implements ConnectionHandler, PacketSink, Displaceable {
     try {
       this.#decoder.feed(chunk);
     } catch (error) {
-      this.#fail(error as Error);
+      this.fail(error as Error);
     }
     if (this.#open !== null) this.#settleRead(this.#open);
   }
@@ -121,6 +122,26 @@ export class Connection implements ConnectionHandler, PacketSink, Displaceable {
   displace(): Promise<void> | null {
     this.#end('displaced', 'the same client identifier connected again', Reason.sessionTakenOver);
     return this.#opening;
+  }
+
+  // --------------------------------------------------------------------------------------- from its parts
+
+  get principal(): Principal {
+    return this.#principal ?? ANONYMOUS;
+  }
+
+  congested(yes: boolean): void {
+    if (yes) this.#pause(PAUSED_CONGESTED);
+    else this.#resume(PAUSED_CONGESTED);
+  }
+
+  isOpen(): boolean {
+    return this.#phase === 'open';
+  }
+
+  sessionGone(reason: 'deleted' | 'expired' | 'displaced'): void {
+    if (reason === 'displaced') this.#end('displaced', '', Reason.sessionTakenOver);
+    else this.#end('administrative', `the session was ${reason}`, Reason.administrativeAction);
   }
 
   // ----------------------------------------------------------------------------------- from the decoder
@@ -219,13 +240,14 @@ export class Connection implements ConnectionHandler, PacketSink, Displaceable {
       }
       this.#session = session;
       this.#sessionExpiryMs = agreement.sessionExpiryMs;
-      const open = this.#build(packet, agreement, session, this.#principal);
+      const agreed = { packet, agreement, session, principal: this.#principal };
+      const open = buildOpen(this.#context, this.#transport, agreed, this);
       open.outbound.attach();
       if (session.durable) await this.#whenStored();
       if (this.#isOver()) return;
       this.#accept(open, present, agreement);
     } catch (error) {
-      this.#fail(error as Error);
+      this.fail(error as Error);
     }
   }
 
@@ -255,20 +277,6 @@ export class Connection implements ConnectionHandler, PacketSink, Displaceable {
     });
   }
 
-  #build(packet: ConnectPacket, agreement: Agreement, session: Session, principal: Principal): Open {
-    return buildOpen(
-      this.#context,
-      this.#transport,
-      { packet, agreement, session, principal },
-      {
-        congested: (yes) => (yes ? this.#pause(PAUSED_CONGESTED) : this.#resume(PAUSED_CONGESTED)),
-        failed: (error) => this.#fail(error),
-        cancelled: (reason) => this.#sessionGone(reason),
-        isOpen: () => this.#phase === 'open',
-      },
-    );
-  }
-
   #accept(open: Open, present: boolean, agreement: Agreement): void {
     const { clock } = this.#context.core;
     this.#timer?.cancel();
@@ -285,7 +293,7 @@ export class Connection implements ConnectionHandler, PacketSink, Displaceable {
     try {
       this.#decoder.release();
     } catch (error) {
-      this.#fail(error as Error);
+      this.fail(error as Error);
     }
     if (this.#open !== null) this.#settleRead(open);
     this.#resume(PAUSED_CONNECTING);
@@ -352,7 +360,7 @@ export class Connection implements ConnectionHandler, PacketSink, Displaceable {
   }
 
   /** An error ends the connection: told with CONNACK, with DISCONNECT, or only by the close. */
-  #fail(error: Error): void {
+  fail(error: Error): void {
     if (this.#isOver()) return;
     let reason: ReasonCode = Reason.unspecifiedError;
     if (error instanceof MqttError) reason = error.reason;
@@ -407,11 +415,6 @@ export class Connection implements ConnectionHandler, PacketSink, Displaceable {
       if (packet.length <= bytesMax) this.#transport.write(packet);
     }
     this.#transport.close(reason, detail);
-  }
-
-  #sessionGone(reason: 'deleted' | 'expired' | 'displaced'): void {
-    if (reason === 'displaced') this.#end('displaced', '', Reason.sessionTakenOver);
-    else this.#end('administrative', `the session was ${reason}`, Reason.administrativeAction);
   }
 
   #isOver(): boolean {

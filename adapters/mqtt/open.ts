@@ -12,7 +12,7 @@ import type { Agreement } from './handlers/connect.ts';
 import { PublishHandler } from './handlers/publish.ts';
 import type { SubscribeContext } from './handlers/subscribe.ts';
 import { AliasesIn } from './state/aliases.ts';
-import type { Client } from './state/client.ts';
+import type { Client, ConnectionEvents } from './state/client.ts';
 import { Inbound } from './state/inbound.ts';
 import { Outbound } from './state/outbound.ts';
 import { Replay } from './state/replay.ts';
@@ -38,15 +38,6 @@ export interface Agreed {
   readonly principal: Principal;
 }
 
-/** How the parts speak to the connection. */
-export interface OpenEvents {
-  congested(yes: boolean): void;
-  /** Ends the connection with this error. */
-  failed(error: Error): void;
-  cancelled(reason: 'deleted' | 'expired' | 'displaced'): void;
-  isOpen(): boolean;
-}
-
 /** `[MQTT-3.1.2-22]`: one and a half times the keep alive. */
 const KEEP_ALIVE_GRACE = 1.5;
 
@@ -54,7 +45,7 @@ export function buildOpen(
   context: MqttContext,
   transport: Transport,
   agreed: Agreed,
-  events: OpenEvents,
+  events: ConnectionEvents,
 ): Open {
   const { core, encoder, settings } = context;
   const { limits } = settings;
@@ -71,9 +62,7 @@ export function buildOpen(
     wantsProblemInformation: agreement.wantsProblemInformation,
   };
   const state = new SessionState(session);
-  const received = new Set<number>();
-  const released = new Map<number, boolean>();
-  state.load(received, released);
+  const { received, released } = state.load();
   const inbound = new Inbound(
     {
       core,
@@ -81,10 +70,10 @@ export function buildOpen(
       client,
       session,
       state,
-      publisher: core.openPublisher({ principal, congested: (yes) => events.congested(yes) }),
+      publisher: core.openPublisher(events),
       receiveMaximum: packet.version === 5 ? limits.receiveMaximum : 0,
       refusedPublish: settings.refusedPublish,
-      failed: (error) => events.failed(error),
+      events,
     },
     received,
   );
@@ -98,7 +87,7 @@ export function buildOpen(
       session,
       state,
       outputBytesSoft,
-      cancelled: (reason) => events.cancelled(reason),
+      events,
     },
     released,
   );
@@ -119,8 +108,7 @@ export function buildOpen(
       session,
       replay,
       limits,
-      isOpen: () => events.isOpen(),
-      fail: (error) => events.failed(error),
+      events,
     },
     keepAliveMs: agreement.keepAliveSeconds * 1000 * KEEP_ALIVE_GRACE,
   };

@@ -21,6 +21,9 @@ import { type ProtocolVersion, Reader, textFromBytes } from './wire.ts';
 /** Topics longer than this are not remembered: comparing them would cost as much as reading them. */
 const REMEMBERED_BYTES_MAX = 256;
 const NOTHING = Buffer.alloc(0);
+/** One of each for all connections: reading a packet is never interrupted by another. */
+const PROPERTIES = new MessageProperties();
+const READER = new Reader(NOTHING, 0, 0);
 const PLUS = 0x2b;
 const HASH = 0x23;
 
@@ -47,8 +50,6 @@ export class PublishFrame implements MqttApplicationMessage {
   priority = 0;
   /** -1 when absent. */
   topicAlias = -1;
-  readonly #properties = new MessageProperties();
-  readonly #reader = new Reader(NOTHING, 0, 0);
   #lastTopic = '';
   #lastAddress = '';
   #lastBytes: Uint8Array = NOTHING;
@@ -116,8 +117,8 @@ export class PublishFrame implements MqttApplicationMessage {
   }
 
   #readProperties(buffer: Buffer, at: number, end: number): number {
-    const reader = this.#reader;
-    const properties = this.#properties;
+    const reader = READER;
+    const properties = PROPERTIES;
     reader.buffer = buffer;
     reader.at = at;
     reader.end = end;

@@ -18,7 +18,7 @@ import { readSubscribe, readUnsubscribe, type SubscribeEntry } from '../codec/su
 import { PacketType, type Reader } from '../codec/wire.ts';
 import { MqttError, protocolError, REASON_BY_CORE_ERROR, Reason } from '../errors.ts';
 import type { MqttLimits } from '../settings.ts';
-import type { Client } from '../state/client.ts';
+import type { Client, ConnectionEvents } from '../state/client.ts';
 import type { Replay } from '../state/replay.ts';
 
 export interface SubscribeContext {
@@ -28,9 +28,7 @@ export interface SubscribeContext {
   readonly session: Session;
   readonly replay: Replay;
   readonly limits: MqttLimits;
-  /** False once the connection is over: late answers are not written. */
-  isOpen(): boolean;
-  fail(error: Error): void;
+  readonly events: ConnectionEvents;
 }
 
 /** Roots of filters that are reserved for what this server does not offer. */
@@ -133,7 +131,7 @@ function writeSuback(
   }
   // MQTT 3.1 has no code for a refusal: the connection says it.
   if (version === 3 && texts.length > 0) {
-    context.fail(new MqttError(Reason.notAuthorized, `subscription refused: ${texts[0]}`));
+    context.events.fail(new MqttError(Reason.notAuthorized, `subscription refused: ${texts[0]}`));
     return;
   }
   const plain = codes.map((code) => (code >= 0x80 ? FAILURE : code));
@@ -169,8 +167,8 @@ function whenStored(context: SubscribeContext, done: () => void): void {
     return;
   }
   context.core.whenStored((error) => {
-    if (!context.isOpen()) return;
+    if (!context.events.isOpen()) return;
     if (error === null) done();
-    else context.fail(error);
+    else context.events.fail(error);
   });
 }

@@ -9,7 +9,7 @@ import { MqttError, protocolError, Reason } from '../errors.ts';
 /** From the client to us. */
 export class AliasesIn {
   readonly #maximum: number;
-  readonly #topics = new Map<number, { readonly topic: string; readonly address: string }>();
+  #topics: Map<number, { readonly topic: string; readonly address: string }> | null = null;
 
   constructor(maximum: number) {
     this.#maximum = maximum;
@@ -25,10 +25,11 @@ export class AliasesIn {
       );
     }
     if (frame.topic !== '') {
+      this.#topics ??= new Map();
       this.#topics.set(alias, { topic: frame.topic, address: frame.address });
       return;
     }
-    const known = this.#topics.get(alias);
+    const known = this.#topics?.get(alias);
     if (known === undefined) throw protocolError(`topic alias ${alias} stands for no topic yet`);
     frame.topic = known.topic;
     frame.address = known.address;

@@ -1,7 +1,20 @@
-/** What CONNECT and its answer settled about one client: read by everything that serves the connection, never changed. */
+/**
+ * What CONNECT and its answer settled about one client, read by everything that serves the connection and never
+ * changed; and how the parts of a connection speak to it.
+ */
 
-import type { Principal } from '../../../src/core/index.ts';
+import type { Principal, PublisherInfo } from '../../../src/core/index.ts';
 import type { ProtocolVersion } from '../codec/wire.ts';
+
+/** Implemented by the connection: one object, no closure for each of its parts. */
+export interface ConnectionEvents extends PublisherInfo {
+  /** Late answers are written only to a connection that is open. */
+  isOpen(): boolean;
+  /** Ends the connection with this error. */
+  fail(error: Error): void;
+  /** Somebody took or deleted its session. */
+  sessionGone(reason: 'deleted' | 'expired' | 'displaced'): void;
+}
 
 export interface Client {
   readonly version: ProtocolVersion;

@@ -19,7 +19,7 @@ import type { PublishFrame } from '../codec/publish.ts';
 import { PacketType } from '../codec/wire.ts';
 import { MqttError, REASON_BY_CORE_ERROR, Reason, type ReasonCode } from '../errors.ts';
 import { AckQueue, type AckWriter } from './acks.ts';
-import type { Client } from './client.ts';
+import type { Client, ConnectionEvents } from './client.ts';
 import type { SessionState } from './session-state.ts';
 
 export interface InboundOptions {
@@ -32,8 +32,7 @@ export interface InboundOptions {
   /** What a version 5 client was told; 0 for others. */
   readonly receiveMaximum: number;
   readonly refusedPublish: 'close' | 'acknowledge';
-  /** A receipt came that ends the connection. */
-  readonly failed: (error: Error) => void;
+  readonly events: ConnectionEvents;
 }
 
 export class Inbound implements AckWriter {
@@ -46,12 +45,12 @@ export class Inbound implements AckWriter {
   readonly #durable: boolean;
   readonly #acks: AckQueue;
   /** QoS 2 identifiers between PUBLISH and PUBREL. */
-  readonly #received: Set<number>;
+  #received: Set<number> | null;
   /** QoS 1 messages whose acknowledgement waits. */
   #pendingCount = 0;
   #closed = false;
 
-  constructor(options: InboundOptions, received: Set<number>) {
+  constructor(options: InboundOptions, received: Set<number> | null) {
     this.#options = options;
     this.#core = options.core;
     this.#transport = options.transport;
@@ -76,7 +75,7 @@ export class Inbound implements AckWriter {
       return;
     }
     const { packetId } = frame;
-    if (frame.qos === 2 && this.#received.has(packetId)) {
+    if (frame.qos === 2 && this.#received?.has(packetId) === true) {
       this.#repeat(packetId); // [MQTT-4.3.3-10]: it was taken, and is not delivered again.
       return;
     }
@@ -87,6 +86,7 @@ export class Inbound implements AckWriter {
       return;
     }
     if (frame.qos === 2) {
+      this.#received ??= new Set();
       this.#received.add(packetId);
       this.#state.addReceived(packetId);
     }
@@ -113,7 +113,7 @@ export class Inbound implements AckWriter {
 
   /** PUBREL. `[MQTT-4.3.3-11]`: always answered, also for an identifier that is not known. */
   release(packetId: number): void {
-    if (!this.#received.delete(packetId)) {
+    if (this.#received?.delete(packetId) !== true) {
       if (this.#version5) {
         this.#writeReason(PacketType.PUBCOMP, packetId, Reason.packetIdNotFound, '');
       } else this.#writeSuccess(PacketType.PUBCOMP, packetId);
@@ -128,7 +128,7 @@ export class Inbound implements AckWriter {
     this.#core.whenStored((error) => {
       if (this.#closed) return;
       if (error === null) this.#writeSuccess(PacketType.PUBCOMP, packetId);
-      else this.#options.failed(error);
+      else this.#options.events.fail(error);
     });
   }
 
@@ -170,7 +170,7 @@ export class Inbound implements AckWriter {
 
   /** `[MQTT-3.3.4-9]`: a client that passes the Receive Maximum it was told is disconnected. */
   #checkQuota(): void {
-    if (this.#pendingCount + this.#received.size >= this.#options.receiveMaximum) {
+    if (this.#pendingCount + (this.#received?.size ?? 0) >= this.#options.receiveMaximum) {
       throw new MqttError(
         Reason.receiveMaximumExceeded,
         `more than ${this.#options.receiveMaximum} unacknowledged messages`,
@@ -205,7 +205,7 @@ export class Inbound implements AckWriter {
   }
 
   #forget(type: number, packetId: number): void {
-    if (type !== PacketType.PUBREC || !this.#received.delete(packetId)) return;
+    if (type !== PacketType.PUBREC || this.#received?.delete(packetId) !== true) return;
     this.#state.removeReceived(packetId);
   }
 
@@ -227,7 +227,7 @@ export class Inbound implements AckWriter {
     ) {
       this.#writeSuccess(type, packetId); // 3: [MQTT-3.3.5-2]
     } else {
-      this.#options.failed(new MqttError(reason, text));
+      this.#options.events.fail(new MqttError(reason, text));
     }
   }
 

@@ -21,7 +21,7 @@ import type { PublishEncoder } from '../codec/publish-encoder.ts';
 import { PacketType } from '../codec/wire.ts';
 import { protocolError, Reason } from '../errors.ts';
 import { AliasesOut } from './aliases.ts';
-import type { Client } from './client.ts';
+import type { Client, ConnectionEvents } from './client.ts';
 import { PacketTable } from './packet-table.ts';
 import { packetIdFromOffset, type SessionState } from './session-state.ts';
 
@@ -37,8 +37,7 @@ export interface OutboundOptions {
   readonly session: Session;
   readonly state: SessionState;
   readonly outputBytesSoft: number;
-  /** The session is gone. */
-  readonly cancelled: (reason: 'deleted' | 'expired' | 'displaced') => void;
+  readonly events: ConnectionEvents;
 }
 
 export class Outbound implements Consumer {
@@ -54,7 +53,7 @@ export class Outbound implements Consumer {
   /** Unacknowledged PUBLISH packets. */
   readonly #inflight = new PacketTable();
   /** PUBREL sent or due; the value says whether its message was sent on this connection and so holds credit. */
-  readonly #released: Map<number, boolean>;
+  #released: Map<number, boolean> | null;
   #subscription: Subscription | null = null;
   /** Credit that the core does not have. */
   #credit = 0;
@@ -62,7 +61,7 @@ export class Outbound implements Consumer {
   #settling: Delivery[] | null = null;
   #throttling = false;
 
-  constructor(options: OutboundOptions, released: Map<number, boolean>) {
+  constructor(options: OutboundOptions, released: Map<number, boolean> | null) {
     const { client } = options;
     this.#options = options;
     this.#core = options.core;
@@ -77,7 +76,7 @@ export class Outbound implements Consumer {
   }
 
   get inflightCount(): number {
-    return this.#inflight.size + this.#released.size;
+    return this.#inflight.size + (this.#released?.size ?? 0);
   }
 
   /** Takes the session over. Nothing is delivered before `open`. */
@@ -88,7 +87,7 @@ export class Outbound implements Consumer {
   /** CONNACK is written. `[MQTT-4.4.0-1]`: PUBREL and PUBLISH are sent again, with their identifiers. */
   open(): void {
     this.#open = true;
-    for (const id of this.#released.keys()) this.#writeRelease(id);
+    if (this.#released !== null) for (const id of this.#released.keys()) this.#writeRelease(id);
     this.#credit = this.#options.client.inflightMax;
     this.grant();
   }
@@ -100,7 +99,7 @@ export class Outbound implements Consumer {
   }
 
   cancelled(reason: 'deleted' | 'expired' | 'displaced'): void {
-    if (this.#open) this.#options.cancelled(reason);
+    if (this.#open) this.#options.events.sessionGone(reason);
   }
 
   deliver(message: Message, options: DeliveryOptions, delivery: Delivery | null): void {
@@ -139,7 +138,7 @@ export class Outbound implements Consumer {
   received(id: number, reason: number): void {
     const delivery = this.#inflight.get(id);
     if (delivery === null) {
-      if (this.#released.has(id)) this.#writeRelease(id);
+      if (this.#released?.has(id) === true) this.#writeRelease(id);
       else this.#writeUnknownRelease(id);
       return;
     }
@@ -150,6 +149,7 @@ export class Outbound implements Consumer {
       this.#settle(delivery, reason);
       return;
     }
+    this.#released ??= new Map();
     this.#released.set(id, true);
     this.#state.addReleased(id);
     this.#settle(delivery, reason);
@@ -159,15 +159,15 @@ export class Outbound implements Consumer {
     }
     // The client forgets the identifier with PUBREL: from then on we must never send the message again.
     this.#core.whenStored((error) => {
-      if (error === null && this.#open && this.#released.has(id)) this.#writeRelease(id);
+      if (error === null && this.#open && this.#released?.has(id) === true) this.#writeRelease(id);
     });
   }
 
   /** PUBCOMP. */
   completed(id: number): void {
-    const counted = this.#released.get(id);
+    const counted = this.#released?.get(id);
     if (counted === undefined) return;
-    this.#released.delete(id);
+    this.#released?.delete(id);
     this.#state.removeReleased(id);
     // [MQTT-4.9.0-1]: the quota never rises above its first value.
     if (counted) this.#credit++;
@@ -242,7 +242,7 @@ export class Outbound implements Consumer {
   }
 
   #isUsed(id: number): boolean {
-    return this.#inflight.get(id) !== null || (this.#released.size > 0 && this.#released.has(id));
+    return this.#inflight.get(id) !== null || this.#released?.has(id) === true;
   }
 
   #settle(delivery: Delivery, reason: number): void {

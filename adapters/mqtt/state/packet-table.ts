@@ -7,10 +7,13 @@
 import type { Delivery } from '../../../src/core/index.ts';
 
 const SLOTS_MIN = 16;
+/** Shared by all empty tables. */
+const NO_DELIVERIES: (Delivery | null)[] = [];
+const NO_IDS = new Uint16Array(0);
 
 export class PacketTable {
-  #deliveries: (Delivery | null)[] = [];
-  #ids = new Uint16Array(0);
+  #deliveries = NO_DELIVERIES;
+  #ids = NO_IDS;
   #mask = -1;
   #size = 0;
 
@@ -46,8 +49,8 @@ export class PacketTable {
   }
 
   clear(): void {
-    this.#deliveries = [];
-    this.#ids = new Uint16Array(0);
+    this.#deliveries = NO_DELIVERIES;
+    this.#ids = NO_IDS;
     this.#mask = -1;
     this.#size = 0;
   }

@@ -32,21 +32,31 @@ export class SessionState {
     this.#session = session;
   }
 
-  /** Reads what earlier connections left. `released` gets the identifiers in the order of sending. */
-  load(received: Set<number>, released: Map<number, boolean>): void {
+  /**
+   * Reads what earlier connections left: identifiers that came and that were released, these in the order of sending
+   * and none of them counted. Null where there is none, as nearly always.
+   */
+  load(): { readonly received: Set<number> | null; readonly released: Map<number, boolean> | null } {
+    let received: Set<number> | null = null;
+    let released: Map<number, boolean> | null = null;
+    if (this.#session.state.size === 0) return { received, released };
     const ordered: [order: number, id: number][] = [];
     this.#notedCount = 0;
     for (const [key, value] of this.#session.state) {
       const id = Number(key.slice(1));
-      if (key.startsWith('i')) received.add(id);
-      else if (key.startsWith('r')) ordered.push([readU32(value), id]);
+      if (key.startsWith('i')) {
+        received ??= new Set();
+        received.add(id);
+      } else if (key.startsWith('r')) ordered.push([readU32(value), id]);
       else if (key.startsWith('o')) this.#notedCount++;
     }
     ordered.sort(([a], [b]) => a - b);
     for (const [order, id] of ordered) {
+      released ??= new Map();
       released.set(id, false);
       this.#releaseOrder = order + 1;
     }
+    return { received, released };
   }
 
   addReceived(id: number): void {
