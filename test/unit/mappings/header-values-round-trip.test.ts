@@ -19,7 +19,7 @@ import {
   withoutReserved,
 } from '../../../mappings/header-values.ts';
 import type { Header, HeaderValue } from '../../../src/core/index.ts';
-import { headers, headerValue } from './arbitraries.ts';
+import { headers, headerValue, text } from './arbitraries.ts';
 
 const NAMES = new Set<string>(Object.values(PROPERTY_NAMES));
 
@@ -64,11 +64,50 @@ describe('one value', () => {
       ['timestamp', 'yesterday'],
       ['decimal', '1.2.3'],
       ['decimal', '1e99999999'],
+      ['decimal', '1'.repeat(2_000)],
+      ['bytes', 'AAH/='],
+      ['bytes', 'AA-_'],
+      ['string.64', '/w=='],
       ['unheard-of', 'x'],
     ] as const) {
       expect(valueFromText(code, written), `${code} ${written.slice(0, 20)}`).toBeNull();
     }
   });
+});
+
+test('any text under any code is a value or none, and a value writes itself again', () => {
+  const codes = [
+    'string',
+    'string.64',
+    'bytes',
+    'bool',
+    'i8',
+    'u64',
+    'f32',
+    'f64',
+    'decimal',
+    'timestamp',
+    'list',
+    'map',
+  ];
+  const digits = fc.string({ unit: fc.constantFrom('1', '0', '-', '.', 'e', '9', '+'), maxLength: 8 });
+  fc.assert(
+    fc.property(fc.constantFrom(...codes), fc.oneof(text(), digits, fc.json()), (code, written) => {
+      const value = valueFromText(code, written);
+      if (value === null) return;
+      expect(valueFromText(codeFromValue(value), textFromValue(value))).toStrictEqual(value);
+    }),
+    { numRuns: 3_000 },
+  );
+});
+
+test('large texts are read in time that grows with their size', () => {
+  const start = performance.now();
+  valueFromText('bytes', 'A'.repeat(16_000_000));
+  valueFromText('decimal', '1'.repeat(16_000_000));
+  valueFromText('list', '['.repeat(1_000_000));
+  valueFromText('list', '['.repeat(200_000) + ']'.repeat(200_000));
+  expect(performance.now() - start).toBeLessThan(2_000);
 });
 
 describe('a list of headers', () => {
