@@ -19,7 +19,7 @@ import {
 } from './codec/method-codec.ts';
 import { METHOD_NAMES, type MethodArguments, type MethodName } from './codec/methods.ts';
 import type { ChannelContext, ConnectionContext, ConnectionState, CreditOwner, Shared } from './context.ts';
-import { Amqp091Error, CORE_REPLIES, connectionError } from './errors.ts';
+import { Amqp091Error, CORE_REPLIES, connectionError, REPLIES } from './errors.ts';
 import { handleConnectionMethod } from './handlers/connection.ts';
 
 const PROTOCOL_HEADER = Buffer.from('AMQP\x00\x00\x09\x01', 'latin1');
@@ -420,5 +420,9 @@ function amqp091ErrorFrom(error: unknown): Amqp091Error | null {
   if (error instanceof Amqp091Error) return error;
   if (!(error instanceof CoreError)) return null;
   const { reply } = CORE_REPLIES[error.code];
-  return new Amqp091Error(reply, reply === 'connection-forced' ? 'connection' : 'channel', error.message);
+  return new Amqp091Error(
+    reply,
+    REPLIES[reply].closes === 'connection' ? 'connection' : 'channel',
+    error.message,
+  );
 }

@@ -99,3 +99,10 @@ export function requireAccess(
     throw channelError('access-refused', explanation(principal.user));
   }
 }
+
+/** What was declared, bound or deleted so far is on the disk: before that it is not answered. */
+export function whenStored(connection: ConnectionContext): Promise<void> {
+  return new Promise((resolve, reject) => {
+    connection.shared.host.core.whenStored((error) => (error === null ? resolve() : reject(error)));
+  });
+}

@@ -9,7 +9,7 @@ import type {
   HeaderMatch,
 } from '../../../src/core/index.ts';
 import type { MethodArguments } from '../codec/methods.ts';
-import { type ChannelContext, requireAccess } from '../context.ts';
+import { type ChannelContext, requireAccess, whenStored } from '../context.ts';
 import { channelError, explain } from '../errors.ts';
 import { describeValue, explained, nameWithoutLineEnds, stringArgument } from './arguments.ts';
 
@@ -18,7 +18,10 @@ const ALTERNATE = 'alternate-exchange';
 const RESERVED_PREFIX = 'amq.';
 
 export const exchangeHandlers = {
-  'exchange.declare': (channel: ChannelContext, values: MethodArguments<'exchange.declare'>): void => {
+  'exchange.declare': async (
+    channel: ChannelContext,
+    values: MethodArguments<'exchange.declare'>,
+  ): Promise<void> => {
     const name = nameWithoutLineEnds(values.exchange);
     const { exchanges } = channel.connection.shared.host.core;
     if (values.passive) {
@@ -36,6 +39,7 @@ export const exchangeHandlers = {
         requireConfigure(channel, name);
         channel.connection.shared.topologyGeneration++;
         exchanges.declare(spec);
+        if (spec.durable) await whenStored(channel.connection);
       } else {
         compareExchange(existing, spec);
       }
@@ -43,7 +47,10 @@ export const exchangeHandlers = {
     if (!values.nowait) channel.send('exchange.declare-ok', {});
   },
 
-  'exchange.delete': (channel: ChannelContext, values: MethodArguments<'exchange.delete'>): void => {
+  'exchange.delete': async (
+    channel: ChannelContext,
+    values: MethodArguments<'exchange.delete'>,
+  ): Promise<void> => {
     const name = nameWithoutLineEnds(values.exchange);
     refuseDefault(name);
     if (name.startsWith(RESERVED_PREFIX)) {
@@ -55,20 +62,29 @@ export const exchangeHandlers = {
       requireConfigure(channel, name);
       channel.connection.shared.topologyGeneration++;
       explained('exchange', name, () => exchanges.delete(name, { ifUnused: values.ifUnused }));
+      await whenStored(channel.connection);
     }
     if (!values.nowait) channel.send('exchange.delete-ok', {});
   },
 
-  'exchange.bind': (channel: ChannelContext, values: MethodArguments<'exchange.bind'>): void => {
+  'exchange.bind': async (
+    channel: ChannelContext,
+    values: MethodArguments<'exchange.bind'>,
+  ): Promise<void> => {
     const { exchanges } = channel.connection.shared.host.core;
     const binding = exchangeBinding(channel, values);
     requireExchange(channel, values.destination);
     exchanges.bind(binding);
+    await whenStored(channel.connection);
     if (!values.nowait) channel.send('exchange.bind-ok', {});
   },
 
-  'exchange.unbind': (channel: ChannelContext, values: MethodArguments<'exchange.unbind'>): void => {
+  'exchange.unbind': async (
+    channel: ChannelContext,
+    values: MethodArguments<'exchange.unbind'>,
+  ): Promise<void> => {
     channel.connection.shared.host.core.exchanges.unbind(exchangeBinding(channel, values));
+    await whenStored(channel.connection);
     if (!values.nowait) channel.send('exchange.unbind-ok', {});
   },
 } as const;

@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { swapSeparators } from '../../../mappings/amqp091.ts';
 import { type ExchangeBinding, type Queue, type QueueSpec, queueAddress } from '../../../src/core/index.ts';
 import type { MethodArguments } from '../codec/methods.ts';
-import { type ChannelContext, requireAccess } from '../context.ts';
+import { type ChannelContext, requireAccess, whenStored } from '../context.ts';
 import { channelError, explain } from '../errors.ts';
 import {
   describeValue,
@@ -50,15 +50,17 @@ export const queueHandlers = {
     });
   },
 
-  'queue.bind': (channel: ChannelContext, values: MethodArguments<'queue.bind'>): void => {
-    findForUse(channel, values.queue);
+  'queue.bind': async (channel: ChannelContext, values: MethodArguments<'queue.bind'>): Promise<void> => {
+    const queue = findForUse(channel, values.queue);
     channel.connection.shared.host.core.exchanges.bind(queueBinding(channel, values));
+    if (isStored(queue.spec)) await whenStored(channel.connection);
     if (!values.nowait) channel.send('queue.bind-ok', {});
   },
 
-  'queue.unbind': (channel: ChannelContext, values: MethodArguments<'queue.unbind'>): void => {
+  'queue.unbind': async (channel: ChannelContext, values: MethodArguments<'queue.unbind'>): Promise<void> => {
     // Idempotent, also where the queue is gone with its bindings.
     channel.connection.shared.host.core.exchanges.unbind(queueBinding(channel, values));
+    await whenStored(channel.connection);
     channel.send('queue.unbind-ok', {});
   },
 
@@ -69,21 +71,27 @@ export const queueHandlers = {
     if (!values.nowait) channel.send('queue.purge-ok', { messageCount });
   },
 
-  'queue.delete': (channel: ChannelContext, values: MethodArguments<'queue.delete'>): void => {
+  'queue.delete': async (channel: ChannelContext, values: MethodArguments<'queue.delete'>): Promise<void> => {
     const name = expandName(channel, values.queue);
     const { queues } = channel.connection.shared.host.core;
     let messageCount = 0;
     // Idempotent, as in RabbitMQ.
     if (queues.get(name) !== undefined) {
-      findForUse(channel, name);
+      const { spec } = findForUse(channel, name);
       requireConfigure(channel, name);
       messageCount = explained('queue', name, () =>
         queues.delete(name, { ifUnused: values.ifUnused, ifEmpty: values.ifEmpty }),
       );
+      if (isStored(spec)) await whenStored(channel.connection);
     }
     if (!values.nowait) channel.send('queue.delete-ok', { messageCount });
   },
 } as const;
+
+/** A queue of one connection does not outlive the process. */
+function isStored({ durable, owner }: QueueSpec): boolean {
+  return durable && owner === null;
+}
 
 /** An empty name is the queue that this channel declared last. */
 function expandName(channel: ChannelContext, name: string): string {
@@ -144,6 +152,7 @@ async function declareQueue(
   }
   const queue = existing ?? (await queues.declare(spec));
   compareQueue(channel, queue, spec);
+  if (existing === undefined && isStored(spec)) await whenStored(channel.connection);
   return queue;
 }
 

@@ -325,8 +325,11 @@ export class Publishing {
         result = channel.connection.publisher.publish(message, confirms === null ? null : this.#sink, token);
       } catch (error) {
         if (!(error instanceof CoreError) || !CORE_REPLIES[error.code].nack) throw error;
-        // Without confirms nobody asked to know.
-        if (confirms === null) return;
+        if (confirms === null) {
+          // A full queue drops what nobody asked to know of, as in RabbitMQ; a disk that fails is told all the same.
+          if (error.code === 'overflow') return;
+          throw error;
+        }
         confirms.refusedNow();
         channel.confirmDue();
         return;
