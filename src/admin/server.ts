@@ -64,6 +64,11 @@ export async function buildRoutes(options: AdminOptions, access: AccessCheck): P
     const refusal = access.check(request.headers, OPEN_PATHS.has(pathOf(request.url)));
     if (refusal !== null) throw refusal;
   });
+  app.addHook('onResponse', async (request, reply) => {
+    const { method, ip } = request;
+    if ((method !== 'PUT' && method !== 'DELETE') || reply.statusCode >= 400) return;
+    logger.info({ method, path: pathOf(request.url), remoteAddress: ip }, 'changed over the HTTP API');
+  });
 
   const routes = new Map<string, Set<string>>();
   app.addHook('onRoute', ({ url, method }) => {
