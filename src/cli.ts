@@ -95,19 +95,20 @@ function loadOrTell(shape: ConfigShape, flags: Flags): Config | null {
 
 async function serve(parts: GatewayParts, config: Config): Promise<void> {
   const { startGateway } = await import('./gateway.ts');
-  let gateway: Gateway;
+  const started = startGateway(parts, config);
+  // Before it is ready, so that no signal finds nobody: one that comes during the start stops what has started.
+  stopOnSignals(started);
   try {
-    gateway = await startGateway(parts, config);
+    await started;
   } catch (error) {
     console.error(`RosettaMQ did not start: ${error instanceof Error ? error.message : String(error)}`);
     if (config.host.log.level === 'debug') console.error(error);
     process.exit(EXIT_FAILED);
   }
-  stopOnSignals(gateway);
 }
 
 /** The first signal drains and stops, a second one ends the process at once. */
-function stopOnSignals(gateway: Gateway): void {
+function stopOnSignals(started: Promise<Gateway>): void {
   let isStopping = false;
   const stop = (signal: NodeJS.Signals): void => {
     if (isStopping) {
@@ -115,13 +116,15 @@ function stopOnSignals(gateway: Gateway): void {
       process.exit(EXIT_FAILED);
     }
     isStopping = true;
-    gateway.stop().then(
-      () => process.exit(0),
-      (error: unknown) => {
-        console.error('RosettaMQ did not stop cleanly:', error);
-        process.exit(EXIT_FAILED);
-      },
-    );
+    started
+      .then((gateway) => gateway.stop())
+      .then(
+        () => process.exit(0),
+        (error: unknown) => {
+          console.error('RosettaMQ did not stop cleanly:', error);
+          process.exit(EXIT_FAILED);
+        },
+      );
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);

@@ -20,7 +20,7 @@ afterEach(() => {
 });
 
 describe('a timer', () => {
-  it.each([0, 1, 49, 50, 51, 999, 60_000, 204_800, 1_000_000, 86_400_000])(
+  it.each([0, 1, 49, 50, 51, 999, 60_000, 204_800, 1_000_000, 3_600_000])(
     'of %d ms fires no earlier and at most a tick later',
     (delayMs) => {
       const wheel = new TimerWheel(failed);
