@@ -104,7 +104,9 @@ test('a record with key d7 arrives at devices/d7/telemetry, for MQTT and AMQP, a
   await producer.disconnect();
   expect(await arrived).toBe('devices/d7/telemetry from kafka');
   const { content, fields, properties } = await delivered;
-  expect(`${fields.exchange} ${fields.routingKey} ${content}`).toBe('amq.topic devices.d7.telemetry from kafka');
+  expect(`${fields.exchange} ${fields.routingKey} ${content}`).toBe(
+    'amq.topic devices.d7.telemetry from kafka',
+  );
   expect(properties.headers).toMatchObject({ unit: 'C' });
   expect((await countRecords()) - before).toBe(1);
   await client.endAsync();

@@ -34,11 +34,13 @@ test('put creates, put again replaces, get shows, delete deletes', async () => {
     bothWays: true,
     oneWayReason: null,
   });
-  await expect.poll(() => gateway.logged).toContainEqual({
-    method: 'PUT',
-    path: '/v1/mappings/telemetry',
-    remoteAddress: '127.0.0.1',
-  });
+  await expect
+    .poll(() => gateway.logged)
+    .toContainEqual({
+      method: 'PUT',
+      path: '/v1/mappings/telemetry',
+      remoteAddress: '127.0.0.1',
+    });
   const again = await gateway.put('/v1/mappings/telemetry', telemetry);
   expect(again.status).toBe(200);
   expect(again.headers.get('etag')).toBe(created.headers.get('etag'));
