@@ -33,7 +33,7 @@ import {
   handlePubrel,
   handleShortPuback,
 } from './handlers/ack.ts';
-import { type Agreement, agreeOn, credentialsOf } from './handlers/connect.ts';
+import { type Agreement, acceptingConnack, agreeOn, credentialsOf } from './handlers/connect.ts';
 import { handleDisconnect } from './handlers/disconnect.ts';
 import { handleSubscribe, handleUnsubscribe } from './handlers/subscribe.ts';
 import { buildOpen, type Open } from './open.ts';
@@ -140,6 +140,8 @@ export class Connection implements ConnectionHandler, PacketSink, Displaceable, 
   }
 
   sessionGone(reason: 'deleted' | 'expired' | 'displaced'): void {
+    // It is not ours to detach any more.
+    this.#session = null;
     if (reason === 'displaced') this.#end('displaced', '', Reason.sessionTakenOver);
     else this.#end('administrative', `the session was ${reason}`, Reason.administrativeAction);
   }
@@ -279,6 +281,7 @@ export class Connection implements ConnectionHandler, PacketSink, Displaceable, 
 
   #accept(open: Open, present: boolean, agreement: Agreement): void {
     const { clock } = this.#context.core;
+    const connack = acceptingConnack(this.#version, present, agreement);
     this.#timer?.cancel();
     this.#timer = null;
     this.#open = open;
@@ -288,7 +291,7 @@ export class Connection implements ConnectionHandler, PacketSink, Displaceable, 
     this.#decoder.packetBytesMax = this.#context.settings.limits.packetBytesMax;
     this.#decoder.speak(this.#version);
     // [MQTT-3.2.0-1]: CONNACK is the first packet that the client gets.
-    this.#transport.write(connackPacket(this.#version, present, Reason.success, agreement.properties));
+    this.#transport.write(connack);
     open.outbound.open();
     try {
       this.#decoder.release();
@@ -320,9 +323,9 @@ export class Connection implements ConnectionHandler, PacketSink, Displaceable, 
     if (open === null) return;
     const { clock } = this.#context.core;
     const leftMs = this.#lastPacketMs + open.keepAliveMs - clock.nowMs();
-    // Who is not read cannot be heard.
-    if (leftMs <= 0 && this.#paused === 0) {
-      this.#end('keep-alive-timeout', '', Reason.keepAliveTimeout);
+    // Who is not read cannot be heard, unless it is not read because it does not read itself.
+    if (leftMs <= 0 && (this.#paused & ~PAUSED_OUTPUT) === 0) {
+      this.#end(this.#paused === 0 ? 'keep-alive-timeout' : 'too-slow', '', Reason.keepAliveTimeout);
       return;
     }
     this.#timer = clock.after(leftMs <= 0 ? open.keepAliveMs : leftMs, () => this.#checkKeepAlive());
@@ -372,23 +375,21 @@ export class Connection implements ConnectionHandler, PacketSink, Displaceable, 
         'an MQTT connection failed',
       );
     }
+    const known = error instanceof MqttError || error instanceof CoreError;
+    const text = known ? error.message : 'an internal error';
     if (this.#phase !== 'open') {
-      this.#refuse(reason, error.message);
+      this.#refuse(reason, text);
       return;
     }
     const told = error instanceof CoreError ? Reason.implementationSpecific : reason;
-    this.#end(closeReasonFrom(reason), error.message, told);
+    this.#end(closeReasonFrom(reason), text, told);
   }
 
   /** Before CONNACK. A first packet that is no CONNECT at all gets no answer; a malformed one only in version 5. */
   #refuse(reason: ReasonCode, text: string): void {
     const closeReason = closeReasonFrom(reason);
     const isConnect = this.#phase === 'connecting' || this.#connect !== null;
-    const answered =
-      isConnect ||
-      reason === Reason.unsupportedProtocolVersion ||
-      (this.#version === 5 && this.#phase === 'new') ||
-      false;
+    const answered = isConnect || this.#version === 5 || reason === Reason.unsupportedProtocolVersion;
     this.#tearDown(true);
     if (answered) {
       const code = this.#version === 5 ? reason : connectReturnFromReason(reason);

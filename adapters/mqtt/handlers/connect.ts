@@ -6,7 +6,9 @@
 import { randomUUID } from 'node:crypto';
 import type { Credentials } from '../../../src/host.ts';
 import type { ConnectPacket } from '../codec/connect.ts';
+import { connackPacket } from '../codec/control.ts';
 import type { PropertyValues } from '../codec/properties.ts';
+import type { ProtocolVersion } from '../codec/wire.ts';
 import { MqttError, Reason } from '../errors.ts';
 import type { MqttLimits } from '../settings.ts';
 
@@ -76,6 +78,15 @@ export function agreeOn(packet: ConnectPacket, limits: MqttLimits): Agreement {
             ...(keepAliveSeconds === packet.keepAliveSeconds ? {} : { serverKeepAlive: keepAliveSeconds }),
           },
   };
+}
+
+/** The CONNACK that accepts. `[MQTT-3.1.2-24]`: where the client has no room for it, it cannot be served. */
+export function acceptingConnack(version: ProtocolVersion, present: boolean, agreement: Agreement): Buffer {
+  const packet = connackPacket(version, present, Reason.success, agreement.properties);
+  if (packet.length > agreement.packetBytesMax) {
+    throw new MqttError(Reason.packetTooLarge, 'the maximum packet size leaves no room for CONNACK');
+  }
+  return packet;
 }
 
 export function expiryMsFromSeconds(seconds: number): number {

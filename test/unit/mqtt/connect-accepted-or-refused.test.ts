@@ -231,6 +231,15 @@ describe('CONNACK', () => {
   });
 });
 
+it('[MQTT-3.1.2-24] a client without room for CONNACK is refused with the shortest one', async () => {
+  const client = (await openMqttWorld()).client();
+  expect(await client.connect({ version: 5, properties: { maximumPacketSize: 10 } })).toMatchObject({
+    reasonCode: 0x95,
+    length: 3,
+  });
+  expect(client.ended?.reason).toBe('limit-reached');
+});
+
 describe('taking over', () => {
   it('[MQTT-3.1.4-3] ends the older connection first, with 0x8E', async () => {
     const world = await openMqttWorld();

@@ -91,7 +91,7 @@ describe('Maximum Packet Size of the client', () => {
 
   it('[MQTT-3.4.2-2] leaves reason strings out, and always without request problem information', async () => {
     const access = { may: (_: unknown, action: string) => action !== 'publish' };
-    for (const properties of [{ maximumPacketSize: 12 }, { requestProblemInformation: false }]) {
+    for (const properties of [{ maximumPacketSize: 20 }, { requestProblemInformation: false }]) {
       const client = await (await openMqttWorld({ access })).connected({ version: 5, properties });
       const [packet] = await client.publish('t', 'x', { qos: 1, messageId: 1 });
       expect(packet).toMatchObject({ reasonCode: 0x87, length: 3 });
@@ -122,6 +122,15 @@ describe('a client that does not read', () => {
     expect(client.transport.paused).toBe(false);
     expect(identifiers(await client.read())).toHaveLength(4);
   });
+});
+
+it('a client that neither reads nor speaks for its keep alive is ended as too slow', async () => {
+  const world = await openMqttWorld();
+  const client = await world.connected({ keepalive: 10 });
+  client.transport.pendingBytes = 2_000_000;
+  client.writeBytes('c000');
+  world.clock.advance(16_000);
+  expect(client.ended?.reason).toBe('too-slow');
 });
 
 describe('a publisher', () => {

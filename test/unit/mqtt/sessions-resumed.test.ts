@@ -143,6 +143,8 @@ describe('a session that outlives its connection', () => {
     world.core.sessions.end('s');
     expect(await client.read()).toMatchObject([{ cmd: 'disconnect', reasonCode: 0x98 }]);
     expect(client.ended?.reason).toBe('administrative');
+    const restarted = await openMqttWorld({ storage: world.storage });
+    expect(restarted.core.sessions.get('s')).toBeUndefined();
   });
 });
 
