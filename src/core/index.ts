@@ -113,8 +113,6 @@ export interface ExchangeSpec {
   readonly autoDelete: boolean;
   /** Takes no message from publishers, only from other exchanges. */
   readonly internal: boolean;
-  /** Its subtree is the whole address space, not the levels under its name. */
-  readonly root?: boolean;
   /** Where messages go that no binding wanted, an exchange's name. */
   readonly alternate: string | null;
   readonly arguments: readonly Header[];
@@ -411,3 +409,4 @@ export { DEFAULT_LIMITS, type Limits } from './limits.ts';
 export * from './message.ts';
 export * from './pattern.ts';
 export * from './record-batch.ts';
+export type { BatchLogOptions } from './storage.ts';

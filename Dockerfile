@@ -1,0 +1,28 @@
+# RosettaMQ in a container. The image listens on loopback only, as the program does by default, so that starting it opens
+# nothing: docker-compose.yml shows the settings that publish it, with the API key that they need.
+
+FROM node:24-slim AS build
+WORKDIR /app
+COPY package.json package-lock.json ./
+RUN npm ci --ignore-scripts
+COPY tsconfig.json tsconfig.build.json build.ts ./
+COPY src src
+COPY adapters adapters
+COPY mappings mappings
+RUN node build.ts && npm prune --omit=dev --ignore-scripts
+
+FROM node:24-slim
+ENV NODE_ENV=production \
+    ROSETTAMQ_STORAGE__FOLDER=/data
+WORKDIR /app
+COPY --from=build /app/package.json ./
+COPY --from=build /app/node_modules node_modules
+COPY --from=build /app/dist dist
+COPY config config
+RUN mkdir /data && chown node:node /data
+USER node
+VOLUME /data
+EXPOSE 1883 5672 8080 8083 9092
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
+  CMD ["node", "-e", "fetch('http://127.0.0.1:8080/livez').then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
+ENTRYPOINT ["node", "/app/dist/src/main.js"]

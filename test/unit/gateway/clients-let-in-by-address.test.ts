@@ -1,0 +1,68 @@
+/** While no user is defined, the remote address decides who is let in, and nothing that the client says. */
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
+import { createAuthenticator } from '../../../src/auth/index.ts';
+import { loadConfig } from '../../../src/config/index.ts';
+import { configShape } from '../../../src/main.ts';
+
+const password = { kind: 'password', user: 'ann', password: Buffer.from('x') } as const;
+const none = { file: '/dev/null', environment: {}, assignments: [], flags: {} };
+
+function userFrom(remoteAddress: string, environment: Record<string, string> = {}): unknown {
+  const { auth } = loadConfig(configShape, { ...none, environment }).host;
+  const origin = { listener: 'any', remoteAddress, localAddress: '127.0.0.1' };
+  const principal = createAuthenticator(auth).authenticate(password, origin);
+  return principal === null ? null : (principal as { user: string }).user;
+}
+
+describe('by default', () => {
+  it.each(['127.0.0.1', '127.8.9.10', '::1'])('%s is this machine and let in as who it says', (address) => {
+    expect(userFrom(address)).toBe('ann');
+  });
+
+  it.each(['192.168.1.2', '10.0.0.1', '128.0.0.1', '::2', 'fe80::1', '', 'localhost'])(
+    '%j is refused',
+    (address) => {
+      expect(userFrom(address)).toBe(null);
+    },
+  );
+
+  it('anonymous clients have no name', () => {
+    const { auth } = loadConfig(configShape, none).host;
+    const origin = { listener: 'any', remoteAddress: '127.0.0.1', localAddress: '127.0.0.1' };
+    expect(createAuthenticator(auth).authenticate({ kind: 'anonymous' }, origin)).toEqual({
+      user: '',
+      groups: [],
+    });
+  });
+});
+
+it('networks that the settings name are let in', () => {
+  const environment = { ROSETTAMQ_AUTH__TRUSTED_NETWORKS: '10.1.0.0/16,fd00::/8,192.0.2.7' };
+  expect(userFrom('10.1.2.3', environment)).toBe('ann');
+  expect(userFrom('fd00::1', environment)).toBe('ann');
+  expect(userFrom('192.0.2.7', environment)).toBe('ann');
+  expect(userFrom('192.0.2.8', environment)).toBe(null);
+  expect(userFrom('127.0.0.1', environment)).toBe(null);
+});
+
+it.each(['10.0.0.0/33', '1.2.3', '::1/129'])('the network %s is refused at start', (network) => {
+  expect(() => createAuthenticator({ trustedNetworks: [network] })).toThrow('is not an address or network');
+});
+
+it('the settings of docker-compose.yml are valid, and let in whom it means', () => {
+  const text = readFileSync(new URL('../../../docker-compose.yml', import.meta.url), 'utf8');
+  const { services, networks } = parse(text) as {
+    services: { rosettamq: { environment: Record<string, string> } };
+    networks: { default: { ipam: { config: { subnet: string }[] } } };
+  };
+  const environment = { ...services.rosettamq.environment };
+  environment.ROSETTAMQ_HTTP__API_KEYS = '0123456789abcdef';
+  const { host, sections } = loadConfig(configShape, { ...none, environment });
+  expect(host.auth.trustedNetworks).toContain(networks.default.ipam.config[0]?.subnet);
+  expect(host.http.host).toBe('0.0.0.0');
+  for (const section of Object.keys(configShape.sections))
+    expect(sections[section]).toMatchObject({ host: '0.0.0.0' });
+  expect(userFrom('172.30.83.1', environment)).toBe('ann');
+});
