@@ -218,10 +218,8 @@ function putProperties(content: Amqp091Content, headers: Header[], properties: P
   if (shownType !== undefined && fits(shownType)) content.type = shownType;
   if (type !== undefined && (!fits(type) || type === subject)) headers.push(text(Amqp091Header.type, type));
   if (subject !== undefined) headers.push(text(Amqp091Header.subject, subject));
-  if (userId !== undefined) {
-    if (fits(userId)) content.userId = userId;
-    else headers.push(text(GatewayHeader.user, userId));
-  }
+  // A header could claim any user; only the property itself is held against the login. So a longer one is not told.
+  if (userId !== undefined && fits(userId)) content.userId = userId;
   if (appId !== undefined) {
     if (fits(appId)) content.appId = appId;
     else headers.push(text(Amqp091Header.appId, appId));
