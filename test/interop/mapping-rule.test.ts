@@ -82,11 +82,11 @@ describeWith(
     });
 
     it('changes while traffic flows', async () => {
-      const consumer = start(`kcat -C -b ${server()} -t changing -o beginning -u -q -f '%k %s\\n'`);
       const rule = { match: 'changing/{device}/state', stream: 'changing', key: '{device}', partitions: 2 };
       await run(
         `curl -sS --fail-with-body -X PUT ${api()}/v1/mappings/changing -H 'content-type: application/json' -d '${JSON.stringify(rule)}'`,
       );
+      const consumer = start(`kcat -C -b ${server()} -t changing -o beginning -u -q -f '%k %s\\n'`);
       await publish('-t changing/a/state -m 1 -q 1');
       await consumer.waitForLine('a 1');
       await run(`curl -sS --fail-with-body -X DELETE ${api()}/v1/mappings/changing`);
