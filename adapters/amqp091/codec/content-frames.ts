@@ -26,6 +26,8 @@ import { BASIC_CLASS } from './methods.ts';
 export const CONTENT_PREFIX_BYTES = 12;
 /** Below this many bytes a loop copies faster than a call into the engine. */
 const LOOP_COPY_BYTES_MAX = 32;
+/** From here on a body is handed to the transport as it is, between the heads of its frames. */
+const UNCOPIED_BODY_BYTES_MIN = 16_384;
 
 /** Exchange, key and properties of a message as they stand on the wire, in one or two buffers. */
 export interface WireContent {
@@ -62,15 +64,16 @@ function putFrameHead(target: Buffer, at: number, type: number, channel: number,
   return at + FRAME_HEADER_BYTES;
 }
 
+/** What has to be reserved: all of it, or without the body where that is written uncopied. */
 function contentFramesBytes(contentBytes: number, bodyBytes: number, frameBytesMax: number): number {
+  const headerFrame = FRAME_OVERHEAD_BYTES + CONTENT_PREFIX_BYTES + contentBytes;
+  if (bodyBytes >= UNCOPIED_BODY_BYTES_MIN) return headerFrame;
   const bodyFrames = Math.ceil(bodyBytes / (frameBytesMax - FRAME_OVERHEAD_BYTES));
-  return (
-    FRAME_OVERHEAD_BYTES + CONTENT_PREFIX_BYTES + contentBytes + bodyBytes + bodyFrames * FRAME_OVERHEAD_BYTES
-  );
+  return headerFrame + bodyBytes + bodyFrames * FRAME_OVERHEAD_BYTES;
 }
 
-function putContentFrames(
-  target: Buffer,
+function writeContentFrames(
+  transport: Transport,
   start: number,
   channel: number,
   content: Uint8Array,
@@ -78,6 +81,7 @@ function putContentFrames(
   body: Uint8Array,
   frameBytesMax: number,
 ): void {
+  const target = transport.buffer;
   const contentBytes = content.length - contentAt;
   const bodyBytes = body.length;
   let at = putFrameHead(target, start, FRAME_HEADER, channel, CONTENT_PREFIX_BYTES + contentBytes);
@@ -88,12 +92,34 @@ function putContentFrames(
   putU32(target, at + 8, bodyBytes);
   at = copyBytes(target, at + CONTENT_PREFIX_BYTES, content, contentAt, content.length);
   target[at++] = FRAME_END;
+  if (bodyBytes >= UNCOPIED_BODY_BYTES_MIN) {
+    writeBodyUncopied(transport, channel, body, frameBytesMax);
+    return;
+  }
   const payloadMax = frameBytesMax - FRAME_OVERHEAD_BYTES;
   for (let from = 0; from < bodyBytes; from += payloadMax) {
     const to = bodyBytes - from > payloadMax ? from + payloadMax : bodyBytes;
     at = putFrameHead(target, at, FRAME_BODY, channel, to - from);
     at = from === 0 && to === bodyBytes ? putWhole(target, at, body) : putPart(target, at, body, from, to);
     target[at++] = FRAME_END;
+  }
+}
+
+/** The body is never changed, so the transport may keep parts of it until they are sent. */
+function writeBodyUncopied(
+  transport: Transport,
+  channel: number,
+  body: Uint8Array,
+  frameBytesMax: number,
+): void {
+  const payloadMax = frameBytesMax - FRAME_OVERHEAD_BYTES;
+  for (let from = 0; from < body.length; from += payloadMax) {
+    const to = Math.min(body.length, from + payloadMax);
+    const headAt = transport.reserve(FRAME_HEADER_BYTES);
+    putFrameHead(transport.buffer, headAt, FRAME_BODY, channel, to - from);
+    transport.write(body.subarray(from, to));
+    const endAt = transport.reserve(1);
+    transport.buffer[endAt] = FRAME_END;
   }
 }
 
@@ -131,7 +157,7 @@ export function writeDeliver(
   at = putDelivery(target, at, deliveryTag, redelivered);
   at = copyBytes(target, at, route, 0, routeBytes);
   target[at++] = FRAME_END;
-  putContentFrames(target, at, channel, content, contentAt, body, frameBytesMax);
+  writeContentFrames(transport, at, channel, content, contentAt, body, frameBytesMax);
 }
 
 function putDelivery(target: Buffer, at: number, deliveryTag: number, redelivered: boolean): number {
@@ -167,7 +193,7 @@ export function writeGetOk(
   putU32(target, at, messageCount);
   at += 4;
   target[at++] = FRAME_END;
-  putContentFrames(target, at, channel, content, contentAt, body, frameBytesMax);
+  writeContentFrames(transport, at, channel, content, contentAt, body, frameBytesMax);
 }
 
 /** basic.return; `text` with its length byte. */
@@ -195,7 +221,7 @@ export function writeReturn(
   at = copyBytes(target, at + 6, text, 0, text.length);
   at = copyBytes(target, at, route, 0, routeBytes);
   target[at++] = FRAME_END;
-  putContentFrames(target, at, channel, content, contentAt, body, frameBytesMax);
+  writeContentFrames(transport, at, channel, content, contentAt, body, frameBytesMax);
 }
 
 /** basic.ack (confirm) or basic.nack to a publisher. */
