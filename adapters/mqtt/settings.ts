@@ -58,7 +58,7 @@ const limits = Type.Object(
       'Longest keep alive; a longer one, or none, is replaced (MQTT 5 clients are told). 65535 replaces nothing.',
     ),
     outputBytesSoft: count(
-      262_144,
+      2_097_152,
       1_073_741_824,
       'Bytes waiting for one client above which QoS 0 messages to it are dropped and QoS 1 and 2 ones wait.',
       4_096,

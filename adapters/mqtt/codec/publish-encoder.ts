@@ -18,6 +18,8 @@ import { PacketType, varintBytes, writeVarint } from './wire.ts';
 
 const EMPTY = new Uint8Array(0);
 const TOPICS_REMEMBERED_MAX = 4_096;
+/** Longer names do not exist in MQTT; escapes can make one of an address that is near the bound. */
+const TOPIC_BYTES_MAX = 65_535;
 /** Bodies from this size on are handed to the transport as they are, not copied. */
 const BODY_COPIED_BYTES_MAX = 8_192;
 /** Below this many bytes a loop is faster than a call. */
@@ -55,7 +57,7 @@ export class PublishEncoder {
     this.#clock = clock;
   }
 
-  /** Returns whether it was written: not when it would pass `packetBytesMax`. `[MQTT-3.1.2-24]` */
+  /** Returns whether it was written: not when it would pass `packetBytesMax` or its topic has no name here. `[MQTT-3.1.2-24]` */
   write(
     transport: Transport,
     message: Message,
@@ -68,7 +70,10 @@ export class PublishEncoder {
   ): boolean {
     const expiry = version5 && message.expiresAtMs !== 0 ? this.#secondsLeft(message) : -1;
     if (message === this.#lastMessage && expiry === this.#lastExpiry) {
-      if (message.body.length <= BODY_COPIED_BYTES_MAX) {
+      if (
+        message.body.length <= BODY_COPIED_BYTES_MAX &&
+        this.#topicOf(message.address).length <= TOPIC_BYTES_MAX
+      ) {
         return this.#writeImage(
           transport,
           message,
@@ -99,7 +104,7 @@ export class PublishEncoder {
       (version5 ? varintBytes(propertyBytes) + propertyBytes : 0) +
       body.length;
     const total = 1 + varintBytes(length) + length;
-    if (total > packetBytesMax) return false;
+    if (total > packetBytesMax || topic.length > TOPIC_BYTES_MAX) return false;
     const copied = body.length <= BODY_COPIED_BYTES_MAX;
     let at = transport.reserve(copied ? total : total - body.length);
     const { buffer } = transport;
@@ -147,7 +152,7 @@ export class PublishEncoder {
       propertyBytes +
       message.body.length;
     const total = 1 + varintBytes(length) + length;
-    if (total > packetBytesMax) return false;
+    if (total > packetBytesMax || topic.length > TOPIC_BYTES_MAX) return false;
     let at = transport.reserve(total - message.body.length);
     const { buffer } = transport;
     buffer[at++] = firstByte(qos, retain, duplicate);

@@ -104,7 +104,7 @@ describe('Maximum Packet Size of the client', () => {
 
 describe('a client that does not read', () => {
   it('loses QoS 0, counted, keeps QoS 1 for later, and is not read when its answers pile up', async () => {
-    const world = await openMqttWorld();
+    const world = await openMqttWorld({ mqttLimits: { outputBytesSoft: 262_144 } });
     const client = await world.connected({ clientId: 's' });
     await client.subscribe('t', 1);
     client.transport.pendingBytes = 300_000;
@@ -127,7 +127,7 @@ describe('a client that does not read', () => {
 it('a client that neither reads nor speaks for its keep alive is ended as too slow', async () => {
   const world = await openMqttWorld();
   const client = await world.connected({ keepalive: 10 });
-  client.transport.pendingBytes = 2_000_000;
+  client.transport.pendingBytes = 9_000_000;
   client.writeBytes('c000');
   world.clock.advance(16_000);
   expect(client.ended?.reason).toBe('too-slow');

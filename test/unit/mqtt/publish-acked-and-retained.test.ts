@@ -72,6 +72,34 @@ describe('acknowledgements', () => {
     ]);
   });
 
+  it('of thousands that wait come in order, and the socket is not read meanwhile', async () => {
+    const storage = new HeldStorage();
+    const world = await openMqttWorld({ storage, mqttLimits: { pendingReceiptsMax: 2_000 } });
+    const durable = await world.connected({ clientId: 'd', clean: false });
+    await durable.subscribe('t', 1);
+    durable.drop();
+    const publisher = await world.connected({ clientId: 'p' });
+    storage.held = [];
+    const ids = Array.from({ length: 3_000 }, (_, i) => i + 1);
+    for (const messageId of ids) {
+      publisher.write({
+        cmd: 'publish',
+        topic: 't',
+        payload: 'x',
+        qos: 1,
+        messageId,
+        dup: false,
+        retain: false,
+      });
+    }
+    expect(await publisher.read()).toEqual([]);
+    expect(publisher.transport.paused).toBe(true);
+    storage.release();
+    const acknowledged = (await publisher.read()).map((packet) => (packet as IPublishPacket).messageId);
+    expect(acknowledged).toEqual(ids);
+    expect(publisher.transport.paused).toBe(false);
+  });
+
   it('say 0x10 where nobody wanted the message', async () => {
     const publisher = await (await openMqttWorld()).connected({ version: 5 });
     expect(await publisher.publish('t', 'x', { qos: 1, messageId: 9 })).toMatchObject([
@@ -257,6 +285,21 @@ describe('what is forwarded', () => {
     publisher.publish(messageTo('a/#', 'x'), null, 0);
     expect(await subscriber.read()).toMatchObject([{ topic: 'a/%23' }]);
   });
+});
+
+it('an address whose name is too long for MQTT is dropped, counted, and breaks nothing', async () => {
+  const world = await openMqttWorld();
+  const clients = [
+    await world.connected({ clientId: 'a' }),
+    await world.connected({ clientId: 'b', version: 5 }),
+  ];
+  for (const client of clients) await client.subscribe('#', 1);
+  const publisher = world.core.openPublisher({ principal: { user: '', groups: [] }, congested() {} });
+  publisher.publish(messageTo('+'.repeat(60_000), 'x'), null, 0);
+  publisher.publish(messageTo('+'.repeat(60_000), 'x', { reliability: 1 }), null, 0);
+  publisher.publish(messageTo('t', 'y'), null, 0);
+  for (const client of clients) expect(payloads(await client.read())).toEqual(['y']);
+  expect(world.core.counters.dropped).toBe(4);
 });
 
 describe('topic aliases', () => {
