@@ -24,7 +24,7 @@ import {
 } from './core/index.ts';
 import type { Storage } from './core/storage.ts';
 import type { Adapter, Host, Logger } from './host.ts';
-import type { BoundAddress } from './net/bind.ts';
+import { type BoundAddress, explainListenError } from './net/bind.ts';
 import { Network } from './net/network.ts';
 import { crc32c, decompress, openStorage } from './storage/index.ts';
 import { createLogger } from './telemetry/logger.ts';
@@ -211,7 +211,14 @@ class RunningGateway implements Gateway {
       readiness: () => this.#checkReadiness(),
       samples: () => sampleNetwork(network),
     });
-    await this.#admin.start();
+    try {
+      await this.#admin.start();
+    } catch (error) {
+      const refusal = error as NodeJS.ErrnoException;
+      throw refusal.syscall === 'listen' || refusal.syscall === 'getaddrinfo'
+        ? explainListenError(refusal, { name: 'http', host: settings.host, port: settings.port })
+        : error;
+    }
   }
 
   #checkReadiness(): ReadinessCheck[] {

@@ -24,7 +24,7 @@ export class ListenError extends Error {
 
 export function listen(server: Server, spec: ListenerSpec, backlog: number): Promise<BoundAddress> {
   return new Promise((resolve, reject) => {
-    const onError = (error: NodeJS.ErrnoException): void => reject(new ListenError(explain(error, spec)));
+    const onError = (error: NodeJS.ErrnoException): void => reject(explainListenError(error, spec));
     server.once('error', onError);
     server.listen({ host: spec.host, port: spec.port, backlog }, () => {
       server.off('error', onError);
@@ -34,7 +34,18 @@ export function listen(server: Server, spec: ListenerSpec, backlog: number): Pro
   });
 }
 
-function explain(error: NodeJS.ErrnoException, spec: ListenerSpec): string {
+/** What the system said, in the operator's words. */
+export function explainListenError(
+  error: NodeJS.ErrnoException,
+  spec: Pick<ListenerSpec, 'name' | 'host' | 'port' | 'option'>,
+): ListenError {
+  return new ListenError(explain(error, spec), { cause: error });
+}
+
+function explain(
+  error: NodeJS.ErrnoException,
+  spec: Pick<ListenerSpec, 'name' | 'host' | 'port' | 'option'>,
+): string {
   const option = spec.option ?? `${spec.name.replaceAll('-', '.')}.port`;
   const place = `${spec.host.includes(':') ? `[${spec.host}]` : spec.host}:${spec.port}`;
   switch (error.code) {

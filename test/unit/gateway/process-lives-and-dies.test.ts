@@ -27,16 +27,19 @@ describe('a gateway that cannot start', () => {
     );
   });
 
-  it('says which port is taken, in one line', async () => {
-    const server = createServer();
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    const { port } = server.address() as { port: number };
-    const started = startTestGateway({ settings: { 'mqtt.websocket.port': port } });
-    await expect(started).rejects.toThrow(
-      `127.0.0.1:${port} is in use by another program; stop it, or set mqtt.websocket.port`,
-    );
-    server.close();
-  });
+  it.each(['mqtt.websocket.port', 'http.port'])(
+    'says that the port of %s is taken, in one line',
+    async (setting) => {
+      const server = createServer();
+      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+      const { port } = server.address() as { port: number };
+      const started = startTestGateway({ settings: { [setting]: port } });
+      await expect(started).rejects.toThrow(
+        `127.0.0.1:${port} is in use by another program; stop it, or set ${setting}`,
+      );
+      server.close();
+    },
+  );
 
   it('says who has the data folder, and leaves it to them', async () => {
     const first = await spawnGateway();
