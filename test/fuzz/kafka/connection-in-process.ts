@@ -1,0 +1,107 @@
+/** A Kafka connection on a socket that is none: what is sent is given to it, what it writes is kept. */
+
+import Value from 'typebox/value';
+import type { Api } from '../../../adapters/kafka/codec/schema.ts';
+import { Writer } from '../../../adapters/kafka/codec/writer.ts';
+import { createKafkaAdapter, kafkaSettings } from '../../../adapters/kafka/index.ts';
+import type { KafkaSettings } from '../../../adapters/kafka/settings.ts';
+import { ANONYMOUS, type Clock, type Core } from '../../../src/core/index.ts';
+import type { Adapter, CloseReason, ConnectionHandler, Host, Transport } from '../../../src/host.ts';
+
+const quiet = { debug() {}, info() {}, warn() {}, error() {} };
+
+export function openConnection(
+  core: Core,
+  clock: Clock,
+  changes: Partial<KafkaSettings> = {},
+): TestConnection {
+  const settings = { ...(Value.Default(kafkaSettings, {}) as KafkaSettings), ...changes };
+  const host: Host = {
+    core,
+    clock,
+    logger: quiet,
+    authenticator: { authenticate: () => ANONYMOUS },
+    clusterId: new Uint8Array(16),
+    version: '0',
+    listening: () => undefined,
+  };
+  return new TestConnection(createKafkaAdapter(host, settings));
+}
+
+class TestConnection {
+  closedFor: CloseReason | null = null;
+  closedDetail = '';
+  paused = false;
+  readonly #handler: ConnectionHandler;
+  #written: Buffer[] = [];
+  #correlationId = 0;
+
+  constructor(adapter: Adapter) {
+    const end = (reason: CloseReason, detail = ''): void => {
+      if (this.closedFor !== null) return;
+      this.closedFor = reason;
+      this.closedDetail = detail;
+      this.#handler.closed(reason);
+    };
+    const transport: Transport = {
+      id: 1,
+      listener: { name: 'kafka', transport: 'tcp', highWaterBytes: 1 << 20 },
+      remoteAddress: '127.0.0.1',
+      remotePort: 1,
+      localAddress: '127.0.0.1',
+      localPort: 9092,
+      buffer: Buffer.alloc(0),
+      reserve: () => {
+        throw new Error('not used');
+      },
+      write: (bytes) => {
+        this.#written.push(Buffer.from(bytes));
+      },
+      pendingBytes: 0,
+      pause: () => {
+        this.paused = true;
+      },
+      resume: () => {
+        this.paused = false;
+      },
+      close: end,
+      destroy: end,
+    };
+    this.#handler = adapter.connect(transport);
+  }
+
+  send(api: Api, version: number, body: Buffer): void {
+    if (this.closedFor === null) this.#handler.received(frameOf(api, version, ++this.#correlationId, body));
+  }
+
+  /** Everything written, as whole answers. */
+  takeFrames(): Buffer[] {
+    const bytes = Buffer.concat(this.#written);
+    const frames: Buffer[] = [];
+    let at = 0;
+    while (at + 4 <= bytes.length) {
+      const end = at + 4 + bytes.readInt32BE(at);
+      frames.push(bytes.subarray(at + 4, end));
+      at = end;
+    }
+    this.#written = [];
+    return frames;
+  }
+
+  takeAnswers(): number {
+    return this.takeFrames().length;
+  }
+}
+
+export type { TestConnection };
+
+export function frameOf(api: Api, version: number, correlationId: number, body: Buffer): Buffer {
+  const writer = new Writer();
+  writer.int16(api.key);
+  writer.int16(version);
+  writer.int32(correlationId);
+  writer.string('client', false);
+  if (version >= api.flexibleFrom) writer.uvarint(0);
+  writer.raw(body);
+  return Buffer.from(writer.frame());
+}
