@@ -12,6 +12,7 @@ import type { Timer } from './core/index.ts';
 export const TICK_MS = 50;
 /** A power of two; a turn of the wheel takes 204.8 seconds. */
 const SLOTS = 4096;
+const SLEEP_TICKS_MAX = 20;
 
 class WheelTimer implements Timer {
   readonly dueMs: number;
@@ -45,6 +46,8 @@ export class TimerWheel {
   /** Every tick up to this one has been dealt with. */
   #tick = 0;
   #alarm: NodeJS.Timeout | null = null;
+  /** The tick that the alarm is for. */
+  #alarmTick = 0;
 
   /** `failed` hears of what a task throws; the others run all the same. */
   constructor(failed: (error: unknown) => void) {
@@ -60,13 +63,14 @@ export class TimerWheel {
     assert(delayMs >= 0, 'a delay is not negative');
     const nowMs = performance.now();
     // With nothing waiting the wheel stands still; it starts again from now.
-    if (this.#alarm === null) this.#tick = Math.floor(nowMs / TICK_MS);
-    const tick = Math.max(Math.ceil((nowMs + delayMs) / TICK_MS), this.#tick + 1);
+    const nowTick = Math.floor(nowMs / TICK_MS);
+    if (this.#alarm === null) this.#tick = nowTick;
+    const tick = Math.max(Math.ceil((nowMs + delayMs) / TICK_MS), Math.max(nowTick, this.#tick) + 1);
     const timer = new WheelTimer(this, Date.now() + delayMs, tick, task);
     // A delay without end never fires; its timer is only there to be cancelled.
     if (Number.isFinite(tick)) {
       this.#link(timer);
-      if (this.#alarm === null) this.#arm(nowMs);
+      if (this.#alarm === null || tick < this.#alarmTick) this.#arm(nowMs);
     }
     return timer;
   }
@@ -100,10 +104,14 @@ export class TimerWheel {
     this.#count++;
   }
 
-  /** Wakes at the start of the next tick. */
+  /** Wakes for the next slot that holds a timer, or after a while: an idle process sleeps. */
   #arm(nowMs: number): void {
-    const nextTickMs = (Math.floor(nowMs / TICK_MS) + 1) * TICK_MS;
-    this.#alarm = setTimeout(this.#advance, Math.ceil(nextTickMs - nowMs));
+    if (this.#alarm !== null) clearTimeout(this.#alarm);
+    let tick = Math.max(Math.floor(nowMs / TICK_MS), this.#tick) + 1;
+    const tickMax = tick + SLEEP_TICKS_MAX;
+    while (tick < tickMax && this.#slots[tick % SLOTS] === null) tick++;
+    this.#alarmTick = tick;
+    this.#alarm = setTimeout(this.#advance, Math.max(1, Math.ceil(tick * TICK_MS - nowMs)));
     this.#alarm.unref();
   }
 

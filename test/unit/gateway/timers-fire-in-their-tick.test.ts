@@ -84,6 +84,22 @@ describe('a timer', () => {
     expect(wheel.count).toBe(0);
   });
 
+  it('wakes a wheel that sleeps until a later one', () => {
+    const wheel = new TimerWheel(failed);
+    const fired: number[] = [];
+    const begunMs = Date.now();
+    wheel.after(10_000, () => fired.push(Date.now() - begunMs));
+    for (let i = 0; i < 40; i++) {
+      vi.advanceTimersByTime(50);
+      const setMs = Date.now();
+      wheel.after(0, () => {
+        if (Date.now() - setMs > TICK_MS) fired.push(Date.now() - setMs);
+      });
+    }
+    vi.advanceTimersByTime(9_000);
+    expect(fired).toEqual([10_000]);
+  });
+
   it('keeps to its time among a hundred thousand', () => {
     const wheel = new TimerWheel(failed);
     const late: number[] = [];
