@@ -176,7 +176,7 @@ export class Channel implements ChannelContext, ReceiptSink {
     if (this.connection.state === 'open') this.#writeConfirms();
     this.confirms = null;
     this.#publishing.abandon();
-    this.withdrawCredit();
+    this.withdrawCredit('all');
     for (const consumer of this.consumers.values()) consumer.close(false);
     this.consumers.clear();
     for (
@@ -195,11 +195,13 @@ export class Channel implements ChannelContext, ReceiptSink {
   }
 
   get limited(): boolean {
-    return this.prefetchOfAll > 0 && this.unsettled.count >= this.prefetchOfAll;
+    return this.prefetchOfAll > 0 && this.unsettled.heldCount >= this.prefetchOfAll;
   }
 
-  withdrawCredit(): void {
-    for (const consumer of this.consumers.values()) consumer.withdraw();
+  withdrawCredit(from: 'acknowledging' | 'all'): void {
+    for (const consumer of this.consumers.values()) {
+      if (from === 'all' || !consumer.settled) consumer.withdraw();
+    }
   }
 
   restoreCredit(): void {

@@ -326,7 +326,7 @@ export class Connection implements ConnectionHandler, ConnectionContext, FrameSi
   }
 
   #dropChannels(): void {
-    for (const channel of this.channels.values()) channel.withdrawCredit();
+    for (const channel of this.channels.values()) channel.withdrawCredit('all');
     for (const channel of this.channels.values()) channel.release();
     this.channels.clear();
     this.#lastChannel = null;
@@ -394,7 +394,7 @@ export class Connection implements ConnectionHandler, ConnectionContext, FrameSi
   throttle(): void {
     if (this.throttled) return;
     this.throttled = true;
-    for (const channel of this.channels.values()) channel.withdrawCredit();
+    for (const channel of this.channels.values()) channel.withdrawCredit('all');
     this.shared.host.clock.afterTurn(this.#checkThrottle);
   }
 

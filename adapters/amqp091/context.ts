@@ -81,7 +81,8 @@ export interface ChannelContext {
   send<Name extends MethodName>(name: Name, values: MethodArguments<Name>): void;
   opened(): void;
   answerClose(): void;
-  withdrawCredit(): void;
+  /** From those that acknowledge, or from all. */
+  withdrawCredit(from: 'acknowledging' | 'all'): void;
   restoreCredit(): void;
   /** A confirm may have become due; it is written when the turn is over. */
   confirmDue(): void;

@@ -20,7 +20,7 @@ export const consumeHandlers = {
     // As in RabbitMQ: one is for each consumer that starts later, the other is shared by all of the channel.
     if (values.global) {
       channel.prefetchOfAll = values.prefetchCount;
-      if (channel.limited) channel.withdrawCredit();
+      if (channel.limited) channel.withdrawCredit('acknowledging');
       channel.send('basic.qos-ok', {});
       channel.restoreCredit();
     } else {

@@ -68,7 +68,7 @@ function unknownTag(tag: number): Error {
 /** Everything unsettled of this channel goes back to its queues. */
 function recover(channel: ChannelContext, requeue: boolean): void {
   if (!requeue) throw connectionError('not-implemented', 'requeue=false');
-  channel.withdrawCredit();
+  channel.withdrawCredit('acknowledging');
   settleUpTo(channel, Number.POSITIVE_INFINITY, 'released');
   channel.restoreCredit();
 }

@@ -61,7 +61,7 @@ export class ConsumerState implements Consumer, CreditHolder, CreditOwner {
       message.body,
       frameBytesMax,
     );
-    if (channel.prefetchOfAll > 0 && channel.limited) channel.withdrawCredit();
+    if (channel.prefetchOfAll > 0 && channel.limited) channel.withdrawCredit('acknowledging');
     if (transport.pendingBytes > transport.listener.highWaterBytes) connection.throttle();
   }
 
@@ -76,15 +76,15 @@ export class ConsumerState implements Consumer, CreditHolder, CreditOwner {
   }
 
   settledOne(): void {
-    if (this.#subscription === null) return;
+    // Even when it has ended: the others of the channel may have waited for room under the shared limit.
+    if (this.#subscription === null && this.#channel.prefetchOfAll === 0) return;
     if (this.#owed++ === 0) this.#channel.connection.creditDue(this);
   }
 
   grantOwed(): void {
-    const wasLimited = this.#held > 0 && this.#channel.prefetchOfAll > 0;
-    this.#held += this.#owed;
+    if (this.#subscription !== null) this.#held += this.#owed;
     this.#owed = 0;
-    if (wasLimited) this.#channel.restoreCredit();
+    if (this.#channel.prefetchOfAll > 0) this.#channel.restoreCredit();
     else this.restore();
   }
 

@@ -24,6 +24,7 @@ export class Unsettled {
   #head = 0;
   #tail = 0;
   #count = 0;
+  #heldCount = 0;
 
   constructor() {
     this.#tags = new Array(ENTRIES_MIN).fill(0);
@@ -34,6 +35,11 @@ export class Unsettled {
   /** Unsettled deliveries, without holes. */
   get count(): number {
     return this.#count;
+  }
+
+  /** Those that a consumer was handed: what basic.get took needs no credit. */
+  get heldCount(): number {
+    return this.#heldCount;
   }
 
   /** Places, taken or not: what it costs in memory. */
@@ -49,6 +55,7 @@ export class Unsettled {
     this.#deliveries[slot] = delivery;
     this.#holders[slot] = holder;
     this.#count++;
+    if (holder !== null) this.#heldCount++;
   }
 
   /** Removes one entry; null where there is none with this tag. */
@@ -84,7 +91,10 @@ export class Unsettled {
     this.#count--;
     if (position === this.#head) this.#head++;
     if (this.#count === 0) this.#head = this.#tail;
-    holder?.settledOne();
+    if (holder !== null) {
+      this.#heldCount--;
+      holder.settledOne();
+    }
     return delivery;
   }
 

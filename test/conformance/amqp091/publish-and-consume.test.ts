@@ -210,6 +210,37 @@ describe('consuming', () => {
     expect(new Set(texts(seen)).size).toBe(20);
   });
 
+  test('a shared prefetch lets another consumer go on when one has room again, or has gone', async () => {
+    const channel = await client.createChannel();
+    const one = await channel.assertQueue('', { exclusive: true });
+    const two = await channel.assertQueue('', { exclusive: true });
+    const taken = await channel.assertQueue('', { exclusive: true });
+    channel.sendToQueue(taken.queue, Buffer.from('not counted'));
+    const got = await channel.get(taken.queue);
+    await channel.prefetch(1);
+    await channel.prefetch(1, true);
+    const seen: ConsumeMessage[] = [];
+    const take = (message: ConsumeMessage | null) => message !== null && seen.push(message);
+    const first = await channel.consume(one.queue, take);
+    await channel.consume(two.queue, take);
+    channel.sendToQueue(one.queue, Buffer.from('one'));
+    await expect.poll(() => seen.length).toBe(1);
+    channel.sendToQueue(two.queue, Buffer.from('two'));
+    await channel.checkQueue(two.queue);
+    expect(seen.length).toBe(1);
+    channel.ack(seen[0] as ConsumeMessage);
+    await expect.poll(() => texts(seen)).toEqual(['one', 'two']);
+    channel.sendToQueue(one.queue, Buffer.from('three'));
+    channel.ack(seen[1] as ConsumeMessage);
+    await expect.poll(() => seen.length).toBe(3);
+    await channel.cancel(first.consumerTag);
+    channel.sendToQueue(two.queue, Buffer.from('four'));
+    await channel.checkQueue(two.queue);
+    channel.ack(seen[2] as ConsumeMessage);
+    await expect.poll(() => texts(seen)).toEqual(['one', 'two', 'three', 'four']);
+    if (got !== false) channel.ack(got);
+  });
+
   test('what is requeued comes again, marked, in its old place', async () => {
     const channel = await client.createChannel();
     const { queue } = await channel.assertQueue('', { exclusive: true });

@@ -43,6 +43,7 @@ describe('unsettled deliveries', () => {
             expect(ring.takeFirst(picked)).toBeNull();
           }
           expect(ring.count).toBe(model.size);
+          expect(ring.heldCount).toBe(model.size);
         }
         const left = [...model.keys()];
         for (const known of left) expect(ring.takeFirst(Number.POSITIVE_INFINITY)?.offset).toBe(known);
