@@ -19,7 +19,7 @@ import {
 } from './codec/method-codec.ts';
 import { METHOD_NAMES, type MethodArguments, type MethodName } from './codec/methods.ts';
 import type { ChannelContext, ConnectionContext, ConnectionState, CreditOwner, Shared } from './context.ts';
-import { Amqp091Error, CORE_REPLIES, connectionError, REPLIES } from './errors.ts';
+import { Amqp091Error, CORE_REPLIES, closeReasonOf, connectionError, REPLIES } from './errors.ts';
 import { handleConnectionMethod } from './handlers/connection.ts';
 
 const PROTOCOL_HEADER = Buffer.from('AMQP\x00\x00\x09\x01', 'latin1');
@@ -270,15 +270,7 @@ export class Connection implements ConnectionHandler, ConnectionContext, FrameSi
       return;
     }
     if (this.state === 'closing') return;
-    const reason: CloseReason =
-      known === null
-        ? 'internal-error'
-        : shown.reply === 'access-refused'
-          ? 'not-authorized'
-          : shown.reply === 'not-allowed'
-            ? 'limit-reached'
-            : 'protocol-error';
-    this.#sendClose(shown, channel, reason);
+    this.#sendClose(shown, channel, closeReasonOf(shown.reply));
   }
 
   /** connection.close with the method that caused it; then only the answer counts. */

@@ -5,6 +5,7 @@
  */
 
 import type { CoreErrorCode } from '../../src/core/index.ts';
+import type { CloseReason } from '../../src/host.ts';
 
 /** AMQP 0-9-1 1.2 and RabbitMQ's additions. `closes` is what the code closes unless the thrower says otherwise. */
 export const REPLIES = {
@@ -32,6 +33,18 @@ export const REPLIES = {
 >;
 
 export type ReplyName = keyof typeof REPLIES;
+
+/** Under which reason a connection that ends with a reply is logged and counted; all others are protocol errors. */
+const LOGGED_REASONS: { readonly [Reply in ReplyName]?: CloseReason } = {
+  'access-refused': 'not-authorized',
+  'resource-error': 'limit-reached',
+  'connection-forced': 'shutting-down',
+  'internal-error': 'internal-error',
+};
+
+export function closeReasonOf(reply: ReplyName): CloseReason {
+  return LOGGED_REASONS[reply] ?? 'protocol-error';
+}
 
 /** A violation or refusal that ends a channel or the connection. */
 export class Amqp091Error extends Error {
