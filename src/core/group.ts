@@ -274,6 +274,8 @@ export class Group implements EntryOwner {
   #shift(): Entry | undefined {
     const entry = this.#returned.length > 0 ? this.#returned.pop() : this.#ready.shift();
     if (entry !== undefined) this.#readyBytes -= entry.bytes;
+    // Whoever is first now may have a deadline that nobody watches yet.
+    if (this.#timer === null && (this.#first()?.deadlineMs ?? 0) !== 0) this.#watchDeadline();
     return entry;
   }
 

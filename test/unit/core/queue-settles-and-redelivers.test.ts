@@ -164,6 +164,18 @@ describe('queue', () => {
     expect(core.queues.get('q')).toBeUndefined();
   });
 
+  it('expires what was behind a message without a deadline once that is gone', async () => {
+    const { core, clock } = await openTestCore();
+    const queue = await queueOn(core);
+    const publisher = core.openPublisher({ principal: { user: '', groups: [] }, congested: () => {} });
+    publisher.publish(messageTo('x/k', 'first'), null, 0);
+    publisher.publish(messageTo('x/k', 'expiring', { expiresAtMs: clock.nowMs() + 300 }), null, 0);
+    expect(await queue.take(true)).not.toBeNull();
+    clock.advance(400);
+    expect(queue.readyCount).toBe(0);
+    expect(core.counters.expired).toBe(1);
+  });
+
   it('sends what is rejected to its dead-letter exchange with its history', async () => {
     const { core, clock } = await openTestCore();
     const dead = await core.queues.declare(queueSpec({ name: 'dead' }));
