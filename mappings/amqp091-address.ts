@@ -13,6 +13,7 @@ import {
   QUEUE_ROOT,
   queueAddress,
   ROOT_EXCHANGE,
+  swapSeparators,
   type Token,
   unescapeLevel,
 } from '../src/core/index.ts';
@@ -32,13 +33,7 @@ export interface Amqp091Route {
   readonly long: boolean;
 }
 
-const SEPARATOR = /[./]/g;
 const QUEUE_PREFIX = `${QUEUE_ROOT}/`;
-
-/** Exchanges the level separators `.` and `/`; its own inverse. */
-export function swapSeparators(text: string): string {
-  return text.replace(SEPARATOR, (separator) => (separator === '.' ? '/' : '.'));
-}
 
 /** The address of messages that are published to `exchange` with `key`. */
 export function addressFromAmqp091(exchange: string, key: string): string {

@@ -29,7 +29,7 @@ export function queueAddress(name: string): string {
 
 /** The address of key `key` (in address form) of an exchange; the default exchange reaches queues by name. */
 export function exchangeAddress(exchange: string, key: string): string {
-  if (exchange === '') return queueAddress(unescapeLevel(key));
+  if (exchange === '') return queueAddress(swapSeparators(key));
   if (exchange === ROOT_EXCHANGE) return key;
   return key === '' ? escapeLevel(exchange) : `${escapeLevel(exchange)}/${key}`;
 }
@@ -43,5 +43,11 @@ export function originOf(
   const slash = address.indexOf('/');
   const first = slash < 0 ? address : address.slice(0, slash);
   const rest = slash < 0 ? '' : address.slice(slash + 1);
-  return { exchange: first === QUEUE_ROOT ? '' : unescapeLevel(first), key: rest };
+  if (first === QUEUE_ROOT) return { exchange: '', key: swapSeparators(unescapeLevel(rest)) };
+  return { exchange: unescapeLevel(first), key: rest };
+}
+
+/** `.` and `/` change places: a key of words separated by dots as levels of an address, and back. */
+export function swapSeparators(text: string): string {
+  return text.replace(/[./]/g, (separator) => (separator === '.' ? '/' : '.'));
 }

@@ -5,7 +5,7 @@
  */
 
 import { Buffer } from 'node:buffer';
-import { exchangeAddress, originOf } from './address.ts';
+import { exchangeAddress, originOf, swapSeparators } from './address.ts';
 import type { DiscardReason } from './group.ts';
 import type { QueueSpec } from './index.ts';
 import type { Header, HeaderValue, Message } from './message.ts';
@@ -106,9 +106,4 @@ function textOf(death: readonly Header[], name: string): string {
 function countOf(death: readonly Header[]): bigint {
   const value = death.find((header) => header.name === 'count')?.value;
   return value?.kind === 'i64' ? value.value : 1n;
-}
-
-/** `.` and `/` change places: the text of a key between its two scripts. */
-function swapSeparators(text: string): string {
-  return text.replace(/[./]/g, (separator) => (separator === '.' ? '/' : '.'));
 }

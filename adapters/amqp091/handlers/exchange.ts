@@ -1,12 +1,13 @@
 /** Methods of the class exchange (AMQP 0-9-1 1.6 and RabbitMQ's bindings between exchanges). */
 
-import { addressFromAmqp091, hasShortName, swapSeparators } from '../../../mappings/amqp091.ts';
-import type {
-  ExchangeBinding,
-  ExchangeSpec,
-  ExchangeType,
-  Header,
-  HeaderMatch,
+import { addressFromAmqp091, hasShortName } from '../../../mappings/amqp091.ts';
+import {
+  type ExchangeBinding,
+  type ExchangeSpec,
+  type ExchangeType,
+  type Header,
+  type HeaderMatch,
+  swapSeparators,
 } from '../../../src/core/index.ts';
 import type { MethodArguments } from '../codec/methods.ts';
 import { type ChannelContext, requireAccess, whenStored } from '../context.ts';

@@ -1,8 +1,14 @@
 /** Methods of the class queue (AMQP 0-9-1 1.7 and RabbitMQ's queue arguments). */
 
 import { randomBytes } from 'node:crypto';
-import { swapSeparators } from '../../../mappings/amqp091.ts';
-import { type ExchangeBinding, type Queue, type QueueSpec, queueAddress } from '../../../src/core/index.ts';
+
+import {
+  type ExchangeBinding,
+  type Queue,
+  type QueueSpec,
+  queueAddress,
+  swapSeparators,
+} from '../../../src/core/index.ts';
 import type { MethodArguments } from '../codec/methods.ts';
 import { type ChannelContext, requireAccess, whenStored } from '../context.ts';
 import { channelError, explain } from '../errors.ts';

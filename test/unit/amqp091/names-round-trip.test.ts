@@ -10,9 +10,8 @@ import {
   LONG_ADDRESS_KEY,
   patternFromAmqp091,
   replyToFromAddress,
-  swapSeparators,
 } from '../../../mappings/amqp091.ts';
-import { Pattern } from '../../../src/core/index.ts';
+import { Pattern, swapSeparators } from '../../../src/core/index.ts';
 
 const piece = fc.oneof(
   fc.constantFrom('.', '/', '%', '%2F', '%252F', '*', '#', '+', '$', '$queue', 'amq.topic', '', 'a', 'b'),
