@@ -5,7 +5,7 @@
  */
 import { type ChannelModel, connect as connectAmqp } from 'amqplib';
 import { Kafka, logLevel, type Producer } from 'kafkajs';
-import { connectAsync, type MqttClient } from 'mqtt';
+import { connectAsync, connect as connectMqtt, type MqttClient } from 'mqtt';
 import type { Ports } from '../interop/gateway.ts';
 
 export const SESSION = 'crash-session';
@@ -17,6 +17,8 @@ export const streamOf = (publisher: PublisherName): string => `crash.${publisher
 
 const IN_FLIGHT_MAX = 100;
 const KAFKA_BATCH = 20;
+/** Of the Kafka client, at half a second or less: longer than any start takes. */
+const RETRIES_OVER_RESTART = 60;
 /** How long a reader waits for more before it takes silence for the end. */
 const QUIET_MS = 700;
 
@@ -57,14 +59,14 @@ export async function openAmqp(port: number): Promise<ChannelModel> {
   return connection;
 }
 
-const openKafka = (port: number): Kafka =>
+const openKafka = (port: number, retries: number): Kafka =>
   new Kafka({
     clientId: 'crash',
     brokers: [`127.0.0.1:${port}`],
     logLevel: logLevel.NOTHING,
     connectionTimeout: 2000,
     requestTimeout: 5000,
-    retry: { retries: 0 },
+    retry: { retries, initialRetryTime: 100, maxRetryTime: 500 },
   });
 
 async function publishMqtt(port: number, ledger: Ledger): Promise<Traffic> {
@@ -90,7 +92,7 @@ async function publishMqtt(port: number, ledger: Ledger): Promise<Traffic> {
   return {
     halt: async () => {
       running = false;
-      await client.endAsync(true).catch(silence);
+      client.end(true); // its callback does not come when the connection is gone
     },
   };
 }
@@ -128,8 +130,13 @@ async function publishAmqp(port: number, ledger: Ledger): Promise<Traffic> {
   };
 }
 
-async function publishKafka(port: number, ledger: Ledger): Promise<Traffic> {
-  const producer: Producer = openKafka(port).producer({ idempotent: true, maxInFlightRequests: 1 });
+/**
+ * An idempotent producer that lives through the kills: its library sends a batch again, under the old sequence numbers,
+ * until the restarted gateway answers, which must not store it twice.
+ */
+export async function publishKafka(port: number, ledger: Ledger): Promise<Traffic> {
+  const kafka = openKafka(port, RETRIES_OVER_RESTART);
+  const producer: Producer = kafka.producer({ idempotent: true, maxInFlightRequests: 1 });
   await producer.connect();
   let running = true;
   const loop = async (): Promise<void> => {
@@ -140,19 +147,23 @@ async function publishKafka(port: number, ledger: Ledger): Promise<Traffic> {
       ledger.acknowledged.push(...numbers);
     }
   };
-  const finished = loop().catch(silence);
+  let failure: Error | null = null;
+  const finished = loop().catch((error: Error) => {
+    failure = error;
+  });
   return {
     halt: async () => {
       running = false;
       await finished;
       await producer.disconnect().catch(silence);
+      if (failure !== null) throw failure;
     },
   };
 }
 
 /** Makes the session, the queue and the streams that everything published in the rounds must reach. */
 export async function prepareDestinations(ports: Ports): Promise<void> {
-  const admin = openKafka(ports.kafka).admin();
+  const admin = openKafka(ports.kafka, 3).admin();
   await admin.connect();
   const topics = PUBLISHERS.map((publisher) => ({ topic: streamOf(publisher), numPartitions: 1 }));
   await admin.createTopics({ topics, waitForLeaders: true });
@@ -167,12 +178,11 @@ export async function prepareDestinations(ports: Ports): Promise<void> {
   await client.endAsync();
 }
 
-/** Starts all three publishers. */
+/** Starts the publishers that end with a kill: their connection's end is theirs. */
 export async function startPublishers(ports: Ports, ledgers: Ledgers): Promise<Traffic> {
   const traffic = await Promise.all([
     publishMqtt(ports.mqtt, ledgers.mqtt),
     publishAmqp(ports.amqp, ledgers.amqp),
-    publishKafka(ports.kafka, ledgers.kafka),
   ]);
   return {
     halt: async () => {
@@ -183,20 +193,23 @@ export async function startPublishers(ports: Ports, ledgers: Ledgers): Promise<T
 
 /** Takes what the session has, acknowledging it, until `halt` or until the connection ends. */
 export async function readSession(port: number, received: string[]): Promise<Traffic> {
-  const client = await connectAsync(
-    `mqtt://127.0.0.1:${port}`,
-    {
-      protocolVersion: 5,
-      clientId: SESSION,
-      clean: false,
-      reconnectPeriod: 0,
-      properties: { sessionExpiryInterval: 3600 },
-    },
-    false,
-  );
-  client.on('error', silence);
+  const client = connectMqtt(`mqtt://127.0.0.1:${port}`, {
+    protocolVersion: 5,
+    clientId: SESSION,
+    clean: false,
+    reconnectPeriod: 0,
+    properties: { sessionExpiryInterval: 3600 },
+  });
+  // Before it is connected: what arrives without a listener is acknowledged and gone.
   client.on('message', (_topic, payload) => received.push(payload.toString()));
-  return { halt: () => client.endAsync().catch(silence) };
+  await new Promise<void>((resolve, reject) => client.once('connect', () => resolve()).once('error', reject));
+  client.on('error', silence);
+  return {
+    halt: async () => {
+      if (client.connected) await client.endAsync().catch(silence);
+      else client.end(true);
+    },
+  };
 }
 
 /** Takes what the queue has, acknowledging it. */
@@ -229,7 +242,7 @@ export async function waitForQuiet(received: readonly string[], secondsMax: numb
 
 /** The whole stream from its first record to its end at the time of asking. */
 export async function readStream(port: number, stream: string): Promise<string[]> {
-  const kafka = openKafka(port);
+  const kafka = openKafka(port, 3);
   const admin = kafka.admin();
   await admin.connect();
   const offsets = await admin.fetchTopicOffsets(stream);

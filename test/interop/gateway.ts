@@ -74,18 +74,29 @@ const isListening = (port: number): Promise<boolean> =>
     socket.on('error', () => resolve(false));
   });
 
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 class StartedGateway implements Gateway {
   readonly ports: Ports;
   readonly folder: string;
   readonly #env: Record<string, string>;
   readonly #removeFolder: boolean;
+  readonly #direct: boolean;
   #child: ChildProcess | null = null;
   #ended: Promise<void> = Promise.resolve();
   output = '';
 
-  constructor(folder: string, removeFolder: boolean, ports: Ports, env: Record<string, string>) {
+  constructor(options: GatewayOptions, folder: string, ports: Ports, env: Record<string, string>) {
     this.folder = folder;
-    this.#removeFolder = removeFolder;
+    this.#removeFolder = options.folder === undefined;
+    this.#direct = options.direct ?? false;
     this.ports = ports;
     this.#env = env;
   }
@@ -96,7 +107,8 @@ class StartedGateway implements Gateway {
 
   async start(): Promise<void> {
     this.output = '';
-    const child = spawn('npm', ['start', '--silent'], {
+    const command = this.#direct ? [process.execPath, 'src/main.ts'] : ['npm', 'start', '--silent'];
+    const child = spawn(command[0]!, command.slice(1), {
       cwd: ROOT,
       env: { ...foreignEnvironment(), ...this.#env },
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -131,8 +143,11 @@ class StartedGateway implements Gateway {
   }
 
   async kill(): Promise<void> {
+    const pids = listProcessTree(this.pid);
     this.#signal('SIGKILL');
     await this.#ended;
+    // npm is ours to wait for, but what it had started is not: a process that still ends owns its data folder.
+    while (pids.some(isRunning)) await pause(5);
   }
 
   async restart(): Promise<void> {
@@ -156,13 +171,18 @@ class StartedGateway implements Gateway {
   }
 }
 
-/** `folder`: a data folder of the caller's, which is left alone; without one, a new one that goes with the gateway. */
-export async function startGateway(
-  options: { readonly folder?: string; readonly env?: Record<string, string> } = {},
-): Promise<Gateway> {
+export interface GatewayOptions {
+  /** A data folder of the caller's, which is left alone; without one, a new one that goes with the gateway. */
+  readonly folder?: string;
+  /** Without npm between, so that a killed gateway is gone at once: its parent is this process. */
+  readonly direct?: boolean;
+  readonly env?: Record<string, string>;
+}
+
+export async function startGateway(options: GatewayOptions = {}): Promise<Gateway> {
   const folder = options.folder ?? mkdtempSync(join(tmpdir(), 'rosettamq-'));
   const { env, ports } = await portSettings(folder);
-  const gateway = new StartedGateway(folder, options.folder === undefined, ports, { ...env, ...options.env });
+  const gateway = new StartedGateway(options, folder, ports, { ...env, ...options.env });
   try {
     await gateway.start();
   } catch (error) {
