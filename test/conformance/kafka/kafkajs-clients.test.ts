@@ -104,7 +104,6 @@ describe('producing and consuming', () => {
 
   it.each([0, 1, -1])('with acks=%d', async (acks) => {
     const topic = fresh('acks');
-    await kafkajsOn(gateway.ports.kafka).admin().connect();
     const producer = kafkajsOn(gateway.ports.kafka).producer({ idempotent: false });
     await producer.connect();
     for (const value of numbered(20)) await producer.send({ topic, acks, messages: [{ value }] });

@@ -85,7 +85,7 @@ it('shares partitions between two members', { timeout: 30_000 }, async () => {
   const second = await openStream(groupId, topic);
   const shared = async (): Promise<boolean> => {
     const group = (await admin.describeGroups({ groups: [groupId] })).get(groupId);
-    return String(group?.state).toUpperCase() === 'STABLE' && group.members.size === 2;
+    return group !== undefined && String(group.state).toUpperCase() === 'STABLE' && group.members.size === 2;
   };
   await until('two members', shared);
   await send(topic, 0, 200);

@@ -16,8 +16,8 @@ import { recordCodec } from '../../../mappings/kafka.ts';
 import { encodeBatch } from '../../../src/core/batch-builder.ts';
 import { openTestCore } from '../../support/core.ts';
 import { ALL_APIS } from '../../unit/kafka/all-apis.ts';
+import { openConnection } from '../../unit/kafka/connection-in-process.ts';
 import { SampleMaker, versionsOf } from '../../unit/kafka/samples.ts';
-import { openConnection } from './connection-in-process.ts';
 
 const INPUTS = Number(process.env.ROSETTAMQ_FUZZ_COUNT ?? 50_000);
 const SEED = Number(process.env.ROSETTAMQ_FUZZ_SEED ?? Date.now() % 2 ** 31);

@@ -1,26 +1,37 @@
 /** A Kafka connection on a socket that is none: what is sent is given to it, what it writes is kept. */
 
 import Value from 'typebox/value';
-import type { Api } from '../../../adapters/kafka/codec/schema.ts';
+import { decodeResponse, encodeRequest } from '../../../adapters/kafka/codec/compile.ts';
+import { Reader } from '../../../adapters/kafka/codec/reader.ts';
+import type { Api, Draft, RequestOf, ResponseOf } from '../../../adapters/kafka/codec/schema.ts';
 import { Writer } from '../../../adapters/kafka/codec/writer.ts';
 import { createKafkaAdapter, kafkaSettings } from '../../../adapters/kafka/index.ts';
 import type { KafkaSettings } from '../../../adapters/kafka/settings.ts';
 import { ANONYMOUS, type Clock, type Core } from '../../../src/core/index.ts';
-import type { Adapter, CloseReason, ConnectionHandler, Host, Transport } from '../../../src/host.ts';
+import type {
+  Adapter,
+  Authenticator,
+  CloseReason,
+  ConnectionHandler,
+  Host,
+  Transport,
+} from '../../../src/host.ts';
 
+const OPEN: Authenticator = { authenticate: () => ANONYMOUS };
 const quiet = { debug() {}, info() {}, warn() {}, error() {} };
 
 export function openConnection(
   core: Core,
   clock: Clock,
   changes: Partial<KafkaSettings> = {},
+  authenticator: Authenticator = OPEN,
 ): TestConnection {
   const settings = { ...(Value.Default(kafkaSettings, {}) as KafkaSettings), ...changes };
   const host: Host = {
     core,
     clock,
     logger: quiet,
-    authenticator: { authenticate: () => ANONYMOUS },
+    authenticator,
     clusterId: new Uint8Array(16),
     version: '0',
     listening: () => undefined,
@@ -34,6 +45,7 @@ class TestConnection {
   paused = false;
   readonly #handler: ConnectionHandler;
   #written: Buffer[] = [];
+  readonly #frames: Buffer[] = [];
   #correlationId = 0;
 
   constructor(adapter: Adapter) {
@@ -72,6 +84,31 @@ class TestConnection {
 
   send(api: Api, version: number, body: Buffer): void {
     if (this.closedFor === null) this.#handler.received(frameOf(api, version, ++this.#correlationId, body));
+  }
+
+  /** Sends a request of these fields; `answer` of the same number finds what came back. */
+  ask<A extends Api>(api: A, version: number, request: Draft<RequestOf<A>>): number {
+    const writer = new Writer();
+    encodeRequest(api, version, writer, request as Partial<RequestOf<A>>);
+    this.send(api, version, Buffer.from(writer.cut()));
+    return this.#correlationId;
+  }
+
+  /** The next answer, which must be to the request of this number; null while there is none. */
+  answer<A extends Api>(api: A, version: number, correlationId: number): ResponseOf<A> | null {
+    this.#frames.push(...this.takeFrames());
+    const frame = this.#frames.shift();
+    if (frame === undefined) return null;
+    if (frame.readInt32BE(0) !== correlationId) throw new Error(`${frame.readInt32BE(0)} was answered first`);
+    const reader = new Reader(frame, version >= api.flexibleFrom && api.key !== 18 ? 5 : 4);
+    const response = decodeResponse(api, version, reader);
+    if (reader.left > 0) throw new Error(`${reader.left} bytes follow the answer`);
+    return response;
+  }
+
+  /** The socket is gone. */
+  end(): void {
+    this.#handler.closed('connection-lost');
   }
 
   /** Everything written, as whole answers. */
