@@ -190,15 +190,9 @@ function specFromDeclare(
     overflow: overflow === null || overflow === 'drop-head' ? 'drop-oldest' : 'reject',
     messageTtlMs: integerArgument(given, 'x-message-ttl', name, 0),
     expiresMs: integerArgument(given, 'x-expires', name, 1),
-    deadLetter: exchange === null ? null : { exchange, key: deadLetterKey(exchange, key) },
+    deadLetter: exchange === null ? null : { exchange, key: key === null ? null : swapSeparators(key) },
     arguments: given,
   };
-}
-
-/** In address form; on the default exchange the key is a queue's name, which has no levels. */
-function deadLetterKey(exchange: string, key: string | null): string | null {
-  if (key === null) return null;
-  return exchange === '' ? queueAddress(key).slice(queueAddress('').length) : swapSeparators(key);
 }
 
 /** All kinds are kept alike; what a kind forbids is refused as RabbitMQ does. */

@@ -199,6 +199,22 @@ describe('queues', () => {
     expect(reasons.sort()).toEqual(['dropped maxlen', 'expired expired', 'rejected rejected']);
   });
 
+  test('a dead letter goes straight to a queue through the default exchange, dots and slashes in its name', async () => {
+    const grave = 'dead.letters/eu';
+    await channel.assertQueue(grave, { autoDelete: true });
+    const { queue } = await channel.assertQueue('', {
+      exclusive: true,
+      arguments: { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': grave },
+    });
+    channel.sendToQueue(queue, Buffer.from('x'));
+    const message = await channel.get(queue);
+    if (message !== false) channel.reject(message, false);
+    await expect.poll(async () => (await channel.checkQueue(grave)).messageCount).toBe(1);
+    const corpse = await channel.get(grave, { noAck: true });
+    expect(corpse === false ? null : corpse.fields).toMatchObject({ exchange: '', routingKey: grave });
+    await channel.deleteQueue(grave);
+  });
+
   test('deleting, unbinding and cancelling what is not there succeeds', async () => {
     expect(await channel.deleteQueue('never there')).toEqual({ messageCount: 0 });
     await channel.deleteExchange('never there');
