@@ -3,7 +3,7 @@
  * one core. Settings differ from a broker's defaults only where docs/performance.md says so. A broker is ready when its
  * slowest listener accepts a connection; stopping it removes its folder.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir, userInfo } from 'node:os';
@@ -124,13 +124,18 @@ async function startBroker({ name, folder, command, env, ports, afterwards }: St
 
 export type Durability = 'fsync' | 'os';
 
+/** The JavaScript that `npm start` runs, made anew when a source has changed. */
+export function buildGateway(): void {
+  execFileSync(process.execPath, ['build.ts', '--when-changed'], { cwd: ROOT, stdio: 'ignore' });
+}
+
 export async function startGateway(durability: Durability): Promise<Broker> {
   const folder = makeFolder('gateway');
   const ports = { mqtt: await pickPort(), amqp: await pickPort(), kafka: await pickPort() };
   return startBroker({
     name: 'RosettaMQ',
     folder,
-    command: [process.execPath, 'src/main.ts'],
+    command: [process.execPath, 'dist/src/main.js'],
     env: {
       ROSETTAMQ_DATA: folder,
       ROSETTAMQ_DURABILITY: durability,

@@ -9,7 +9,14 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { describeMissing, type Peer } from '../peers/programs.ts';
-import { type Broker, startGateway, startKafka, startMosquitto, startRabbitMq } from './brokers.ts';
+import {
+  type Broker,
+  buildGateway,
+  startGateway,
+  startKafka,
+  startMosquitto,
+  startRabbitMq,
+} from './brokers.ts';
 import { type Case, type Contender, type Effort, FULL, GROUPS, type Group, QUICK } from './cases.ts';
 import { type Footprint, measureFootprint } from './footprint.ts';
 import { findMedian } from './measure.ts';
@@ -194,6 +201,7 @@ async function main(): Promise<number> {
     note('The benchmark needs two cores: one for the broker, one for the generator.');
     return 2;
   }
+  buildGateway();
   const results: CaseResult[] = [];
   for (const group of GROUPS) {
     if (chooseCases(group).length > 0) results.push(...(await measureGroup(group)));
