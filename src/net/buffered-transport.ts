@@ -82,7 +82,7 @@ export abstract class BufferedTransport implements Transport {
   }
 
   get pendingBytes(): number {
-    return this.#piecesBytes + this.#end - this.#start + this.unsentBytes;
+    return this.#measurePending();
   }
 
   reserve(bytes: number): number {
@@ -146,7 +146,7 @@ export abstract class BufferedTransport implements Transport {
       this.#releaseBuffers();
       return;
     }
-    if (this.pendingBytes > this.listener.highWaterBytes) this.#wasAboveHighWater = true;
+    this.#measurePending();
     if (this.#blocked) return;
     this.#send();
     if (this.unsentBytes === 0) {
@@ -205,6 +205,13 @@ export abstract class BufferedTransport implements Transport {
     } catch (error) {
       this.context.logger.error({ ...this.context.describe(this), err: error }, 'a connection failed to end');
     }
+  }
+
+  /** Whoever has seen it above the mark waits to hear that it fell, even if it falls before the turn is over. */
+  #measurePending(): number {
+    const bytes = this.#piecesBytes + this.#end - this.#start + this.unsentBytes;
+    if (bytes > this.listener.highWaterBytes) this.#wasAboveHighWater = true;
+    return bytes;
   }
 
   #markDirty(): void {

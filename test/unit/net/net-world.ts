@@ -12,6 +12,13 @@ import type {
 import { Network } from '../../../src/net/network.ts';
 import { type NetworkSettings, networkSettings } from '../../../src/net/settings.ts';
 
+export const DEFAULT_NETWORK = Object.fromEntries(
+  Object.entries(networkSettings.properties).map(([name, schema]) => [
+    name,
+    (schema as { default?: unknown }).default,
+  ]),
+) as NetworkSettings;
+
 export class RecordingHandler implements ConnectionHandler {
   readonly transport: Transport;
   readonly chunks: Buffer[] = [];
@@ -77,13 +84,7 @@ export async function openNetWorld(
   const clock = new SystemClock((error) => {
     throw error;
   });
-  const defaults = Object.fromEntries(
-    Object.entries(networkSettings.properties).map(([name, schema]) => [
-      name,
-      (schema as { default?: unknown }).default,
-    ]),
-  ) as NetworkSettings;
-  const network = new Network(clock, { ...defaults, ...settings }, logger);
+  const network = new Network(clock, { ...DEFAULT_NETWORK, ...settings }, logger);
   const handlers: RecordingHandler[] = [];
   const waiting: ((handler: RecordingHandler) => void)[] = [];
   const adapter: Adapter = {
