@@ -19,22 +19,29 @@ export class Entry implements Delivery {
   readonly options: DeliveryOptions;
   /** Order of arrival in the group, from 1. */
   readonly sequence: number;
+  /** Milliseconds since 1970 after which it is dropped, 0 never. */
+  readonly deadlineMs: number;
   /** Offset of its row in the group's log, or -1. */
   row = -1;
   failedCount = 0;
   redelivered = false;
-  /** Milliseconds since 1970 after which it is dropped, 0 never. */
-  deadlineMs = 0;
   holder: Holder | null = null;
   previous: Entry | null = null;
   next: Entry | null = null;
   readonly #owner: EntryOwner;
 
-  constructor(owner: EntryOwner, message: Message, options: DeliveryOptions, sequence: number) {
+  constructor(
+    owner: EntryOwner,
+    message: Message,
+    options: DeliveryOptions,
+    sequence: number,
+    deadlineMs: number,
+  ) {
     this.#owner = owner;
     this.message = message;
     this.options = options;
     this.sequence = sequence;
+    this.deadlineMs = deadlineMs;
   }
 
   /** Its row's offset, the same after a restart; negative for what is not stored. */

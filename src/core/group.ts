@@ -1,12 +1,10 @@
 /**
  * A group with a pending list: messages in order, consumers with credit, and four outcomes. Queues and sessions
- * are made of one each. What waits stands in memory up to a bound and beyond it only in the log, from where it is
- * read back in order; what was handed out hangs on its consumer until settled; what comes back goes to the front
- * again, in its old order.
+ * are made of one each. What waits, in memory and beyond it in the log, is in `waiting.ts`; what was handed out
+ * hangs on its consumer (`consumers.ts`) until settled and then is gone, or waits again at its old place.
  *
- * Invariants: an entry is in exactly one place (returned, ready, held by a consumer, or gone). Everything returned
- * is older than everything ready, which is older than everything paged out. An entry with a row is removed from
- * the log exactly when it is gone.
+ * Invariants: an entry is in exactly one place (waiting, held by a consumer, or gone). An entry with a row is
+ * removed from the log exactly when it is gone.
  */
 
 import { strict as assert } from 'node:assert';
@@ -14,7 +12,6 @@ import type { Clock, Timer } from './clock.ts';
 import type { Congestion } from './congestion.ts';
 import { Consumers, type Holder } from './consumers.ts';
 import type { Consumer, DeliveryOptions } from './delivery.ts';
-import { Deque } from './deque.ts';
 import type { Durability } from './durability.ts';
 import { Entry, type EntryOwner } from './entry.ts';
 import type { CoreCounters } from './index.ts';
@@ -22,6 +19,7 @@ import type { Message } from './message.ts';
 import type { MessageFormat } from './message-format.ts';
 import { type Acceptance, FULL, IGNORED, TAKEN, WRITTEN } from './router.ts';
 import type { RowLog } from './storage.ts';
+import { Waiting } from './waiting.ts';
 
 /** Why a message left without being consumed. */
 export type DiscardReason = 'rejected' | 'expired' | 'overflow';
@@ -41,6 +39,8 @@ export interface GroupOptions {
   readonly bounds: GroupBounds;
   /** Bytes of waiting messages kept in memory when there is a log. */
   readonly memoryBytesMax: number;
+  /** What has expired leaves on time though nobody consumes; without it, when somebody would have got it. */
+  readonly expiresUnattended: boolean;
   /** A message leaves without being consumed. Called before its row is removed; must not touch the group. */
   discarded(message: Message, options: DeliveryOptions, reason: DiscardReason): void;
 }
@@ -56,9 +56,9 @@ export interface GroupContext {
   readFailed(error: unknown): void;
 }
 
-/** Rows and bytes read back from the log at once. */
+/** Rows read back from the log at once, and at the start, where many groups only need their front. */
 const PAGE_ROWS = 1_000;
-const PAGE_BYTES = 1024 * 1024;
+const FIRST_PAGE_ROWS = 16;
 /** Fewer ready entries than this, and the next page is fetched. */
 const PAGE_AHEAD = 200;
 
@@ -67,18 +67,9 @@ export class Group implements EntryOwner {
   readonly #options: GroupOptions;
   readonly #log: RowLog | null;
   readonly #consumers: Consumers;
-  readonly #ready = new Deque<Entry>();
-  /** Oldest last, so that the next one is popped. */
-  #returned: Entry[] = [];
-  #readyBytes = 0;
-  /** The first offset that is only in the log; -1 when all that waits is in memory. */
-  #pagedFrom = -1;
-  #pagedCount = 0;
-  /** Rows below it were there at the start: those of messages that need not survive are dropped when read. */
-  readonly #recoveredBelow: number;
-  #loading: Promise<void> | null = null;
-  #epoch = 0;
+  readonly #waiting: Waiting;
   #sequence = 0;
+  /** Runs for the entry at the front. */
   #timer: Timer | null = null;
   #closed = false;
 
@@ -87,15 +78,14 @@ export class Group implements EntryOwner {
     this.#options = options;
     this.#log = options.log;
     this.#consumers = new Consumers(this);
-    this.#recoveredBelow = options.log?.endOffset ?? 0;
-    if (options.log !== null && options.log.rowCount > 0) {
-      this.#pagedFrom = 0;
-      this.#pagedCount = options.log.rowCount;
-    }
+    this.#waiting = new Waiting(context, options.log, options.memoryBytesMax, (message, wishes, deadlineMs) =>
+      this.#entryOf(message, wishes, deadlineMs),
+    );
+    if (this.#waiting.isPaged) this.#watchDeadline(FIRST_PAGE_ROWS);
   }
 
   get readyCount(): number {
-    return this.#returned.length + this.#ready.length + this.#pagedCount;
+    return this.#waiting.count;
   }
 
   get unsettledCount(): number {
@@ -108,14 +98,14 @@ export class Group implements EntryOwner {
 
   /** Takes a message: to a consumer at once when nothing waits before it, else to the end. */
   accept(message: Message, options: DeliveryOptions): Acceptance {
-    if (message.expiresAtMs !== 0 && message.expiresAtMs <= this.#context.clock.nowMs()) {
+    const nowMs = this.#context.clock.nowMs();
+    if (message.expiresAtMs !== 0 && message.expiresAtMs <= nowMs) {
       this.#discard(message, options, 'expired');
       return IGNORED;
     }
     const { bounds } = this.#options;
     const persist = this.#log !== null && message.durable;
-    const idle = this.#returned.length === 0 && this.#ready.length === 0 && this.#pagedFrom < 0;
-    if (idle && this.#consumers.credited) {
+    if (this.#consumers.credited && this.#waiting.isEmpty) {
       const holder = this.#consumers.next();
       if (holder !== null) {
         this.#context.counters.delivered++;
@@ -123,7 +113,7 @@ export class Group implements EntryOwner {
           holder.consumer.deliver(message, options, null);
           return TAKEN;
         }
-        const entry = this.#entryOf(message, options);
+        const entry = this.#entryOf(message, options, this.#deadlineOf(message, nowMs));
         if (persist) this.#append(entry);
         holder.hold(entry);
         holder.consumer.deliver(message, options, entry);
@@ -131,9 +121,9 @@ export class Group implements EntryOwner {
       }
     }
     if (bounds.overflow === 'reject' && this.#isFull(message)) return FULL;
-    const written = this.#enqueue(message.kept(), options, persist);
+    this.#enqueue(message.kept(), options, persist, this.#deadlineOf(message, nowMs));
     this.#trim();
-    return written;
+    return persist ? WRITTEN : TAKEN;
   }
 
   /** Begins with no credit. `settled`: nothing is to be settled, deliveries are forgotten as they leave. */
@@ -144,8 +134,7 @@ export class Group implements EntryOwner {
   /** The oldest waiting entry handed out without a consumer; null when nothing waits. */
   async take(settled: boolean): Promise<Entry | null> {
     for (;;) {
-      while (this.#returned.length === 0 && this.#ready.length === 0 && this.#pagedFrom >= 0)
-        await this.#load();
+      while (this.#waiting.atHand === 0 && this.#waiting.isPaged) await this.#load(PAGE_ROWS);
       const entry = this.#shift();
       if (entry === undefined) return null;
       if (this.#dropIfExpired(entry)) continue;
@@ -158,8 +147,7 @@ export class Group implements EntryOwner {
 
   /** Hands out what waits to whoever has credit. */
   pump(): void {
-    while (this.#consumers.credited) {
-      if (this.#returned.length === 0 && this.#ready.length === 0) break;
+    while (this.#consumers.credited && this.#waiting.atHand > 0) {
       const holder = this.#consumers.next();
       if (holder === null) break;
       const entry = this.#shift() as Entry;
@@ -176,9 +164,8 @@ export class Group implements EntryOwner {
         holder.consumer.deliver(entry.message, entry.options, entry);
       }
     }
-    if (this.#pagedFrom >= 0 && this.#ready.length < PAGE_AHEAD && this.#consumers.credited) {
-      this.#load().catch((error: unknown) => this.#context.readFailed(error));
-    }
+    if (this.#waiting.isPaged && this.#waiting.atHand < PAGE_AHEAD && this.#consumers.credited)
+      this.#loadSoon(PAGE_ROWS);
   }
 
   /** Called by an entry when its holder settles it. */
@@ -193,29 +180,24 @@ export class Group implements EntryOwner {
       return;
     }
     if (outcome === 'modified') entry.failedCount++;
-    entry.redelivered = true;
-    this.#giveBack([entry]);
+    this.#giveBack(entry);
+    this.#watchDeadline(PAGE_ROWS);
     this.pump();
   }
 
   /** A consumer has gone: what it held goes back in order. */
   released(entries: Entry[]): void {
-    for (const entry of entries) entry.redelivered = true;
-    this.#giveBack(entries);
+    for (const entry of entries) this.#giveBack(entry);
+    this.#watchDeadline(PAGE_ROWS);
     this.pump();
   }
 
   /** Removes all that waits; what is handed out stays with its consumers. */
   purge(): number {
     const count = this.readyCount;
-    for (let entry = this.#shift(); entry !== undefined; entry = this.#shift()) this.#forget(entry);
-    if (this.#pagedFrom >= 0 && this.#log !== null) {
-      for (let offset = this.#pagedFrom; offset < this.#log.endOffset; offset++) this.#log.remove(offset);
-      this.#context.durability.written();
-    }
-    this.#pagedFrom = -1;
-    this.#pagedCount = 0;
-    this.#epoch++;
+    for (let entry = this.#waiting.shift(); entry !== undefined; entry = this.#waiting.shift())
+      this.#forget(entry);
+    this.#waiting.dropPaged(this.unsettledCount === 0);
     return count;
   }
 
@@ -223,13 +205,14 @@ export class Group implements EntryOwner {
   close(reason: 'deleted' | 'expired' | 'displaced'): void {
     this.#closed = true;
     this.#timer?.cancel();
-    this.#epoch++;
+    this.#waiting.close();
     for (const entry of this.#consumers.closeAll(reason)) this.#letGo(entry);
-    for (let entry = this.#shift(); entry !== undefined; entry = this.#shift()) this.#letGo(entry);
+    for (let entry = this.#waiting.shift(); entry !== undefined; entry = this.#waiting.shift())
+      this.#letGo(entry);
   }
 
-  #entryOf(message: Message, options: DeliveryOptions): Entry {
-    const entry = new Entry(this, message, options, ++this.#sequence);
+  #entryOf(message: Message, options: DeliveryOptions, deadlineMs: number): Entry {
+    const entry = new Entry(this, message, options, ++this.#sequence, deadlineMs);
     this.#context.congestion.hold(entry.bytes);
     return entry;
   }
@@ -237,58 +220,42 @@ export class Group implements EntryOwner {
   #append(entry: Entry): void {
     const log = this.#log;
     assert(log !== null);
-    entry.row = log.append(this.#context.format.encode(entry.message, entry.options));
+    entry.row = log.append(this.#context.format.encode(entry.message, entry.options, entry.deadlineMs));
     this.#context.durability.written();
   }
 
-  #enqueue(message: Message, options: DeliveryOptions, persist: boolean): Acceptance {
-    const log = this.#log;
-    const outOfMemory = this.#readyBytes > this.#options.memoryBytesMax || this.#context.congestion.pressing;
-    if (log !== null && (this.#pagedFrom >= 0 || outOfMemory)) {
-      const row = log.append(this.#context.format.encode(message, options));
-      if (this.#pagedFrom < 0) this.#pagedFrom = row;
-      this.#pagedCount++;
-      this.#context.durability.written();
-      return persist ? WRITTEN : TAKEN;
+  #enqueue(message: Message, options: DeliveryOptions, persist: boolean, deadlineMs: number): void {
+    if (this.#waiting.mustPage) {
+      this.#waiting.page(message, options, deadlineMs);
+      if (this.#timer === null) this.#watchDeadline(PAGE_ROWS);
+      return;
     }
-    const entry = this.#entryOf(message, options);
-    entry.deadlineMs = this.#deadlineOf(message, this.#context.clock.nowMs());
+    const entry = this.#entryOf(message, options, deadlineMs);
     if (persist) this.#append(entry);
-    this.#ready.push(entry);
-    this.#readyBytes += entry.bytes;
-    if (entry.deadlineMs !== 0 && this.#timer === null) this.#watchDeadline();
-    return persist ? WRITTEN : TAKEN;
+    this.#waiting.push(entry);
+    if (deadlineMs !== 0 && (this.#timer === null || this.#waiting.atHand === 1))
+      this.#watchDeadline(PAGE_ROWS);
   }
 
-  #deadlineOf(message: Message, arrivedMs: number): number {
+  #deadlineOf(message: Message, nowMs: number): number {
     const { messageTtlMs } = this.#options.bounds;
     if (messageTtlMs < 0) return message.expiresAtMs;
-    const own = arrivedMs + messageTtlMs;
+    const own = nowMs + messageTtlMs;
     return message.expiresAtMs === 0 ? own : Math.min(own, message.expiresAtMs);
   }
 
-  #first(): Entry | undefined {
-    return this.#returned.length > 0 ? this.#returned[this.#returned.length - 1] : this.#ready.first();
-  }
-
   #shift(): Entry | undefined {
-    const entry = this.#returned.length > 0 ? this.#returned.pop() : this.#ready.shift();
-    if (entry !== undefined) this.#readyBytes -= entry.bytes;
+    const entry = this.#waiting.shift();
     // Whoever is first now may have a deadline that nobody watches yet.
-    if (this.#timer === null && (this.#first()?.deadlineMs ?? 0) !== 0) this.#watchDeadline();
+    if (this.#waiting.isPaged || (this.#waiting.first()?.deadlineMs ?? 0) !== 0)
+      this.#watchDeadline(PAGE_ROWS);
     return entry;
   }
 
-  #giveBack(entries: Entry[]): void {
+  #giveBack(entry: Entry): void {
     if (this.#closed) return;
-    for (const entry of entries) this.#readyBytes += entry.bytes;
-    const last = this.#returned[this.#returned.length - 1];
-    if (entries.length === 1 && (last === undefined || last.sequence > (entries[0] as Entry).sequence)) {
-      this.#returned.push(entries[0] as Entry);
-    } else {
-      this.#returned = this.#returned.concat(entries).sort((a, b) => b.sequence - a.sequence);
-    }
-    if (this.#timer === null) this.#watchDeadline();
+    entry.redelivered = true;
+    this.#waiting.giveBack(entry);
   }
 
   /** It is gone: from the log and from memory. */
@@ -320,24 +287,22 @@ export class Group implements EntryOwner {
   #isFull(message: Message): boolean {
     const { messagesMax, bytesMax } = this.#options.bounds;
     if (messagesMax >= 0 && this.readyCount >= messagesMax) return true;
-    return bytesMax >= 0 && this.#readyBytes + message.body.length > bytesMax;
+    return bytesMax >= 0 && this.#waiting.bodyBytes + message.body.length > bytesMax;
   }
 
   /** Drops the oldest until the bounds hold again. */
   #trim(): void {
     const { messagesMax, bytesMax } = this.#options.bounds;
     if (messagesMax < 0 && bytesMax < 0) return;
+    const waiting = this.#waiting;
     while (
-      (messagesMax >= 0 && this.readyCount > messagesMax) ||
-      (bytesMax >= 0 && this.#readyBytes > bytesMax && this.#returned.length + this.#ready.length > 0)
+      (messagesMax >= 0 && waiting.count > messagesMax) ||
+      (bytesMax >= 0 && waiting.bodyBytes > bytesMax)
     ) {
       const entry = this.#shift();
       if (entry === undefined) {
         // All of it is paged out: read some back, and drop from that.
-        this.#load().then(
-          () => this.#trim(),
-          (error: unknown) => this.#context.readFailed(error),
-        );
+        this.#loadSoon(PAGE_ROWS);
         return;
       }
       this.#discard(entry.message, entry.options, 'overflow');
@@ -346,61 +311,41 @@ export class Group implements EntryOwner {
   }
 
   /** One timer for the oldest entry: as in other brokers, what expires behind it waits until it is first. */
-  #watchDeadline(): void {
-    const first = this.#first();
-    if (first === undefined || first.deadlineMs === 0 || this.#closed) return;
+  #watchDeadline(rowsMax: number): void {
+    if (this.#closed) return;
+    const first = this.#waiting.first();
+    if (first === undefined) {
+      if (this.#waiting.isPaged && this.#options.expiresUnattended) this.#loadSoon(rowsMax);
+      return;
+    }
+    const { deadlineMs } = first;
+    if (deadlineMs === 0) return;
     const { clock } = this.#context;
-    this.#timer = clock.after(Math.max(0, first.deadlineMs - clock.nowMs()), () => {
+    if (this.#timer !== null) {
+      if (this.#timer.dueMs <= Math.max(deadlineMs, clock.nowMs())) return;
+      this.#timer.cancel();
+    }
+    this.#timer = clock.after(Math.max(0, deadlineMs - clock.nowMs()), () => {
       this.#timer = null;
-      for (let entry = this.#first(); entry !== undefined; entry = this.#first()) {
+      for (let entry = this.#waiting.first(); entry !== undefined; entry = this.#waiting.first()) {
         if (entry.deadlineMs === 0 || entry.deadlineMs > clock.nowMs()) break;
-        this.#shift();
+        this.#waiting.shift();
         this.#dropIfExpired(entry);
       }
-      this.#watchDeadline();
+      this.#watchDeadline(PAGE_ROWS);
     });
   }
 
-  #load(): Promise<void> {
-    this.#loading ??= this.#loadPage().then(
-      () => {
-        this.#loading = null;
-        this.pump();
-      },
-      (error: unknown) => {
-        // Asked again at the next occasion, not at once: the disk may need a person.
-        this.#loading = null;
-        throw error;
-      },
-    );
-    return this.#loading;
+  #loadSoon(rowsMax: number): void {
+    this.#load(rowsMax).catch((error: unknown) => this.#context.readFailed(error));
   }
 
-  async #loadPage(): Promise<void> {
-    const log = this.#log;
-    assert(log !== null && this.#pagedFrom >= 0);
-    const epoch = this.#epoch;
-    const rows = await log.read(this.#pagedFrom, PAGE_ROWS, PAGE_BYTES);
-    if (epoch !== this.#epoch) return;
-    for (const row of rows) {
-      this.#pagedFrom = row.offset + 1;
-      this.#pagedCount--;
-      const { message, options } = this.#context.format.decode(row.bytes);
-      if (row.offset < this.#recoveredBelow && !message.durable) {
-        log.remove(row.offset);
-        continue;
-      }
-      const entry = this.#entryOf(message, options);
-      entry.row = row.offset;
-      entry.redelivered = row.offset < this.#recoveredBelow;
-      entry.deadlineMs = this.#deadlineOf(message, message.timestampMs);
-      this.#ready.push(entry);
-      this.#readyBytes += entry.bytes;
-    }
-    if (rows.length === 0 || this.#pagedFrom >= log.endOffset) {
-      this.#pagedFrom = -1;
-      this.#pagedCount = 0;
-    }
-    if (this.#timer === null) this.#watchDeadline();
+  /** Rejects where the log cannot be read: asked again at the next occasion, as the disk may need a person. */
+  async #load(rowsMax: number): Promise<void> {
+    await this.#waiting.load(rowsMax);
+    if (this.#closed) return;
+    this.#trim();
+    this.#watchDeadline(PAGE_ROWS);
+    this.pump();
   }
 }

@@ -5,12 +5,13 @@
  * | at | size | field                                                                                       |
  * |----|------|---------------------------------------------------------------------------------------------|
  * |  0 |    1 | format, 1                                                                                   |
- * |  1 |    1 | delivery: bits 0-1 reliability, 2 retained, 3 keep retain flag, 4 has exchange              |
+ * |  1 |    1 | delivery: bits 0-1 reliability, 2 retained, 3 keep retain flag, 4 has exchange, 5 has deadline |
  * |  2 |    1 | message: bits 0-1 reliability, 2 retain, 3 null body, 4 has key, 5 has native, 6 has JSON   |
  * |  3 |    1 | priority                                                                                    |
  * |  4 |    8 | expires at, ms since 1970 (double), 0 never                                                 |
  * | 12 |    8 | timestamp, ms since 1970 (double)                                                           |
  * | 20 |    2 | count of subscription numbers, then 4 bytes each                                            |
+ * |    |    8 | [deadline: where it is not the message's own expiry, ms since 1970 (double)]                |
  * |    |      | [exchange] address, publisher id, [key], [codec name, native | JSON properties], body:      |
  * |    |      | each 4 bytes of length and the bytes                                                        |
  */
@@ -34,6 +35,8 @@ const FIXED_BYTES = 22;
 export interface StoredMessage {
   readonly message: Message;
   readonly options: DeliveryOptions;
+  /** Milliseconds since 1970 after which it leaves where it waits; 0 never. */
+  readonly deadlineMs: number;
 }
 
 export class MessageFormat {
@@ -43,7 +46,9 @@ export class MessageFormat {
     this.#codecs = new Map(codecs.map((codec) => [codec.name, codec]));
   }
 
-  encode(message: Message, options: DeliveryOptions): Buffer {
+  /** `deadlineMs`: where it waits it does so until then, 0 for ever. */
+  encode(message: Message, options: DeliveryOptions, deadlineMs: number): Buffer {
+    const ownDeadline = deadlineMs !== message.expiresAtMs;
     const { codec, key, body } = message;
     const native = codec === null ? null : (message.native ?? new Uint8Array(0));
     const json =
@@ -58,6 +63,7 @@ export class MessageFormat {
     const size =
       FIXED_BYTES +
       4 * options.subscriptionIds.length +
+      (ownDeadline ? 8 : 0) +
       viaBytes +
       (4 + addressBytes) +
       (4 + publisherBytes) +
@@ -71,7 +77,8 @@ export class MessageFormat {
       options.reliability |
       (options.retained ? 4 : 0) |
       (options.keepRetain ? 8 : 0) |
-      (via === null ? 0 : 16);
+      (via === null ? 0 : 16) |
+      (ownDeadline ? 32 : 0);
     row[2] =
       message.reliability |
       (message.retain ? 4 : 0) |
@@ -84,6 +91,7 @@ export class MessageFormat {
     row.writeDoubleBE(message.timestampMs, 12);
     let at = row.writeUInt16BE(options.subscriptionIds.length, 20);
     for (const id of options.subscriptionIds) at = row.writeUInt32BE(id, at);
+    if (ownDeadline) at = row.writeDoubleBE(deadlineMs, at);
     if (via !== null) at = writeText(row, at, via, viaBytes - 4);
     at = writeText(row, at, message.address, addressBytes);
     at = writeText(row, at, message.publisherId, publisherBytes);
@@ -117,6 +125,7 @@ export class MessageFormat {
     const reader = new Reader(row, FIXED_BYTES);
     const subscriptionIds: number[] = [];
     for (let left = row.readUInt16BE(20); left > 0; left--) subscriptionIds.push(reader.number());
+    const ownDeadlineMs = (delivery & 32) === 0 ? null : reader.double();
     const via = (delivery & 16) === 0 ? null : reader.text();
     const fields: { -readonly [K in keyof MessageFields]: MessageFields[K] } = {
       address: reader.text(),
@@ -149,6 +158,7 @@ export class MessageFormat {
         subscriptionIds,
         via,
       },
+      deadlineMs: ownDeadlineMs ?? row.readDoubleBE(4),
     };
   }
 }
@@ -165,6 +175,12 @@ class Reader {
   number(): number {
     const value = this.#row.readUInt32BE(this.#at);
     this.#at += 4;
+    return value;
+  }
+
+  double(): number {
+    const value = this.#row.readDoubleBE(this.#at);
+    this.#at += 8;
     return value;
   }
 

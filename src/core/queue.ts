@@ -49,6 +49,7 @@ export class StoredQueue implements Queue, Destination {
       log,
       bounds: spec,
       memoryBytesMax: home.memoryBytesMax,
+      expiresUnattended: true,
       discarded: (message, options, reason) => home.deadLetter(message, options.via, spec, reason),
     });
     this.#lastUsedMs = home.context.clock.nowMs();

@@ -87,7 +87,7 @@ export class RetainedStore implements Retained {
         `${this.#bytes} bytes of retained messages already (retainedBytesMax)`,
       );
     }
-    const row = this.#log.append(format.encode(message, RETAINED_DELIVERY));
+    const row = this.#log.append(format.encode(message, RETAINED_DELIVERY, message.expiresAtMs));
     this.#put(message.kept(), row);
     durability.written();
   }

@@ -74,6 +74,7 @@ export class StoredSession implements Session, Destination {
       log,
       bounds: home.bounds,
       memoryBytesMax: home.limits.queueMemoryBytesMax,
+      expiresUnattended: false,
       discarded: () => {},
     });
   }

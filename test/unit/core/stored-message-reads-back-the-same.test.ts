@@ -70,7 +70,7 @@ describe('stored message', () => {
   it('reads back as it was written', () => {
     fc.assert(
       fc.property(message, options, (before, delivery) => {
-        const after = format.decode(format.encode(before, delivery));
+        const after = format.decode(format.encode(before, delivery, before.expiresAtMs));
         expect(after.options).toEqual(delivery);
         for (const name of [
           'address',
@@ -96,7 +96,7 @@ describe('stored message', () => {
   it('is refused with a typed error where its bytes are cut or changed beyond reading', () => {
     fc.assert(
       fc.property(message, options, fc.nat(), fc.nat(255), (before, delivery, at, byte) => {
-        const row = format.encode(before, delivery);
+        const row = format.encode(before, delivery, before.expiresAtMs);
         row[at % row.length] = byte;
         for (const bad of [row, row.subarray(0, at % row.length)]) {
           try {

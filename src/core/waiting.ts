@@ -1,0 +1,204 @@
+/**
+ * What waits in one group, in order: what came back, then what is ready in memory, then what stands only in the
+ * log. Messages stay in memory up to a bound; beyond it they are paged out and read back, a page at a time, when
+ * the front has room. Belongs to one group, which decides when to read and what to do with what comes.
+ *
+ * Invariants: everything returned is older than everything ready, which is older than everything paged out. From
+ * `#pagedFrom` on every row of the log is paged out, and before it none is.
+ */
+
+import { strict as assert } from 'node:assert';
+import type { DeliveryOptions } from './delivery.ts';
+import { Deque } from './deque.ts';
+import type { Entry } from './entry.ts';
+import { EntryHeap } from './entry-heap.ts';
+import type { GroupContext } from './group.ts';
+import type { Message } from './message.ts';
+import type { RowLog } from './storage.ts';
+
+/** Bytes read back from the log at once. */
+const PAGE_BYTES = 1024 * 1024;
+
+export class Waiting {
+  readonly #context: GroupContext;
+  readonly #log: RowLog | null;
+  readonly #memoryBytesMax: number;
+  /** Makes an entry of what was read back, the next in order. */
+  readonly #entryOf: (message: Message, options: DeliveryOptions, deadlineMs: number) => Entry;
+  readonly #returned = new EntryHeap();
+  readonly #ready = new Deque<Entry>();
+  /** Held in memory, with what surrounds each body. */
+  #heldBytes = 0;
+  /** The first offset that is only in the log; -1 when all that waits is in memory. */
+  #pagedFrom = -1;
+  #pagedCount = 0;
+  #pagedBodyBytes = 0;
+  /** Rows below it were there at the start: those of messages that need not survive are dropped when read. */
+  readonly #recoveredBelow: number;
+  #loading: Promise<void> | null = null;
+  #epoch = 0;
+  #closed = false;
+  /** Bytes of the bodies in memory. */
+  #bodyBytes = 0;
+
+  constructor(
+    context: GroupContext,
+    log: RowLog | null,
+    memoryBytesMax: number,
+    entryOf: (message: Message, options: DeliveryOptions, deadlineMs: number) => Entry,
+  ) {
+    this.#context = context;
+    this.#log = log;
+    this.#memoryBytesMax = memoryBytesMax;
+    this.#entryOf = entryOf;
+    this.#recoveredBelow = log?.endOffset ?? 0;
+    if (log !== null && log.rowCount > 0) {
+      this.#pagedFrom = 0;
+      this.#pagedCount = log.rowCount;
+    }
+  }
+
+  get count(): number {
+    return this.#returned.length + this.#ready.length + this.#pagedCount;
+  }
+
+  /** Bytes of all bodies; those of rows that were there at the start count from when they are read. */
+  get bodyBytes(): number {
+    return this.#bodyBytes + this.#pagedBodyBytes;
+  }
+
+  /** In memory, so that it can be handed out now. */
+  get atHand(): number {
+    return this.#returned.length + this.#ready.length;
+  }
+
+  /** Some of it stands only in the log. */
+  get isPaged(): boolean {
+    return this.#pagedFrom >= 0;
+  }
+
+  get isEmpty(): boolean {
+    return this.#pagedFrom < 0 && this.#ready.length === 0 && this.#returned.length === 0;
+  }
+
+  /** Whether the next message has to go to the log alone. */
+  get mustPage(): boolean {
+    if (this.#log === null) return false;
+    return (
+      this.#pagedFrom >= 0 || this.#heldBytes > this.#memoryBytesMax || this.#context.congestion.pressing
+    );
+  }
+
+  /** The oldest at hand. */
+  first(): Entry | undefined {
+    return this.#returned.length > 0 ? this.#returned.first() : this.#ready.first();
+  }
+
+  shift(): Entry | undefined {
+    const entry = this.#returned.length > 0 ? this.#returned.shift() : this.#ready.shift();
+    if (entry !== undefined) {
+      this.#heldBytes -= entry.bytes;
+      this.#bodyBytes -= entry.message.body.length;
+    }
+    return entry;
+  }
+
+  push(entry: Entry): void {
+    this.#ready.push(entry);
+    this.#count(entry);
+  }
+
+  /** To the front again, at its old place. */
+  giveBack(entry: Entry): void {
+    this.#returned.push(entry);
+    this.#count(entry);
+  }
+
+  /** Appends to the log and keeps nothing in memory. `deadlineMs`: as of the row. */
+  page(message: Message, options: DeliveryOptions, deadlineMs: number): void {
+    const log = this.#log;
+    assert(log !== null);
+    const row = log.append(this.#context.format.encode(message, options, deadlineMs));
+    if (this.#pagedFrom < 0) this.#pagedFrom = row;
+    this.#pagedCount++;
+    this.#pagedBodyBytes += message.body.length;
+    this.#context.durability.written();
+  }
+
+  /** Reads the next page back; one read at a time, shared by all who ask. Rejects where the log cannot be read. */
+  load(rowsMax: number): Promise<void> {
+    this.#loading ??= this.#loadPage(rowsMax).finally(() => {
+      this.#loading = null;
+    });
+    return this.#loading;
+  }
+
+  /** Drops all that is paged out. `alone`: no other row of the log is in use. */
+  dropPaged(alone: boolean): void {
+    const log = this.#log;
+    if (log !== null && this.#pagedFrom >= 0) {
+      // A log that once was long has far more offsets than rows, so they are not walked where that can be helped.
+      if (alone) log.clear();
+      else for (let offset = this.#pagedFrom; offset < log.endOffset; offset++) log.remove(offset);
+      this.#context.durability.written();
+    }
+    this.#allRead();
+    this.#epoch++;
+  }
+
+  /** Nothing is read back any more. The rows stay as they are. */
+  close(): void {
+    this.#closed = true;
+    this.#allRead();
+    this.#epoch++;
+  }
+
+  #count(entry: Entry): void {
+    this.#heldBytes += entry.bytes;
+    this.#bodyBytes += entry.message.body.length;
+  }
+
+  #allRead(): void {
+    this.#pagedFrom = -1;
+    this.#pagedCount = 0;
+    this.#pagedBodyBytes = 0;
+  }
+
+  async #loadPage(rowsMax: number): Promise<void> {
+    const log = this.#log;
+    if (this.#closed || log === null || this.#pagedFrom < 0) return;
+    const epoch = this.#epoch;
+    const rows = await log.read(this.#pagedFrom, rowsMax, PAGE_BYTES);
+    if (epoch !== this.#epoch) return;
+    for (const row of rows) {
+      this.#pagedFrom = row.offset + 1;
+      this.#pagedCount--;
+      this.#restore(log, row.offset, row.bytes);
+    }
+    if (rows.length === 0 || this.#pagedFrom >= log.endOffset) this.#allRead();
+  }
+
+  #restore(log: RowLog, offset: number, bytes: Uint8Array): void {
+    const { format, durability, readFailed } = this.#context;
+    let stored: ReturnType<typeof format.decode>;
+    try {
+      stored = format.decode(bytes);
+    } catch (error) {
+      // It stays on the disk for a version that can read it; those behind it must not wait for that.
+      readFailed(error);
+      return;
+    }
+    const { message, options, deadlineMs } = stored;
+    const recovered = offset < this.#recoveredBelow;
+    if (!recovered) this.#pagedBodyBytes -= message.body.length;
+    else if (!message.durable) {
+      log.remove(offset);
+      durability.written();
+      return;
+    }
+    const entry = this.#entryOf(message, options, deadlineMs);
+    entry.row = offset;
+    entry.redelivered = recovered;
+    this.push(entry);
+  }
+}
