@@ -18,6 +18,8 @@ import type { Gateway, GatewayParts } from './gateway.ts';
 
 const EXIT_FAILED = 1;
 const EXIT_WRONG_SETTINGS = 2;
+/** Within this time a repeated signal is the same one: Ctrl+C reaches the process from the terminal and from npm. */
+const SAME_SIGNAL_MS = 500;
 
 type Flags = Readonly<Record<string, string | readonly string[] | boolean | undefined>>;
 
@@ -109,13 +111,14 @@ async function serve(parts: GatewayParts, config: Config): Promise<void> {
 
 /** The first signal drains and stops, a second one ends the process at once. */
 function stopOnSignals(started: Promise<Gateway>): void {
-  let isStopping = false;
+  let stoppingSinceMs: number | null = null;
   const stop = (signal: NodeJS.Signals): void => {
-    if (isStopping) {
+    if (stoppingSinceMs !== null) {
+      if (performance.now() - stoppingSinceMs < SAME_SIGNAL_MS) return;
       console.error(`${signal} again: ending at once`);
       process.exit(EXIT_FAILED);
     }
-    isStopping = true;
+    stoppingSinceMs = performance.now();
     started
       .then((gateway) => gateway.stop())
       .then(
