@@ -75,3 +75,8 @@ export const gatewayParts: GatewayParts = {
 };
 
 if (import.meta.main) await runCommandLine(configShape, gatewayParts, process.argv);
+else if (process.versions.node.localeCompare('24.2', 'en', { numeric: true }) < 0) {
+  // An older Node.js has no import.meta.main, and would end without a word.
+  console.error(`RosettaMQ needs Node.js 24.2 or newer, and this is ${process.version}`);
+  process.exitCode = 1;
+}
