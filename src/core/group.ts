@@ -201,6 +201,32 @@ export class Group implements EntryOwner {
     return count;
   }
 
+  /** Ends it like `close`, but nothing is lost: what it held, oldest first, is for another group to `adopt`. */
+  handOver(): Entry[] {
+    assert(this.#log === null, 'what stands in a log cannot be handed over');
+    this.#closed = true;
+    this.#timer?.cancel();
+    const entries = this.#consumers.closeAll('displaced');
+    for (const entry of entries) entry.redelivered = true;
+    for (let entry = this.#waiting.shift(); entry !== undefined; entry = this.#waiting.shift())
+      entries.push(entry);
+    for (const entry of entries) this.#letGo(entry);
+    return entries.sort((one, other) => one.sequence - other.sequence);
+  }
+
+  /** Takes what another group handed over, as it was there. */
+  adopt(entries: readonly Entry[]): void {
+    for (const { message, options, deadlineMs, failedCount, redelivered } of entries) {
+      const entry = this.#entryOf(message.kept(), options, deadlineMs);
+      entry.failedCount = failedCount;
+      entry.redelivered = redelivered;
+      if (this.#log !== null && message.durable) this.#append(entry);
+      this.#waiting.push(entry);
+    }
+    this.#watchDeadline(PAGE_ROWS);
+    this.#trim();
+  }
+
   /** Ends it: consumers are told, memory is given back. The log is the caller's to delete. */
   close(reason: 'deleted' | 'expired' | 'displaced'): void {
     this.#closed = true;

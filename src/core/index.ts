@@ -191,8 +191,9 @@ export interface Session {
 
 export interface Sessions {
   /**
-   * `clean` discards an existing session of that id. `durable` is whether it is written to disk. `present`: state
-   * of an earlier connection was found.
+   * `clean` discards an existing session of that id. `durable` is whether it must be written to disk: one that was
+   * not moves there with all that it holds, and whoever was attached to it is displaced; one that was stays there.
+   * `present`: state of an earlier connection was found.
    */
   open(
     id: string,

@@ -177,6 +177,8 @@ export class StoredSession implements Session, Destination {
 
   /** Ends it at that time unless somebody attaches before. */
   expireAt(expiresAtMs: number): void {
+    this.#expiry?.cancel();
+    this.#expiry = null;
     if (expiresAtMs === Number.POSITIVE_INFINITY) return;
     const { clock } = this.#home.context;
     this.#expiry = clock.after(Math.max(0, expiresAtMs - clock.nowMs()), () => this.#home.ended(this));
@@ -194,12 +196,25 @@ export class StoredSession implements Session, Destination {
 
   close(): void {
     if (this.#closed) return;
+    this.#leave();
+    this.#group.close('deleted');
+  }
+
+  /** Becomes what `earlier` was, which ends: subscriptions, state, and all that waits or is unsettled, in its order. */
+  succeed(earlier: StoredSession): void {
+    // Bound here before they are unbound there: no message falls between.
+    for (const { pattern, options } of earlier.#subscriptions.values()) this.subscribe(pattern, options);
+    for (const [key, value] of earlier.#state) this.putState(key, value);
+    earlier.#leave();
+    this.#group.adopt(earlier.#group.handOver());
+  }
+
+  #leave(): void {
     this.#closed = true;
     this.#expiry?.cancel();
     for (const { binding } of this.#subscriptions.values()) this.#home.router.remove(binding);
     this.#consumer = null;
     this.#subscription = null;
-    this.#group.close('deleted');
   }
 
   #take(message: Message, options: DeliveryOptions): Acceptance {

@@ -78,7 +78,10 @@ export class SessionRegistry implements Sessions, SessionHome {
     options: { readonly clean: boolean; readonly durable: boolean; readonly expiryMs?: number },
   ): Promise<{ readonly session: StoredSession; readonly present: boolean }> {
     // Two opens of one id take turns, so that there is never a second session of it.
-    for (let other = this.#opening.get(id); other !== undefined; other = this.#opening.get(id)) await other;
+    for (let other = this.#opening.get(id); other !== undefined; other = this.#opening.get(id)) {
+      // Whether it came to its end is the affair of whoever asked for it.
+      await other.catch(() => undefined);
+    }
     const opened = this.#open(id, options).finally(() => this.#opening.delete(id));
     this.#opening.set(id, opened);
     return opened;
@@ -150,13 +153,13 @@ export class SessionRegistry implements Sessions, SessionHome {
     options: { readonly clean: boolean; readonly durable: boolean; readonly expiryMs?: number },
   ): Promise<{ readonly session: StoredSession; readonly present: boolean }> {
     const known = this.#sessions.get(id);
-    // A session that begins to survive, or no longer does, is another one: its messages would be in the wrong place.
-    if (known !== undefined && !options.clean && known.durable === options.durable) {
+    // One that need not survive any longer stays where it is written: that does no harm, and loses nothing.
+    if (known !== undefined && !options.clean && (known.durable || !options.durable)) {
       this.#setExpiry(known, options.expiryMs);
       return { session: known, present: true };
     }
-    if (known !== undefined) this.ended(known);
-    if (this.#sessions.size >= this.limits.sessionsMax) {
+    if (known !== undefined && options.clean) this.ended(known);
+    if (!this.#sessions.has(id) && this.#sessions.size >= this.limits.sessionsMax) {
       throw new CoreError('limit-reached', `there are ${this.#sessions.size} sessions already (sessionsMax)`);
     }
     const number = options.durable ? this.#nextNumber++ : 0;
@@ -164,6 +167,8 @@ export class SessionRegistry implements Sessions, SessionHome {
       ? await this.#storage.openRowLog(`session-${number}`, { durable: true })
       : null;
     const session = new StoredSession(this, id, number, log);
+    // One that begins to survive moves into a session with a log; it may have expired while that was opened.
+    const earlier = this.#sessions.get(id);
     this.#sessions.set(id, session);
     if (options.durable) {
       this.#saveRecord(number, {
@@ -172,7 +177,8 @@ export class SessionRegistry implements Sessions, SessionHome {
         expiryMs: options.expiryMs ?? Number.POSITIVE_INFINITY,
       });
     }
-    return { session, present: false };
+    if (earlier !== undefined) session.succeed(earlier);
+    return { session, present: earlier !== undefined };
   }
 
   #setExpiry(session: StoredSession, expiryMs: number | undefined): void {

@@ -52,6 +52,70 @@ describe('session', () => {
     expect(second.deliveries.map((d) => d.redelivered)).toEqual([true, false]);
   });
 
+  it('takes everything with it when it begins to survive restarts', async () => {
+    const first = await openTestCore();
+    const { sessions } = first.core;
+    const volatile = (await sessions.open('s', { clean: false, durable: false })).session;
+    volatile.subscribe(new Pattern(['a', MANY]), WISH);
+    volatile.putState('k', Buffer.from('v'));
+    const old = collect();
+    volatile.attach(old).grant(2);
+    for (const body of ['1', '2', '3', '4']) publish(first.core, 'a/1', body);
+    old.deliveries[0]?.settle('accepted');
+    const { session, present } = await sessions.open('s', { clean: false, durable: true });
+    expect(present).toBe(true);
+    expect(session.durable).toBe(true);
+    expect(sessions.get('s')).toBe(session);
+    expect(old.cancellations).toEqual(['displaced']);
+    old.deliveries[1]?.settle('accepted');
+    publish(first.core, 'a/1', '5');
+    const consumer = collect();
+    const subscription = session.attach(consumer);
+    subscription.grant(2);
+    expect(consumer.bodies).toEqual(['2', '3']);
+    expect(consumer.deliveries.map((d) => d.redelivered)).toEqual([true, false]);
+    await first.clock.turn();
+    const second = await openTestCore({ storage: first.storage.afterCrash() });
+    const restored = second.core.sessions.get('s');
+    expect(restored?.state.get('k')?.toString()).toBe('v');
+    publish(second.core, 'a/1', '6');
+    const later = collect();
+    restored?.attach(later).grant(10);
+    await second.clock.turn();
+    expect(later.bodies).toEqual(['2', '3', '4', '5', '6']);
+  });
+
+  it('is found again by a connection that does not ask it to survive', async () => {
+    const { core } = await openTestCore();
+    const { session } = await core.sessions.open('s', { clean: false, durable: true });
+    session.subscribe(new Pattern(['a']), WISH);
+    session.attach(collect());
+    session.detach(1_000);
+    publish(core, 'a', 'kept');
+    const again = await core.sessions.open('s', { clean: false, durable: false, expiryMs: 0 });
+    expect(again.present).toBe(true);
+    const consumer = collect();
+    again.session.attach(consumer).grant(10);
+    expect(consumer.bodies).toEqual(['kept']);
+    again.session.detach(0);
+    expect(core.sessions.get('s')).toBeUndefined();
+  });
+
+  it('expires by the last detach alone', async () => {
+    const { core, clock } = await openTestCore();
+    const { session } = await core.sessions.open('s', { clean: false, durable: true });
+    session.attach(collect());
+    session.detach(1_000);
+    session.detach(Number.POSITIVE_INFINITY);
+    clock.advance(2_000);
+    expect(core.sessions.get('s')).toBe(session);
+    session.detach(1_000);
+    session.detach(5_000);
+    session.attach(collect());
+    clock.advance(10_000);
+    expect(core.sessions.get('s')).toBe(session);
+  });
+
   it('does not hear itself where it asked not to', async () => {
     const { core } = await openTestCore();
     const { session } = await core.sessions.open('s', { clean: true, durable: false });
