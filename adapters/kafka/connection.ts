@@ -194,7 +194,7 @@ export class KafkaConnection implements ConnectionHandler, CallOwner {
 
   #begin(frame: Buffer): void {
     try {
-      const reader = new Reader(frame);
+      const reader = new Reader(frame, 0, frame.length, this.services.settings.requestElementsMax);
       const apiKey = reader.int16();
       if (this.#principal === null && !isBeforeAuthentication(apiKey) && !this.#enter(frame)) return;
       const version = reader.int16();

@@ -82,6 +82,11 @@ export const kafkaSettings = Type.Object(
       default: 8 * MIB,
       description: 'Bytes of any other request.',
     }),
+    requestElementsMax: Type.Integer({
+      minimum: 100,
+      default: 250_000,
+      description: 'Topics, partitions and other elements in one request.',
+    }),
     unfinishedBytesMax: Type.Integer({
       minimum: 1024,
       default: 1024 * MIB,

@@ -27,11 +27,14 @@ export class Reader {
   readonly buffer: Buffer;
   at: number;
   readonly end: number;
+  /** Array elements that may still be read: small ones cost far more memory than bytes. */
+  elementsLeft: number;
 
-  constructor(buffer: Buffer, at = 0, end = buffer.length) {
+  constructor(buffer: Buffer, at = 0, end = buffer.length, elementsMax = Number.POSITIVE_INFINITY) {
     this.buffer = buffer;
     this.at = at;
     this.end = end;
+    this.elementsLeft = elementsMax;
   }
 
   get left(): number {
@@ -104,6 +107,8 @@ export class Reader {
     if (count * Math.max(1, elementBytesMin) > this.left) {
       throw new MalformedRequest(`an array of ${count} elements does not fit what is left of the request`);
     }
+    this.elementsLeft -= count;
+    if (this.elementsLeft < 0) throw new MalformedRequest('it holds too many elements (requestElementsMax)');
     return count;
   }
 

@@ -117,6 +117,15 @@ describe('false lengths', () => {
     expect(() => decodeRequest(metadataApi, 1, new Reader(bytes))).toThrow(/does not fit/);
   });
 
+  it('of many small elements are refused by their number', () => {
+    const bytes = Buffer.alloc(4 + 2_000);
+    bytes.writeInt32BE(1_000, 0);
+    expect(decodeRequest(metadataApi, 1, new Reader(bytes)).topics).toHaveLength(1_000);
+    expect(() => decodeRequest(metadataApi, 1, new Reader(bytes, 0, bytes.length, 999))).toThrow(
+      /requestElementsMax/,
+    );
+  });
+
   it('of requests are refused before they are assembled', () => {
     let reserved = 0;
     const limits = {
