@@ -97,16 +97,24 @@ function isAlive(owner: Owner): boolean {
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
-  const started = startedOf(owner.pid);
-  return started === '' || owner.started === '' || started === owner.started;
+  const stat = statOf(owner.pid);
+  if (stat === null) return true;
+  // Killed, but its parent has not looked yet: it holds no file any more.
+  if (stat.state === 'Z' || stat.state === 'X') return false;
+  return owner.started === '' || stat.started === owner.started;
 }
 
-/** Field 22 of /proc/<pid>/stat; empty where the system has no such file. */
 function startedOf(pid: number): string {
+  return statOf(pid)?.started ?? '';
+}
+
+/** Fields 3 and 22 of /proc/<pid>/stat; null where the system has no such file. */
+function statOf(pid: number): { readonly state: string; readonly started: string } | null {
   try {
     const stat = fs.readFileSync(`/proc/${pid}/stat`, 'latin1');
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return { state: fields[0] ?? '', started: fields[19] ?? '' };
   } catch {
-    return '';
+    return null;
   }
 }

@@ -41,6 +41,22 @@ it('is taken over from a process that is gone, or whose id another one has now',
   }
 });
 
+it('is taken over from a process that was killed and that its parent has not looked after yet', async () => {
+  // `exec` leaves a parent that never asks how its child ended, so the child stays in the table of processes.
+  const parent = spawn('sh', ['-c', 'true & echo $!; exec sleep 60'], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  try {
+    const pid = Number(await new Promise((resolve) => parent.stdout.once('data', resolve)));
+    await expect.poll(() => readFileSync(`/proc/${pid}/stat`, 'latin1')).toMatch(/\) Z /);
+    const folder = makeFolder();
+    writeFileSync(join(folder, 'lock'), `{"pid":${pid},"started":"","host":"h"}\n`);
+    await openForTest(folder);
+  } finally {
+    parent.kill('SIGKILL');
+  }
+});
+
 it('is made for its owner only', async () => {
   const folder = join(makeFolder(), 'deep', 'data');
   await openForTest(folder);
