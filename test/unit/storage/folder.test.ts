@@ -43,7 +43,7 @@ it('is taken over from a process that is gone, or whose id another one has now',
 
 it('is taken over from a process that was killed and that its parent has not looked after yet', async () => {
   // `exec` leaves a parent that never asks how its child ended, so the child stays in the table of processes.
-  const parent = spawn('sh', ['-c', 'true & echo $!; exec sleep 60'], {
+  const parent = spawn('sh', ['-c', 'sleep 0.2 & echo $!; exec sleep 60'], {
     stdio: ['ignore', 'pipe', 'ignore'],
   });
   try {
