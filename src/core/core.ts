@@ -26,7 +26,7 @@ export async function createCore(options: CoreOptions): Promise<Core> {
   const counters = newCounters();
   const durability = new Durability(storage, clock, counters);
   const congestion = new Congestion(limits.heldBytesMax);
-  const router = new Router(limits.routeCacheEntriesMax);
+  const router = new Router(limits.routeCacheEntriesMax, limits);
   const format = new MessageFormat(options.codecs);
   const context: GroupContext = {
     clock,

@@ -6,6 +6,7 @@
  */
 
 import { escapeLevel, exchangeAddress, ROOT_EXCHANGE, unescapeLevel } from './address.ts';
+import { checkPattern } from './address-bounds.ts';
 import { decodeDefinition, encodeDefinition } from './definition.ts';
 import type { Durability } from './durability.ts';
 import { CoreError } from './errors.ts';
@@ -19,6 +20,7 @@ import {
   type Binding,
   type Destination,
   type ExchangeLinks,
+  type Fallback,
   IGNORED,
   type Router,
 } from './router.ts';
@@ -141,6 +143,10 @@ export class ExchangeRegistry implements Exchanges, ExchangeLinks {
     if (target.kind === 'queue' && queue === undefined)
       throw new CoreError('not-found', `no queue '${target.name}'`);
     if (this.#find(definition) !== undefined) return;
+    checkPattern(
+      patternOf(definition.exchange, 'direct', definition.key),
+      this.#options.limits.addressLevelsMax,
+    );
     const count = this.#bindings.get(definition.exchange)?.length ?? 0;
     if (count >= this.#options.limits.bindingsPerQueueMax) {
       throw new CoreError(
@@ -174,12 +180,13 @@ export class ExchangeRegistry implements Exchanges, ExchangeLinks {
     return exchangeAddress(target, keyUnder(via, address));
   }
 
-  fallback(address: string): { readonly exchange: string; readonly address: string } | null {
+  fallback(address: string, exchange: string | null): Fallback | null {
+    if (this.#exchanges.size === 0) return null;
     const slash = address.indexOf('/');
-    const exchange = unescapeLevel(slash < 0 ? address : address.slice(0, slash));
-    const alternate = this.#exchanges.get(exchange)?.spec.alternate ?? null;
+    const source = exchange ?? unescapeLevel(slash < 0 ? address : address.slice(0, slash));
+    const alternate = this.#exchanges.get(source)?.spec.alternate ?? null;
     if (alternate === null) return null;
-    return { exchange, address: this.forward(alternate, address, exchange) };
+    return { exchange: source, alternate, address: this.forward(alternate, address, source) };
   }
 
   /** One that nobody declared exists as long as its bindings do, and they survive. */

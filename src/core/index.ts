@@ -175,7 +175,10 @@ export interface Session {
   readonly state: ReadonlyMap<string, Uint8Array>;
   putState(key: string, value: Uint8Array): void;
   removeState(key: string): void;
-  /** Returns whether it is new; an existing one gets the new options. Throws CoreError `limit-reached`. */
+  /**
+   * Returns whether it is new; an existing one gets the new options. Throws CoreError `limit-reached`, or
+   * `invalid-name` for a pattern with too many levels.
+   */
   subscribe(pattern: Pattern, options: SubscriptionOptions): boolean;
   unsubscribe(pattern: Pattern): boolean;
   /** Gives the session one message as if it had just been routed to it: what an address remembered. */

@@ -91,7 +91,13 @@ export class Publishing {
         `${message.body.length} bytes are more than ${this.#options.limits.messageBytesMax} (messageBytesMax)`,
       );
     }
-    const result = this.route(message, null);
+    let result: Acceptance;
+    try {
+      result = this.route(message, null);
+    } catch (error) {
+      counters.refused++;
+      throw error;
+    }
     if (result === FULL) {
       counters.refused++;
       throw new CoreError('overflow', `a queue for '${message.address}' is full`);
@@ -109,7 +115,8 @@ export class Publishing {
 
   /** Gives the message to everything that wants it but `except`, and tells the strongest that was said. */
   route(message: Message, except: Destination | null): Acceptance {
-    const set = this.#router.routes(message.address);
+    let set = this.#router.routes(message.address);
+    if (set.conditional) set = this.#router.routesOf(message);
     let result: Acceptance = IGNORED;
     if (message.retain) {
       this.#options.retained.set(message);
@@ -120,8 +127,7 @@ export class Publishing {
     for (let i = 0; i < routes.length; i++) {
       const route = routes[i] as Route;
       if (route.destination === except) continue;
-      const said =
-        route.guards === null ? route.destination.accept(message, route) : acceptGuarded(message, route);
+      const said = route.guarded ? acceptGuarded(message, route) : route.destination.accept(message, route);
       if (said > result) result = said;
     }
     return set.fallback === null ? result : this.#fallBack(message, set, except, result);
@@ -142,41 +148,55 @@ export class Publishing {
     if (this.#later.length > 0) this.#durability.written();
   }
 
-  /** The alternate exchange gets what nothing bound to the first one took. */
-  #fallBack(message: Message, set: RouteSet, except: Destination | null, result: Acceptance): Acceptance {
-    const { fallback, routes } = set;
-    if (fallback === null) return result;
-    const taken = routes.some(
-      (route) =>
-        route.bindings.some((binding) => binding.via === fallback.exchange) &&
-        (route.guards === null || guardedBindings(message, route).length > 0),
-    );
-    if (taken) return result;
-    for (const route of this.#router.routes(fallback.address).routes) {
-      if (route.destination === except || route.options.via === null) continue;
-      const said =
-        route.guards === null ? route.destination.accept(message, route) : acceptGuarded(message, route);
-      if (said > result) result = said;
+  /** The alternate exchange gets what nothing bound to the first one took, its own alternate what it did not take. */
+  #fallBack(message: Message, first: RouteSet, except: Destination | null, before: Acceptance): Acceptance {
+    let result = before;
+    const tried = new Set<string>();
+    // Who had it by another way gets no second copy.
+    const reached = new Set<Destination>(except === null ? [] : [except]);
+    for (const route of first.routes) if (appliesTo(route, message)) reached.add(route.destination);
+    let set = first;
+    for (
+      let { fallback } = set;
+      fallback !== null && !tried.has(fallback.exchange);
+      fallback = set.fallback
+    ) {
+      const { exchange } = fallback;
+      const taken = set.routes.some(
+        (route) => appliesTo(route, message) && route.bindings.some((binding) => binding.via === exchange),
+      );
+      if (taken) break;
+      tried.add(exchange);
+      set = this.#router.routesInstead(message, fallback);
+      for (const route of set.routes) {
+        if (reached.has(route.destination)) continue;
+        const said = route.guarded ? acceptGuarded(message, route) : route.destination.accept(message, route);
+        if (said > result) result = said;
+        if (appliesTo(route, message)) reached.add(route.destination);
+      }
     }
     return result;
   }
 }
 
-function guardedBindings(message: Message, route: Route): Route['bindings'] {
-  const { guards } = route;
-  if (guards === null) return route.bindings;
-  return route.bindings.filter((_, i) =>
-    (guards[i] ?? []).every((match) => matchesHeaders(match, message.properties.headers)),
-  );
+/** The bindings whose condition the message meets. */
+function metBindings(message: Message, route: Route): Route['bindings'] {
+  const { headers } = message.properties;
+  return route.bindings.filter(({ match }) => match === null || matchesHeaders(match, headers));
+}
+
+function appliesTo(route: Route, message: Message): boolean {
+  return !route.guarded || metBindings(message, route).length > 0;
 }
 
 function acceptGuarded(message: Message, route: Route): Acceptance {
-  const bindings = guardedBindings(message, route);
+  const bindings = metBindings(message, route);
   if (bindings.length === 0) return IGNORED;
+  const options = optionsOf(bindings);
   return route.destination.accept(message, {
-    ...route,
+    destination: route.destination,
     bindings,
-    options: optionsOf(bindings),
-    guards: null,
+    options,
+    guarded: false,
   });
 }

@@ -9,10 +9,14 @@
  * nothing for routes that it does not touch, and a route costs nothing while nobody subscribes.
  */
 
+import { type AddressBounds, checkAddress } from './address-bounds.ts';
 import type { DeliveryOptions } from './delivery.ts';
+import { matchesHeaders } from './header-match.ts';
 import type { HeaderMatch, MappingRule, SubscriptionOptions } from './index.ts';
-import type { Message, Reliability } from './message.ts';
+import { DEFAULT_LIMITS } from './limits.ts';
+import type { Header, Message, Reliability } from './message.ts';
 import { MANY, ONE, type Pattern } from './pattern.ts';
+import { RouteCache } from './route-cache.ts';
 
 /** What a destination did with a message. */
 export const IGNORED = 0;
@@ -51,22 +55,38 @@ export interface Route {
   readonly bindings: readonly Binding[];
   /** Merged over all bindings. */
   readonly options: DeliveryOptions;
-  /** For each binding the conditions on the way to it, all of which must hold; null: none anywhere. */
-  readonly guards: readonly (readonly HeaderMatch[])[] | null;
+  /** Every binding has a condition: one of them must hold. */
+  readonly guarded: boolean;
+}
+
+/** Where a message goes that nothing bound to `exchange` wanted: to what is bound to `alternate`, at `address`. */
+export interface Fallback {
+  readonly exchange: string;
+  readonly alternate: string;
+  readonly address: string;
 }
 
 export interface RouteSet {
   readonly routes: readonly Route[];
-  /** Where to try instead when nothing bound to `exchange` took the message. */
-  readonly fallback: { readonly exchange: string; readonly address: string } | null;
+  /** Some way to a destination leads through an exchange on a condition: ask `routesOf` for each message. */
+  readonly conditional: boolean;
+  readonly fallback: Fallback | null;
 }
 
 /** What the router must know of exchanges to follow a message from one to the next. */
 export interface ExchangeLinks {
   /** The address of the target exchange's subtree for a message at `address` that came through exchange `via`. */
   forward(target: string, address: string, via: string): string;
-  /** The alternate of the exchange whose subtree holds `address`. */
-  fallback(address: string): { readonly exchange: string; readonly address: string } | null;
+  /** The alternate of `exchange`, or where that is null of the exchange whose subtree holds `address`. */
+  fallback(address: string, exchange: string | null): Fallback | null;
+}
+
+/** A place on the way of a message: an address, of which only what is bound to `exchange` counts. */
+interface Place {
+  readonly address: string;
+  readonly exchange: string | null;
+  /** The exchange that it first came through. */
+  readonly origin: string | null;
 }
 
 interface CachedSet extends RouteSet {
@@ -90,8 +110,8 @@ const NO_LINKS: ExchangeLinks = { forward: (_target, address) => address, fallba
 export class Router {
   readonly #literals = new Map<string, Binding[]>();
   readonly #root: TrieNode;
-  readonly #cache = new Map<string, CachedSet>();
-  readonly #cacheEntriesMax: number;
+  readonly #cache: RouteCache<CachedSet>;
+  readonly #bounds: AddressBounds;
   /** The last changes, newest last; the newest has the number `generation`. */
   #journal: Pattern[] = [];
   #links: ExchangeLinks = NO_LINKS;
@@ -99,8 +119,9 @@ export class Router {
   #generation = 0;
   #bindingCount = 0;
 
-  constructor(cacheEntriesMax: number) {
-    this.#cacheEntriesMax = cacheEntriesMax;
+  constructor(cacheEntriesMax: number, bounds: AddressBounds = DEFAULT_LIMITS) {
+    this.#cache = new RouteCache(cacheEntriesMax);
+    this.#bounds = bounds;
     this.#root = this.#newNode();
   }
 
@@ -153,12 +174,22 @@ export class Router {
       this.#journal = this.#journal.slice(JOURNAL_ENTRIES_MAX);
   }
 
-  /** Everything that wants messages of this address. */
+  /** Everything that wants messages of this address. Throws CoreError `invalid-name` for one that is too long. */
   routes(address: string): RouteSet {
     const cached = this.#cache.get(address);
     if (cached !== undefined && (cached.generation === this.#generation || this.#isStillTrue(cached)))
       return cached;
     return this.#resolve(address);
+  }
+
+  /** As `routes`, for one message, where conditions stand on the way. */
+  routesOf(message: Message): RouteSet {
+    return this.#follow(message.address, null, message.properties.headers);
+  }
+
+  /** Where a message goes in another exchange that nothing bound to the first one wanted. */
+  routesInstead(message: Message, fallback: Fallback): RouteSet {
+    return this.#follow(fallback.address, fallback.alternate, message.properties.headers);
   }
 
   /** Whether anything but `except` wants, or could want, messages of an address that `pattern` matches. */
@@ -187,59 +218,62 @@ export class Router {
   }
 
   #resolve(address: string): RouteSet {
-    const found = new Map<Destination, { bindings: Binding[]; guards: (readonly HeaderMatch[])[] }>();
-    const visited = new Set<string>([address]);
-    this.#collect(address, null, [], visited, found);
-    const routes: Route[] = [];
-    for (const [destination, { bindings, guards }] of found) {
-      routes.push({
-        destination,
-        bindings,
-        options: mergeOptions(bindings),
-        guards: guards.some((list) => list.length === 0) ? null : guards,
-      });
-    }
-    const fallback = this.#links.fallback(address);
-    const set: CachedSet = { routes, fallback, generation: this.#generation, addresses: [...visited] };
-    if (this.#cache.size >= this.#cacheEntriesMax && !this.#cache.has(address)) {
-      const oldest = this.#cache.keys().next();
-      if (!oldest.done) this.#cache.delete(oldest.value);
-    }
+    checkAddress(address, this.#bounds);
+    const set = this.#follow(address, null, null);
     this.#cache.set(address, set);
     return set;
   }
 
-  /** Matches one address and follows exchanges bound to exchanges; each address is visited once, so loops end. */
-  #collect(
-    address: string,
-    origin: string | null,
-    guards: readonly HeaderMatch[],
-    visited: Set<string>,
-    found: Map<Destination, { bindings: Binding[]; guards: (readonly HeaderMatch[])[] }>,
-  ): void {
-    for (const binding of this.#matches(address)) {
-      // A rule may take only some of what its pattern matches.
-      if (binding.rule?.accepts?.(address) === false) continue;
-      // A message that was forwarded is delivered under the exchange that it first came through.
-      const via = binding.via === null ? null : (origin ?? binding.via);
-      // Only what is bound to the exchange follows a forward; plain subscribers see the address published to.
-      if (origin !== null && binding.via === null) continue;
-      const needed = binding.match === null ? guards : [...guards, binding.match];
-      if (binding.destination.kind === 'exchange') {
-        const next = this.#links.forward(binding.destination.name, address, binding.via as string);
-        if (visited.has(next)) continue;
-        visited.add(next);
-        this.#collect(next, via, needed, visited, found);
-        continue;
-      }
-      const seen = via === binding.via ? binding : { ...binding, via };
-      const entry = found.get(binding.destination);
-      if (entry === undefined) found.set(binding.destination, { bindings: [seen], guards: [needed] });
-      else {
-        entry.bindings.push(seen);
-        entry.guards.push(needed);
+  /**
+   * Matches one address and follows exchanges bound to exchanges, each once, so that circles end; one after the
+   * other, because a client may make the chain as long as it likes. `headers` null: every condition on the way is
+   * taken to hold. `exchange` null: everything that matches; else only what is bound to that exchange.
+   */
+  #follow(address: string, exchange: string | null, headers: readonly Header[] | null): CachedSet {
+    const found = new Map<Destination, Binding[]>();
+    const places: Place[] = [{ address, exchange, origin: null }];
+    const visited = new Set<string>([exchange === null ? address : placeKey(exchange, address)]);
+    let conditional = false;
+    for (let at = 0; at < places.length; at++) {
+      const place = places[at] as Place;
+      for (const binding of this.#matches(place.address)) {
+        // A rule may take only some of what its pattern matches.
+        if (binding.rule?.accepts?.(place.address) === false) continue;
+        // Only what is bound to the exchange follows a forward; plain subscribers see the address published to.
+        if (place.exchange !== null && binding.via !== place.exchange) continue;
+        // A message that was forwarded is delivered under the exchange that it first came through.
+        const via = binding.via === null ? null : (place.origin ?? binding.via);
+        if (binding.destination.kind === 'exchange') {
+          if (binding.match !== null) {
+            if (headers === null) conditional = true;
+            else if (!matchesHeaders(binding.match, headers)) continue;
+          }
+          const target = binding.destination.name;
+          const next = this.#links.forward(target, place.address, binding.via as string);
+          const key = placeKey(target, next);
+          if (next === address || visited.has(key)) continue;
+          visited.add(key);
+          places.push({ address: next, exchange: target, origin: via });
+          continue;
+        }
+        const seen = via === binding.via ? binding : { ...binding, via };
+        const bindings = found.get(binding.destination);
+        if (bindings === undefined) found.set(binding.destination, [seen]);
+        else bindings.push(seen);
       }
     }
+    const routes: Route[] = [];
+    for (const [destination, bindings] of found) {
+      const guarded = bindings.every((binding) => binding.match !== null);
+      routes.push({ destination, bindings, options: optionsOf(bindings), guarded });
+    }
+    return {
+      routes,
+      conditional,
+      fallback: this.#links.fallback(address, exchange),
+      generation: this.#generation,
+      addresses: places.length === 1 ? [address] : [...new Set(places.map((place) => place.address))],
+    };
   }
 
   #matches(address: string): Set<Binding> {
@@ -335,8 +369,13 @@ function overlapsBelow(node: TrieNode, pattern: Pattern, except: Destination): b
   return false;
 }
 
+/** Unambiguous, whatever the names hold. */
+function placeKey(exchange: string, address: string): string {
+  return `${exchange.length}:${exchange}${address}`;
+}
+
 /** One copy with the highest reliability, all the subscriber's numbers, and the first exchange that it came by. */
-function mergeOptions(bindings: readonly Binding[]): DeliveryOptions {
+export function optionsOf(bindings: readonly Binding[]): DeliveryOptions {
   let reliability: Reliability = 0;
   let keepRetain = false;
   let via: string | null = null;
@@ -351,9 +390,4 @@ function mergeOptions(bindings: readonly Binding[]): DeliveryOptions {
     via ??= binding.via;
   }
   return { reliability, subscriptionIds, retained: false, keepRetain, via };
-}
-
-/** Merges again without the bindings that one message must not use. */
-export function optionsOf(bindings: readonly Binding[]): DeliveryOptions {
-  return mergeOptions(bindings);
 }

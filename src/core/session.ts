@@ -4,6 +4,7 @@
  * on disk for a durable session. Made by `sessions.ts`.
  */
 
+import { checkPattern } from './address-bounds.ts';
 import type { Timer } from './clock.ts';
 import type { Consumer, DeliveryOptions, Subscription } from './delivery.ts';
 import { CoreError } from './errors.ts';
@@ -127,6 +128,7 @@ export class StoredSession implements Session, Destination {
   }
 
   subscribe(pattern: Pattern, options: SubscriptionOptions): boolean {
+    checkPattern(pattern, this.#home.limits.addressLevelsMax);
     const known = this.#subscriptions.get(pattern.key);
     if (known === undefined && this.#subscriptions.size >= this.#home.limits.subscriptionsPerSessionMax) {
       throw new CoreError(
