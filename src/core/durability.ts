@@ -2,13 +2,17 @@
  * One gate between "appended" and "acknowledged". Everything that is written during a turn is committed together
  * when the turn is over; receipts wait here in the order of publishing and are given out in one go when the disk
  * says so. A commit that runs is joined by nobody: what is written meanwhile takes the next one. When a commit
- * fails, everything that waited for it is refused, and the next one is tried afresh.
+ * fails, everything that waited for it is refused; until one succeeds, which is tried again and again, whoever
+ * would write more can see that the disk refuses.
  */
 
 import type { Clock } from './clock.ts';
 import { CoreError } from './errors.ts';
 import type { CoreCounters, ReceiptSink } from './index.ts';
 import type { Storage } from './storage.ts';
+
+/** After a failed commit the next one is tried so soon, though nobody asks. */
+const RETRY_MS = 200;
 
 export class Durability {
   readonly #storage: Storage;
@@ -19,6 +23,8 @@ export class Durability {
   #tokens: number[] = [];
   #callbacks: ((error: CoreError | null) => void)[] = [];
   #dirty = false;
+  #again = false;
+  #refusal: CoreError | null = null;
   #scheduled = false;
   #committing = false;
 
@@ -26,6 +32,11 @@ export class Durability {
     this.#storage = storage;
     this.#clock = clock;
     this.#counters = counters;
+  }
+
+  /** Why the last commit failed; null when it did not. */
+  get refusal(): CoreError | null {
+    return this.#refusal;
   }
 
   /** `task` runs before each commit and writes what its owner gathered during the turn. It may throw CoreError. */
@@ -37,6 +48,16 @@ export class Durability {
   written(): void {
     this.#dirty = true;
     this.#schedule();
+  }
+
+  /** Called by a task before a commit: it has more, for the commit after this one. */
+  again(): void {
+    this.#again = true;
+  }
+
+  /** Something could not be written: a commit is tried a little later. */
+  retry(): void {
+    this.#clock.after(RETRY_MS, () => this.written());
   }
 
   /** The sink hears of `token` when everything written so far is durable. */
@@ -64,6 +85,7 @@ export class Durability {
   readonly #commit = (): void => {
     this.#scheduled = false;
     if (this.#committing) return;
+    this.#committing = true;
     const failure = this.#flush();
     const sinks = this.#sinks;
     const tokens = this.#tokens;
@@ -71,13 +93,16 @@ export class Durability {
     this.#sinks = [];
     this.#tokens = [];
     this.#callbacks = [];
-    this.#dirty = false;
-    this.#committing = true;
+    // What the tasks wrote is in this commit.
+    this.#dirty = this.#again;
+    this.#again = false;
     this.#counters.commits++;
     this.#storage.commit((error) => {
       this.#committing = false;
-      const cause = failure ?? error;
+      const cause = error ?? failure;
       const refusal = cause === null ? null : asStorageError(cause);
+      this.#refusal = error === null ? null : refusal;
+      if (error !== null) this.retry();
       // The next commit begins before receipts go out: the disk works while sockets are written.
       if (this.#dirty || this.#sinks.length > 0 || this.#callbacks.length > 0) this.#schedule();
       giveOut(sinks, tokens, refusal);

@@ -113,8 +113,10 @@ export class Group implements EntryOwner {
           holder.consumer.deliver(message, options, null);
           return TAKEN;
         }
-        const entry = this.#entryOf(message, options, this.#deadlineOf(message, nowMs));
-        if (persist) this.#append(entry);
+        const deadlineMs = this.#deadlineOf(message, nowMs);
+        const row = persist ? this.#append(message, options, deadlineMs) : -1;
+        const entry = this.#entryOf(message, options, deadlineMs);
+        entry.row = row;
         holder.hold(entry);
         holder.consumer.deliver(message, options, entry);
         return persist ? WRITTEN : TAKEN;
@@ -220,7 +222,7 @@ export class Group implements EntryOwner {
       const entry = this.#entryOf(message.kept(), options, deadlineMs);
       entry.failedCount = failedCount;
       entry.redelivered = redelivered;
-      if (this.#log !== null && message.durable) this.#append(entry);
+      if (this.#log !== null && message.durable) entry.row = this.#append(message, options, deadlineMs);
       this.#waiting.push(entry);
     }
     this.#watchDeadline(PAGE_ROWS);
@@ -243,11 +245,12 @@ export class Group implements EntryOwner {
     return entry;
   }
 
-  #append(entry: Entry): void {
+  #append(message: Message, options: DeliveryOptions, deadlineMs: number): number {
     const log = this.#log;
     assert(log !== null);
-    entry.row = log.append(this.#context.format.encode(entry.message, entry.options, entry.deadlineMs));
+    const row = log.append(this.#context.format.encode(message, options, deadlineMs));
     this.#context.durability.written();
+    return row;
   }
 
   #enqueue(message: Message, options: DeliveryOptions, persist: boolean, deadlineMs: number): void {
@@ -256,8 +259,9 @@ export class Group implements EntryOwner {
       if (this.#timer === null) this.#watchDeadline(PAGE_ROWS);
       return;
     }
+    const row = persist ? this.#append(message, options, deadlineMs) : -1;
     const entry = this.#entryOf(message, options, deadlineMs);
-    if (persist) this.#append(entry);
+    entry.row = row;
     this.#waiting.push(entry);
     if (deadlineMs !== 0 && (this.#timer === null || this.#waiting.atHand === 1))
       this.#watchDeadline(PAGE_ROWS);

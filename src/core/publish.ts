@@ -65,6 +65,14 @@ export class Publishing {
     options.durability.beforeCommit(() => this.#publishLate());
   }
 
+  /** Throws what a durable message is refused with while the disk takes nothing: it would only wait in memory. */
+  #checkDisk(message: Message): void {
+    const { refusal } = this.#durability;
+    if (refusal === null || !(message.durable || this.#options.congestion.pressing)) return;
+    this.#counters.refused++;
+    throw refusal;
+  }
+
   openPublisher(info: PublisherInfo): Publisher {
     const { congestion, access } = this.#options;
     congestion.listen(info);
@@ -91,6 +99,7 @@ export class Publishing {
         `${message.body.length} bytes are more than ${this.#options.limits.messageBytesMax} (messageBytesMax)`,
       );
     }
+    if (this.#durability.refusal !== null) this.#checkDisk(message);
     let result: Acceptance;
     try {
       result = this.route(message, null);
@@ -143,9 +152,23 @@ export class Publishing {
     for (let round = 0; this.#later.length > 0 && round < DEAD_LETTER_ROUNDS_MAX; round++) {
       const messages = this.#later;
       this.#later = [];
-      for (const message of messages) this.route(message, null);
+      for (let i = 0; i < messages.length; i++) {
+        const message = messages[i] as Message;
+        try {
+          if (this.route(message, null) === FULL) this.#counters.dropped++;
+        } catch (error) {
+          if (!(error instanceof CoreError)) throw error;
+          if (error.code === 'storage-failed') {
+            // Its queue has forgotten it already, so it waits here until the disk takes it.
+            for (; i < messages.length; i++) this.#later.push(messages[i] as Message);
+            this.#durability.retry();
+            throw error;
+          }
+          this.#counters.dropped++;
+        }
+      }
     }
-    if (this.#later.length > 0) this.#durability.written();
+    if (this.#later.length > 0) this.#durability.again();
   }
 
   /** The alternate exchange gets what nothing bound to the first one took, its own alternate what it did not take. */

@@ -68,6 +68,7 @@ export interface RowLog {
   readonly endOffset: number;
   /** Rows that were not removed. */
   readonly rowCount: number;
+  /** A disk that refuses shows at the commit, not here. */
   append(row: Uint8Array): number;
   /** Idempotent. A row removed before its commit is never written. */
   remove(offset: number): void;

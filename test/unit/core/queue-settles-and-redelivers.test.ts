@@ -215,6 +215,8 @@ describe('queue', () => {
     await clock.turn();
     expect(receipts.refusals).toEqual([[1, 'storage-failed']]);
     storage.failCommits = false;
+    clock.advance(1_000);
+    await clock.turn();
     publisher.publish(messageTo('x/k', 'b', { reliability: 1 }), receipts, 2);
     await clock.turn();
     expect(receipts.tokensStored).toEqual([2]);
