@@ -33,6 +33,12 @@ export const kafkaSettings = Type.Object(
       description:
         'Naming an unknown topic creates the stream that captures its address (auto.create.topics.enable).',
     }),
+    autoCreateUnasked: Type.Boolean({
+      default: true,
+      description:
+        'Also for clients that ask for no creation, as consumers of librdkafka do: the address may be published to by ' +
+        'others, so `kcat -C` can wait for it. false: they get an unknown topic, as from Apache Kafka.',
+    }),
     defaultPartitions: Type.Integer({
       minimum: 1,
       maximum: 1024,

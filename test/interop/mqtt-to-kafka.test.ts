@@ -24,7 +24,6 @@ describeWith(['mosquitto-clients', 'kafka', 'kcat'], 'MQTT to Kafka', () => {
       await pause(300);
     }
     expect(console_.lines.length).toBeGreaterThan(0);
-    // kcat asks for topics without making them, as every consumer of its library does.
     const kcat = start(`kcat -C -b ${server()} -t sensors.temperature -o beginning -u -f '%s\\n'`);
     const marks = ['mark-1', 'mark-2', 'mark-3'];
     for (const mark of marks) await publish(`-t sensors/temperature -m ${mark} -q 1`);
@@ -45,6 +44,16 @@ describeWith(['mosquitto-clients', 'kafka', 'kcat'], 'MQTT to Kafka', () => {
     expect((await replay()).sort()).toEqual([...all].sort());
     const again = await run(`kcat -C -b ${server()} -t sensors.temperature -o beginning -e -q -f '%s\\n'`);
     expect(again.sort()).toEqual([...all].sort());
+  });
+
+  it('kcat may be the first to name a topic, although its library asks for no creation', async () => {
+    const kcat = start(`kcat -C -b ${server()} -t sensors.first -o beginning -u -q -f '%s\\n'`);
+    for (let sent = 0; kcat.lines.length === 0 && sent < 60; sent++) {
+      await publish(`-t sensors/first -m ${sent} -q 1`);
+      await pause(300);
+    }
+    expect(kcat.lines.length).toBeGreaterThan(0);
+    await kcat.stop();
   });
 
   it('MQTT 5 properties arrive as headers, and the record has the time of publishing', async () => {

@@ -51,7 +51,9 @@ export const metadata = defineEndpoint(metadataApi, async (request, call) => {
   const asked = request.topics;
   // Version 0 asks for everything with an empty list, later ones with null.
   const all = asked === null || (call.version === 0 && asked.length === 0);
-  const create = settings.autoCreate && (call.version < 4 || request.allowAutoTopicCreation);
+  // Version 4 brought the wish not to create (KIP-361).
+  const asksToCreate = call.version < 4 || request.allowAutoTopicCreation;
+  const create = settings.autoCreate && (asksToCreate || settings.autoCreateUnasked);
   const operations = request.includeTopicAuthorizedOperations;
   const topics: MetadataTopic[] = [];
   if (all) {

@@ -52,16 +52,26 @@ export class GroupCoordinator {
         memberId: request.memberId,
         members: [],
       });
-    if (!isGroupId(groupId)) return refuse(ERRORS.INVALID_GROUP_ID.code);
+    if (!isGroupId(groupId)) {
+      refuse(ERRORS.INVALID_GROUP_ID.code);
+      return;
+    }
     const { groupSessionTimeoutMinMs, groupSessionTimeoutMaxMs, groupsMax } = this.#settings;
     const { sessionTimeoutMs } = request;
     if (sessionTimeoutMs < groupSessionTimeoutMinMs || sessionTimeoutMs > groupSessionTimeoutMaxMs) {
-      return refuse(ERRORS.INVALID_SESSION_TIMEOUT.code);
+      refuse(ERRORS.INVALID_SESSION_TIMEOUT.code);
+      return;
     }
     let group = this.#groups.get(groupId);
     if (group === undefined) {
-      if (request.memberId !== '') return refuse(ERRORS.UNKNOWN_MEMBER_ID.code);
-      if (this.#groups.size >= groupsMax) return refuse(ERRORS.COORDINATOR_NOT_AVAILABLE.code);
+      if (request.memberId !== '') {
+        refuse(ERRORS.UNKNOWN_MEMBER_ID.code);
+        return;
+      }
+      if (this.#groups.size >= groupsMax) {
+        refuse(ERRORS.COORDINATOR_NOT_AVAILABLE.code);
+        return;
+      }
       group = new Group(groupId, this.#clock, this.#settings, this.#forget);
       this.#groups.set(groupId, group);
     }

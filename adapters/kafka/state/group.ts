@@ -100,29 +100,44 @@ export class Group {
   join(request: JoinRequest, answer: (result: JoinResult) => void): void {
     const refuse = (error: ErrorName, memberId = request.memberId): void =>
       answer({ ...this.#joinAnswer(memberId), errorCode: ERRORS[error].code, generationId: -1, leader: '' });
-    if (this.#state === 'Dead') return refuse('UNKNOWN_MEMBER_ID');
+    if (this.#state === 'Dead') {
+      refuse('UNKNOWN_MEMBER_ID');
+      return;
+    }
     const { memberId, groupInstanceId } = request;
     const staticId = groupInstanceId === null ? undefined : this.#staticIds.get(groupInstanceId);
-    if (memberId !== '' && staticId !== undefined && staticId !== memberId)
-      return refuse('FENCED_INSTANCE_ID');
+    if (memberId !== '' && staticId !== undefined && staticId !== memberId) {
+      refuse('FENCED_INSTANCE_ID');
+      return;
+    }
     const member = this.members.get(memberId === '' ? (staticId ?? '') : memberId);
-    if (!this.#hasCommonProtocol(request, member)) return refuse('INCONSISTENT_GROUP_PROTOCOL');
-    if (this.#bytesWith(request, member) > this.#limits.groupBytesMax)
-      return refuse('GROUP_MAX_SIZE_REACHED');
+    if (!this.#hasCommonProtocol(request, member)) {
+      refuse('INCONSISTENT_GROUP_PROTOCOL');
+      return;
+    }
+    if (this.#bytesWith(request, member) > this.#limits.groupBytesMax) {
+      refuse('GROUP_MAX_SIZE_REACHED');
+      return;
+    }
     if (member !== undefined) {
       if (memberId === '') this.#replaceStatic(member, request, answer);
       else this.#joinAgain(member, request, answer);
       return;
     }
     const expected = this.#pending.has(memberId);
-    if (memberId !== '' && !expected) return refuse('UNKNOWN_MEMBER_ID');
+    if (memberId !== '' && !expected) {
+      refuse('UNKNOWN_MEMBER_ID');
+      return;
+    }
     if (!expected && this.members.size + this.#pending.size >= this.#limits.groupMembersMax) {
-      return refuse('GROUP_MAX_SIZE_REACHED');
+      refuse('GROUP_MAX_SIZE_REACHED');
+      return;
     }
     const newId = expected ? memberId : `${groupInstanceId ?? request.clientId}-${randomUUID()}`;
     if (memberId === '' && groupInstanceId === null && request.knowsMemberIdRequired) {
       this.#expect(newId, request.sessionTimeoutMs);
-      return refuse('MEMBER_ID_REQUIRED', newId);
+      refuse('MEMBER_ID_REQUIRED', newId);
+      return;
     }
     this.#forgetPending(newId);
     this.#add(new GroupMember(newId, request), request, answer);
@@ -324,12 +339,22 @@ export class Group {
         protocolName: null,
         assignment: NO_ASSIGNMENT,
       });
-    if (error !== null || member === undefined) return refuse(error ?? 'UNKNOWN_MEMBER_ID');
-    if (this.#state === 'PreparingRebalance') return refuse('REBALANCE_IN_PROGRESS');
-    if (protocol.type !== null && protocol.type !== this.#protocolType)
-      return refuse('INCONSISTENT_GROUP_PROTOCOL');
-    if (protocol.name !== null && protocol.name !== this.#protocolName)
-      return refuse('INCONSISTENT_GROUP_PROTOCOL');
+    if (error !== null || member === undefined) {
+      refuse(error ?? 'UNKNOWN_MEMBER_ID');
+      return;
+    }
+    if (this.#state === 'PreparingRebalance') {
+      refuse('REBALANCE_IN_PROGRESS');
+      return;
+    }
+    if (protocol.type !== null && protocol.type !== this.#protocolType) {
+      refuse('INCONSISTENT_GROUP_PROTOCOL');
+      return;
+    }
+    if (protocol.name !== null && protocol.name !== this.#protocolName) {
+      refuse('INCONSISTENT_GROUP_PROTOCOL');
+      return;
+    }
     if (this.#state === 'Stable') {
       this.#keepAlive(member);
       answer(this.#syncAnswer(member));
