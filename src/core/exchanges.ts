@@ -7,10 +7,10 @@
 
 import { escapeLevel, exchangeAddress, ROOT_EXCHANGE, unescapeLevel } from './address.ts';
 import { checkPattern } from './address-bounds.ts';
+import { BindingTable, type BoundEntry } from './binding-table.ts';
 import { decodeDefinition, encodeDefinition } from './definition.ts';
 import type { Durability } from './durability.ts';
 import { CoreError } from './errors.ts';
-import { areSameHeaders } from './header-match.ts';
 import type { ExchangeBinding, ExchangeSpec, Exchanges, ExchangeType } from './index.ts';
 import type { Limits } from './limits.ts';
 import { MANY, ONE, Pattern, type Token } from './pattern.ts';
@@ -48,21 +48,12 @@ class ExchangeTarget implements Destination {
   }
 }
 
-interface BoundEntry {
-  readonly definition: ExchangeBinding;
-  /** Row in the table of bindings, or 0. */
-  readonly number: number;
-  readonly binding: Binding;
-}
-
 export class ExchangeRegistry implements Exchanges, ExchangeLinks {
   readonly #options: ExchangesOptions;
   readonly #exchangeTable: Table;
   readonly #bindingTable: Table;
   readonly #exchanges = new Map<string, { readonly spec: ExchangeSpec; readonly number: number }>();
-  /** By source exchange. */
-  readonly #bindings = new Map<string, BoundEntry[]>();
-  readonly #targets = new Map<string, ExchangeTarget>();
+  readonly #bindings = new BindingTable();
   #nextNumber = 1;
 
   private constructor(options: ExchangesOptions, exchangeTable: Table, bindingTable: Table) {
@@ -70,7 +61,7 @@ export class ExchangeRegistry implements Exchanges, ExchangeLinks {
     this.#exchangeTable = exchangeTable;
     this.#bindingTable = bindingTable;
     options.router.linkExchanges(this);
-    options.queues.onLeaving((name) => this.#unbindTarget('queue', name));
+    options.queues.onLeaving((name) => this.#unbindTarget({ kind: 'queue', name }));
   }
 
   static async load(options: ExchangesOptions): Promise<ExchangeRegistry> {
@@ -124,7 +115,7 @@ export class ExchangeRegistry implements Exchanges, ExchangeLinks {
   delete(name: string, options: { readonly ifUnused: boolean }): void {
     const known = this.#exchanges.get(name);
     if (known === undefined) throw new CoreError('not-found', `no exchange '${name}'`);
-    if (options.ifUnused && (this.#bindings.get(name)?.length ?? 0) > 0) {
+    if (options.ifUnused && this.#bindings.countOf(name) > 0) {
       throw new CoreError('in-use', `exchange '${name}' in use`);
     }
     this.#exchanges.delete(name);
@@ -132,8 +123,8 @@ export class ExchangeRegistry implements Exchanges, ExchangeLinks {
       this.#exchangeTable.remove(String(known.number));
       this.#options.durability.written();
     }
-    for (const entry of [...(this.#bindings.get(name) ?? [])]) this.#disconnect(entry);
-    this.#unbindTarget('exchange', name);
+    for (const entry of this.#bindings.ofSource(name)) this.#disconnect(entry);
+    this.#unbindTarget({ kind: 'exchange', name });
     this.#subtreeChanged(name);
   }
 
@@ -142,12 +133,12 @@ export class ExchangeRegistry implements Exchanges, ExchangeLinks {
     const queue = target.kind === 'queue' ? this.#options.queues.get(target.name) : undefined;
     if (target.kind === 'queue' && queue === undefined)
       throw new CoreError('not-found', `no queue '${target.name}'`);
-    if (this.#find(definition) !== undefined) return;
+    if (this.#bindings.find(definition) !== undefined) return;
     checkPattern(
       patternOf(definition.exchange, 'direct', definition.key),
       this.#options.limits.addressLevelsMax,
     );
-    const count = this.#bindings.get(definition.exchange)?.length ?? 0;
+    const count = this.#bindings.countOf(definition.exchange);
     if (count >= this.#options.limits.bindingsPerQueueMax) {
       throw new CoreError(
         'limit-reached',
@@ -166,14 +157,14 @@ export class ExchangeRegistry implements Exchanges, ExchangeLinks {
   }
 
   unbind(definition: ExchangeBinding): void {
-    const entry = this.#find(definition);
+    const entry = this.#bindings.find(definition);
     if (entry === undefined) return;
     this.#disconnect(entry);
     this.#leaveIfUseless(definition.exchange);
   }
 
   *bindings(): Iterable<ExchangeBinding> {
-    for (const entries of this.#bindings.values()) for (const entry of entries) yield entry.definition;
+    for (const entry of this.#bindings.all()) yield entry.definition;
   }
 
   forward(target: string, address: string, via: string): string {
@@ -200,23 +191,11 @@ export class ExchangeRegistry implements Exchanges, ExchangeLinks {
     return number;
   }
 
-  #find(definition: ExchangeBinding): BoundEntry | undefined {
-    return this.#bindings
-      .get(definition.exchange)
-      ?.find(
-        ({ definition: known }) =>
-          known.key === definition.key &&
-          known.target.kind === definition.target.kind &&
-          known.target.name === definition.target.name &&
-          areSameHeaders(known.arguments, definition.arguments),
-      );
-  }
-
   #connect(definition: ExchangeBinding, number: number): void {
     const { exchange, target } = definition;
     const type = this.#exchanges.get(exchange)?.spec.type ?? 'topic';
     const destination =
-      target.kind === 'queue' ? this.#options.queues.get(target.name) : this.#targetOf(target.name);
+      target.kind === 'queue' ? this.#options.queues.get(target.name) : new ExchangeTarget(target.name);
     if (destination === undefined) return;
     const binding: Binding = {
       pattern: patternOf(exchange, type, definition.key),
@@ -226,19 +205,12 @@ export class ExchangeRegistry implements Exchanges, ExchangeLinks {
       match: type === 'headers' ? definition.match : null,
       rule: null,
     };
-    const entries = this.#bindings.get(exchange);
-    if (entries === undefined) this.#bindings.set(exchange, [{ definition, number, binding }]);
-    else entries.push({ definition, number, binding });
+    this.#bindings.add({ definition, number, binding });
     this.#options.router.add(binding);
   }
 
   #disconnect(entry: BoundEntry): void {
-    const { exchange } = entry.definition;
-    const entries = this.#bindings.get(exchange);
-    if (entries !== undefined) {
-      entries.splice(entries.indexOf(entry), 1);
-      if (entries.length === 0) this.#bindings.delete(exchange);
-    }
+    this.#bindings.remove(entry);
     this.#options.router.remove(entry.binding);
     if (entry.number !== 0) {
       this.#bindingTable.remove(String(entry.number));
@@ -248,38 +220,23 @@ export class ExchangeRegistry implements Exchanges, ExchangeLinks {
 
   /** The exchange has got a type: its bindings mean something else now. */
   #reconnect(exchange: string): void {
-    const entries = this.#bindings.get(exchange);
-    if (entries === undefined) return;
-    this.#bindings.delete(exchange);
-    for (const { definition, number, binding } of entries) {
-      this.#options.router.remove(binding);
-      this.#connect(definition, number);
+    for (const entry of this.#bindings.ofSource(exchange)) {
+      this.#bindings.remove(entry);
+      this.#options.router.remove(entry.binding);
+      this.#connect(entry.definition, entry.number);
     }
   }
 
-  #unbindTarget(kind: 'queue' | 'exchange', name: string): void {
-    for (const [exchange, entries] of [...this.#bindings]) {
-      const gone = entries.filter(
-        ({ definition: { target } }) => target.kind === kind && target.name === name,
-      );
-      for (const entry of gone) this.#disconnect(entry);
-      if (gone.length > 0) this.#leaveIfUseless(exchange);
-    }
+  #unbindTarget(target: ExchangeBinding['target']): void {
+    const gone = this.#bindings.ofTarget(target);
+    for (const entry of gone) this.#disconnect(entry);
+    for (const { definition } of gone) this.#leaveIfUseless(definition.exchange);
   }
 
   #leaveIfUseless(exchange: string): void {
     const spec = this.#exchanges.get(exchange)?.spec;
-    if (spec?.autoDelete === true && !this.#bindings.has(exchange))
+    if (spec?.autoDelete === true && this.#bindings.countOf(exchange) === 0)
       this.delete(exchange, { ifUnused: false });
-  }
-
-  #targetOf(name: string): ExchangeTarget {
-    let target = this.#targets.get(name);
-    if (target === undefined) {
-      target = new ExchangeTarget(name);
-      this.#targets.set(name, target);
-    }
-    return target;
   }
 
   #subtreeChanged(exchange: string): void {

@@ -85,6 +85,19 @@ describe('exchanges bound to exchanges', () => {
   });
 });
 
+describe('many bindings of one exchange', () => {
+  it('are made and go with their queues in little time', async () => {
+    const core = await open();
+    const count = 10_000;
+    for (let i = 0; i < count; i++) await core.queues.declare(queueSpec({ name: `q${i}` }));
+    const begin = performance.now();
+    for (let i = 0; i < count; i++) bind(core, 'x', 'queue', `q${i}`, `${i}`);
+    for (let i = 0; i < count; i++) core.queues.delete(`q${i}`, { ifUnused: false, ifEmpty: false });
+    expect(performance.now() - begin).toBeLessThan(700);
+    expect([...core.exchanges.bindings()]).toEqual([]);
+  });
+});
+
 describe('an alternate exchange', () => {
   it('gives no second copy to a queue that had the message by another way', async () => {
     const core = await open('q');
