@@ -15,7 +15,8 @@ import { matchesHeaders } from './header-match.ts';
 import type { HeaderMatch, MappingRule, SubscriptionOptions } from './index.ts';
 import { DEFAULT_LIMITS } from './limits.ts';
 import type { Header, Message, Reliability } from './message.ts';
-import { MANY, ONE, type Pattern } from './pattern.ts';
+import type { Pattern } from './pattern.ts';
+import { PatternTrie, removeFrom } from './pattern-trie.ts';
 import { RouteCache } from './route-cache.ts';
 
 /** What a destination did with a message. */
@@ -95,34 +96,24 @@ interface CachedSet extends RouteSet {
   readonly addresses: readonly string[];
 }
 
-interface TrieNode {
-  readonly number: number;
-  readonly levels: Map<string, TrieNode>;
-  one: TrieNode | null;
-  many: TrieNode | null;
-  bindings: Binding[];
-}
-
 /** Changes that a remembered route is compared with before it is resolved anew without looking. */
 const JOURNAL_ENTRIES_MAX = 64;
 const NO_LINKS: ExchangeLinks = { forward: (_target, address) => address, fallback: () => null };
 
 export class Router {
   readonly #literals = new Map<string, Binding[]>();
-  readonly #root: TrieNode;
+  readonly #trie = new PatternTrie();
   readonly #cache: RouteCache<CachedSet>;
   readonly #bounds: AddressBounds;
   /** The last changes, newest last; the newest has the number `generation`. */
   #journal: Pattern[] = [];
   #links: ExchangeLinks = NO_LINKS;
-  #nodeCount = 0;
   #generation = 0;
   #bindingCount = 0;
 
   constructor(cacheEntriesMax: number, bounds: AddressBounds = DEFAULT_LIMITS) {
     this.#cache = new RouteCache(cacheEntriesMax);
     this.#bounds = bounds;
-    this.#root = this.#newNode();
   }
 
   /** Grows with every change. */
@@ -146,7 +137,7 @@ export class Router {
       if (bindings === undefined) this.#literals.set(pattern.literal, [binding]);
       else bindings.push(binding);
     } else {
-      this.#nodeOf(pattern).bindings.push(binding);
+      this.#trie.add(binding);
     }
     this.#bindingCount++;
     this.changed(pattern);
@@ -159,7 +150,7 @@ export class Router {
       const bindings = this.#literals.get(pattern.literal);
       if (bindings === undefined || !removeFrom(bindings, binding)) return;
       if (bindings.length === 0) this.#literals.delete(pattern.literal);
-    } else if (!this.#removeFromTrie(this.#root, pattern, 0, binding)) {
+    } else if (!this.#trie.remove(binding)) {
       return;
     }
     this.#bindingCount--;
@@ -202,7 +193,7 @@ export class Router {
       if (bindings.some((b) => b.destination !== except && pattern.matches(b.pattern.literal as string)))
         return true;
     }
-    return overlapsBelow(this.#root, pattern, except);
+    return this.#trie.some((b) => b.destination !== except && b.pattern.overlaps(pattern));
   }
 
   #isStillTrue(cached: CachedSet): boolean {
@@ -278,95 +269,9 @@ export class Router {
 
   #matches(address: string): Set<Binding> {
     const result = new Set<Binding>(this.#literals.get(address));
-    if (this.#root.levels.size > 0 || this.#root.one !== null || this.#root.many !== null) {
-      const levels = address.split('/');
-      this.#walk(this.#root, levels, 0, new Set(), result);
-    }
+    if (!this.#trie.isEmpty) this.#trie.collect(address.split('/'), result);
     return result;
   }
-
-  #walk(
-    node: TrieNode,
-    levels: readonly string[],
-    at: number,
-    visited: Set<number>,
-    result: Set<Binding>,
-  ): void {
-    if (at === levels.length) for (const binding of node.bindings) result.add(binding);
-    const many = node.many;
-    const wildcards = at !== 0 || !(levels[0] as string).startsWith('$');
-    if (many !== null && wildcards) {
-      for (let skip = at; skip <= levels.length; skip++) {
-        // Two ways through several `MANY` lead to the same place: each is walked once, so the cost stays bounded.
-        const place = many.number * (levels.length + 1) + skip;
-        if (visited.has(place)) continue;
-        visited.add(place);
-        this.#walk(many, levels, skip, visited, result);
-      }
-    }
-    if (at === levels.length) return;
-    const child = node.levels.get(levels[at] as string);
-    if (child !== undefined) this.#walk(child, levels, at + 1, visited, result);
-    if (node.one !== null && wildcards) this.#walk(node.one, levels, at + 1, visited, result);
-  }
-
-  #newNode(): TrieNode {
-    return { number: this.#nodeCount++, levels: new Map(), one: null, many: null, bindings: [] };
-  }
-
-  #nodeOf(pattern: Pattern): TrieNode {
-    let node = this.#root;
-    for (const token of pattern.tokens) {
-      if (token === ONE) {
-        node.one ??= this.#newNode();
-        node = node.one;
-      } else if (token === MANY) {
-        node.many ??= this.#newNode();
-        node = node.many;
-      } else {
-        let child = node.levels.get(token);
-        if (child === undefined) {
-          child = this.#newNode();
-          node.levels.set(token, child);
-        }
-        node = child;
-      }
-    }
-    return node;
-  }
-
-  #removeFromTrie(node: TrieNode, pattern: Pattern, at: number, binding: Binding): boolean {
-    if (at === pattern.tokens.length) return removeFrom(node.bindings, binding);
-    const token = pattern.tokens[at];
-    const child = token === ONE ? node.one : token === MANY ? node.many : node.levels.get(token as string);
-    if (child === null || child === undefined) return false;
-    const removed = this.#removeFromTrie(child, pattern, at + 1, binding);
-    if (removed && isEmpty(child)) {
-      if (token === ONE) node.one = null;
-      else if (token === MANY) node.many = null;
-      else node.levels.delete(token as string);
-    }
-    return removed;
-  }
-}
-
-function isEmpty(node: TrieNode): boolean {
-  return node.bindings.length === 0 && node.levels.size === 0 && node.one === null && node.many === null;
-}
-
-function removeFrom(bindings: Binding[], binding: Binding): boolean {
-  const at = bindings.indexOf(binding);
-  if (at < 0) return false;
-  bindings.splice(at, 1);
-  return true;
-}
-
-function overlapsBelow(node: TrieNode, pattern: Pattern, except: Destination): boolean {
-  if (node.bindings.some((b) => b.destination !== except && b.pattern.overlaps(pattern))) return true;
-  if (node.one !== null && overlapsBelow(node.one, pattern, except)) return true;
-  if (node.many !== null && overlapsBelow(node.many, pattern, except)) return true;
-  for (const child of node.levels.values()) if (overlapsBelow(child, pattern, except)) return true;
-  return false;
 }
 
 /** Unambiguous, whatever the names hold. */
