@@ -1,7 +1,10 @@
 # RosettaMQ in a container. The image listens on loopback only, as the program does by default, so that starting it opens
 # nothing: docker-compose.yml shows the settings that publish it, with the API key that they need.
 
-FROM node:24-slim AS build
+# Another image of Node.js 24 or newer, for example one of a registry of your own: docker build --build-arg NODE_IMAGE=...
+ARG NODE_IMAGE=node:24-slim
+
+FROM ${NODE_IMAGE} AS build
 WORKDIR /app
 COPY package.json package-lock.json ./
 RUN npm ci --ignore-scripts
@@ -11,7 +14,7 @@ COPY adapters adapters
 COPY mappings mappings
 RUN node build.ts && npm prune --omit=dev --ignore-scripts
 
-FROM node:24-slim
+FROM ${NODE_IMAGE}
 ENV NODE_ENV=production \
     ROSETTAMQ_STORAGE__FOLDER=/data
 WORKDIR /app

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Makes a small image of this machine's own programs, for tests of the container where no registry of images can be
+# reached: a shell, the file programs that a Dockerfile calls, a given Node.js, npm, the certificates that this machine
+# trusts, and a user `node` as the official image has one. The image never takes the name of an official one.
+#
+#   test/peers/docker-base.sh TAG NODE_BINARY [NPM_FOLDER]
+set -euo pipefail
+
+tag=$1
+node=$(readlink -f "$2")
+npm_folder=${3:-$(npm root --global)/npm}
+root=$(mktemp -d)
+trap 'rm -rf "$root"' EXIT
+
+# A program with the libraries that it loads, each where the loader looks for it.
+copy_program() {
+  local library
+  mkdir -p "$root$(dirname "$2")"
+  cp -L "$1" "$root$2"
+  for library in $(ldd "$1" | grep -o '/[^ ]*'); do
+    # /lib and /lib64 are links into /usr, as on any current Linux.
+    mkdir -p "$root/usr$(dirname "${library#/usr}")"
+    [ -e "$root/usr${library#/usr}" ] || cp -L "$library" "$root/usr${library#/usr}"
+  done
+}
+
+mkdir -p "$root"/usr/{bin,sbin,lib,lib64,local/bin,local/lib/node_modules,local/etc} "$root"/{etc/ssl/certs,tmp,root,home/node}
+ln -s usr/bin usr/sbin usr/lib usr/lib64 "$root/"
+chmod 1777 "$root/tmp"
+
+copy_program "$(command -v sh)" /usr/bin/sh
+for program in cat chmod chown cp env id kill ls mkdir mv rm sleep uname; do
+  path=$(type -P "$program") && copy_program "$path" "/usr/bin/$program"
+done
+copy_program "$node" /usr/local/bin/node
+cp -R "$npm_folder" "$root/usr/local/lib/node_modules/npm"
+ln -s ../lib/node_modules/npm/bin/npm-cli.js "$root/usr/local/bin/npm"
+ln -s ../lib/node_modules/npm/bin/npx-cli.js "$root/usr/local/bin/npx"
+
+printf 'root:x:0:0:root:/root:/bin/sh\nnode:x:1000:1000::/home/node:/bin/sh\n' >"$root/etc/passwd"
+printf 'root:x:0:\nnode:x:1000:\n' >"$root/etc/group"
+printf 'hosts: files dns\n' >"$root/etc/nsswitch.conf"
+chown -R 1000:1000 "$root/home/node" 2>/dev/null || true
+if [ -e /etc/ssl/certs/ca-certificates.crt ]; then
+  cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
+  echo 'cafile=/etc/ssl/certs/ca-certificates.crt' >"$root/usr/local/etc/npmrc"
+fi
+
+tar -C "$root" -c . | docker import \
+  --change 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin' --change 'CMD ["node"]' - "$tag" >/dev/null
+echo "$tag: Node.js $("$node" --version), npm $(node -p 'require(process.argv[1]).version' "$npm_folder/package.json")"
