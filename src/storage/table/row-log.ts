@@ -206,12 +206,9 @@ export class DurableRowLog implements RowLog, Part {
       }
     }
     for (const offset of this.#goneMoving) yield { key: rowKey(this.id, offset), value: null };
-    for (let offset = this.#storedEnd; offset < this.#movingEnd; offset++) {
-      // Rows go while this runs: what is empty by now is jumped over.
-      offset = Math.max(offset, this.#window.firstOffset);
-      const row = offset < this.#movingEnd ? this.#window.get(offset) : undefined;
-      if (row !== undefined) yield { key: rowKey(this.id, offset), value: row };
-    }
+    // Rows go while this runs.
+    for (const { offset, bytes } of this.#window.range(this.#storedEnd, this.#movingEnd))
+      yield { key: rowKey(this.id, offset), value: bytes };
   }
 
   endMove(): void {
