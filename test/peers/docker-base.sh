@@ -33,6 +33,11 @@ for program in cat chmod chown cp env id kill ls mkdir mv rm sleep uname; do
   path=$(type -P "$program") && copy_program "$path" "/usr/bin/$program"
 done
 copy_program "$node" /usr/local/bin/node
+# The rest of the C library, which packages with binaries of their own may load.
+libraries=$(dirname "$(ldd "$node" | grep -o '/[^ ]*/libc\.so\.[0-9]*')")
+for library in "$libraries"/lib{rt,resolv,util,anl}.so.[0-9]; do
+  cp -L "$library" "$root/usr${libraries#/usr}/"
+done
 cp -R "$npm_folder" "$root/usr/local/lib/node_modules/npm"
 ln -s ../lib/node_modules/npm/bin/npm-cli.js "$root/usr/local/bin/npm"
 ln -s ../lib/node_modules/npm/bin/npx-cli.js "$root/usr/local/bin/npx"
