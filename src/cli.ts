@@ -111,14 +111,14 @@ async function serve(parts: GatewayParts, config: Config): Promise<void> {
 
 /** The first signal drains and stops, a second one ends the process at once. */
 function stopOnSignals(started: Promise<Gateway>): void {
-  let stoppingSinceMs: number | null = null;
+  let first: { readonly signal: NodeJS.Signals; readonly atMs: number } | null = null;
   const stop = (signal: NodeJS.Signals): void => {
-    if (stoppingSinceMs !== null) {
-      if (performance.now() - stoppingSinceMs < SAME_SIGNAL_MS) return;
+    if (first !== null) {
+      if (signal === first.signal && performance.now() - first.atMs < SAME_SIGNAL_MS) return;
       console.error(`${signal} again: ending at once`);
       process.exit(EXIT_FAILED);
     }
-    stoppingSinceMs = performance.now();
+    first = { signal, atMs: performance.now() };
     started
       .then((gateway) => gateway.stop())
       .then(
