@@ -1,4 +1,4 @@
-/** A list that is cheap to extend and shorten at both ends: a ring that doubles. Queues keep their waiting entries in it. */
+/** A list that is cheap to extend at its end and to shorten at its front: a ring that doubles. Used by `waiting.ts`. */
 export class Deque<T> {
   #items: (T | undefined)[] = [];
   #first = 0;
@@ -30,18 +30,6 @@ export class Deque<T> {
       this.#first = 0;
     }
     return item;
-  }
-
-  unshift(item: T): void {
-    if (this.#length === this.#items.length) this.#grow();
-    this.#first = (this.#first - 1) & (this.#items.length - 1);
-    this.#items[this.#first] = item;
-    this.#length++;
-  }
-
-  *[Symbol.iterator](): Iterator<T> {
-    for (let i = 0; i < this.#length; i++)
-      yield this.#items[(this.#first + i) & (this.#items.length - 1)] as T;
   }
 
   #grow(): void {
