@@ -100,23 +100,12 @@ export class Group {
   join(request: JoinRequest, answer: (result: JoinResult) => void): void {
     const refuse = (error: ErrorName, memberId = request.memberId): void =>
       answer({ ...this.#joinAnswer(memberId), errorCode: ERRORS[error].code, generationId: -1, leader: '' });
-    if (this.#state === 'Dead') {
-      refuse('UNKNOWN_MEMBER_ID');
-      return;
-    }
     const { memberId, groupInstanceId } = request;
     const staticId = groupInstanceId === null ? undefined : this.#staticIds.get(groupInstanceId);
-    if (memberId !== '' && staticId !== undefined && staticId !== memberId) {
-      refuse('FENCED_INSTANCE_ID');
-      return;
-    }
     const member = this.members.get(memberId === '' ? (staticId ?? '') : memberId);
-    if (!this.#hasCommonProtocol(request, member)) {
-      refuse('INCONSISTENT_GROUP_PROTOCOL');
-      return;
-    }
-    if (this.#bytesWith(request, member) > this.#limits.groupBytesMax) {
-      refuse('GROUP_MAX_SIZE_REACHED');
+    const fault = this.#joinFault(request, staticId, member);
+    if (fault !== null) {
+      refuse(fault);
       return;
     }
     if (member !== undefined) {
@@ -125,14 +114,6 @@ export class Group {
       return;
     }
     const expected = this.#pending.has(memberId);
-    if (memberId !== '' && !expected) {
-      refuse('UNKNOWN_MEMBER_ID');
-      return;
-    }
-    if (!expected && this.members.size + this.#pending.size >= this.#limits.groupMembersMax) {
-      refuse('GROUP_MAX_SIZE_REACHED');
-      return;
-    }
     const newId = expected ? memberId : `${groupInstanceId ?? request.clientId}-${randomUUID()}`;
     if (memberId === '' && groupInstanceId === null && request.knowsMemberIdRequired) {
       this.#expect(newId, request.sessionTimeoutMs);
@@ -141,6 +122,22 @@ export class Group {
     }
     this.#forgetPending(newId);
     this.#add(new GroupMember(newId, request), request, answer);
+  }
+
+  #joinFault(
+    request: JoinRequest,
+    staticId: string | undefined,
+    member: GroupMember | undefined,
+  ): ErrorName | null {
+    const { memberId } = request;
+    if (this.#state === 'Dead') return 'UNKNOWN_MEMBER_ID';
+    if (memberId !== '' && staticId !== undefined && staticId !== memberId) return 'FENCED_INSTANCE_ID';
+    if (!this.#hasCommonProtocol(request, member)) return 'INCONSISTENT_GROUP_PROTOCOL';
+    if (this.#bytesWith(request, member) > this.#limits.groupBytesMax) return 'GROUP_MAX_SIZE_REACHED';
+    if (member !== undefined || this.#pending.has(memberId)) return null;
+    if (memberId !== '') return 'UNKNOWN_MEMBER_ID';
+    const full = this.members.size + this.#pending.size >= this.#limits.groupMembersMax;
+    return full ? 'GROUP_MAX_SIZE_REACHED' : null;
   }
 
   #expect(memberId: string, sessionTimeoutMs: number): void {
@@ -330,29 +327,15 @@ export class Group {
     assignments: readonly { readonly memberId: string; readonly assignment: Buffer }[],
     answer: (result: SyncResult) => void,
   ): void {
-    const error = this.#checkMember(claimed, generation);
     const member = this.members.get(claimed.memberId);
-    const refuse = (name: ErrorName): void =>
+    const fault = this.#checkMember(claimed, generation) ?? this.#syncFault(protocol);
+    if (fault !== null || member === undefined) {
       answer({
-        errorCode: ERRORS[name].code,
+        errorCode: ERRORS[fault ?? 'UNKNOWN_MEMBER_ID'].code,
         protocolType: null,
         protocolName: null,
         assignment: NO_ASSIGNMENT,
       });
-    if (error !== null || member === undefined) {
-      refuse(error ?? 'UNKNOWN_MEMBER_ID');
-      return;
-    }
-    if (this.#state === 'PreparingRebalance') {
-      refuse('REBALANCE_IN_PROGRESS');
-      return;
-    }
-    if (protocol.type !== null && protocol.type !== this.#protocolType) {
-      refuse('INCONSISTENT_GROUP_PROTOCOL');
-      return;
-    }
-    if (protocol.name !== null && protocol.name !== this.#protocolName) {
-      refuse('INCONSISTENT_GROUP_PROTOCOL');
       return;
     }
     if (this.#state === 'Stable') {
@@ -363,6 +346,13 @@ export class Group {
     member.answerSync({ ...this.#syncAnswer(member), errorCode: ERRORS.UNKNOWN_MEMBER_ID.code });
     member.awaitSync(answer);
     if (member.id === this.#leader) this.#assign(assignments);
+  }
+
+  #syncFault(protocol: { readonly type: string | null; readonly name: string | null }): ErrorName | null {
+    if (this.#state === 'PreparingRebalance') return 'REBALANCE_IN_PROGRESS';
+    const sameType = protocol.type === null || protocol.type === this.#protocolType;
+    const sameName = protocol.name === null || protocol.name === this.#protocolName;
+    return sameType && sameName ? null : 'INCONSISTENT_GROUP_PROTOCOL';
   }
 
   #assign(assignments: readonly { readonly memberId: string; readonly assignment: Buffer }[]): void {
