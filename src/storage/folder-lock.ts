@@ -1,7 +1,9 @@
 /**
  * One process owns a data folder. The file `lock` names its owner (process id, the start time of that process where
  * the system tells it, host name); it is created exclusively. A lock whose process no longer exists is taken over.
- * The start time guards against another process that got the same id later, as happens in containers.
+ * The start time guards against another process that got the same id later. Of an owner on another host, or in
+ * another container, the process id says nothing: there the owner touches the file every `HEARTBEAT_MS`, and one that
+ * has not for `SILENT_MS` is gone.
  *
  * `lock` is JSON in one line: {"pid":1234,"started":"567890","host":"name"}
  */
@@ -12,6 +14,8 @@ import { join } from 'node:path';
 import { FILE_MODE } from './file-system.ts';
 
 const ATTEMPTS_MAX = 5;
+const HEARTBEAT_MS = 2_000;
+const SILENT_MS = 10_000;
 
 interface Owner {
   readonly pid: number;
@@ -31,13 +35,15 @@ export function lockFolder(folder: string): () => void {
   for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
     if (createLock(path, own)) {
       held.add(real);
+      const heartbeat = setInterval(() => touch(path), HEARTBEAT_MS).unref();
       return () => {
+        clearInterval(heartbeat);
         held.delete(real);
         fs.rmSync(path, { force: true });
       };
     }
     const owner = readOwner(path);
-    if (owner !== null && isAlive(owner)) {
+    if (owner !== null && isAlive(owner, path)) {
       throw new Error(
         `the data folder ${folder} belongs to process ${owner.pid} on ${owner.host}; ` +
           'stop that process, or give this one a folder of its own',
@@ -86,11 +92,18 @@ function removeStale(path: string): void {
     throw error;
   }
   const owner = readOwner(aside);
-  if (owner !== null && isAlive(owner) && !fs.existsSync(path)) fs.renameSync(aside, path);
+  if (owner !== null && isAlive(owner, aside) && !fs.existsSync(path)) fs.renameSync(aside, path);
   else fs.rmSync(aside, { force: true });
 }
 
-function isAlive(owner: Owner): boolean {
+function touch(path: string): void {
+  const now = new Date();
+  // A disk that refuses this refuses commits too, and says so there.
+  fs.utimes(path, now, now, () => {});
+}
+
+function isAlive(owner: Owner, path: string): boolean {
+  if (owner.host !== hostname()) return Date.now() - fs.statSync(path).mtimeMs < SILENT_MS;
   if (owner.pid === process.pid && owner.started === startedOf(process.pid)) return false;
   try {
     process.kill(owner.pid, 0);

@@ -3,7 +3,7 @@
  * order of the pages, and compares the answers that the pages show.
  */
 
-import { execFile } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -32,13 +32,15 @@ function examplesOf(page: string): Example[] {
   return examples;
 }
 
+const missing = spawnSync('curl', ['--version']).status === 0 ? '' : ' (skipped: curl is not installed)';
+
 let gateway: GatewayInProcess;
 beforeAll(async () => {
   gateway = await GatewayInProcess.start();
 });
 afterAll(() => gateway.remove());
 
-describe.each(['mappings.md', 'api.md'])('%s', (page) => {
+describe.skipIf(missing !== '').each(['mappings.md', 'api.md'])(`%s${missing}`, (page) => {
   const examples = examplesOf(page);
 
   test('has examples', () => {

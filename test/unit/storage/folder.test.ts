@@ -1,7 +1,8 @@
 /** The data folder itself: who may open it, who may read it, which version it has. */
 
 import { spawn } from 'node:child_process';
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { closeForTest, makeFolder, openForTest } from './storage-fixture.ts';
@@ -19,8 +20,8 @@ it('names the living process that holds it', async () => {
   const folder = makeFolder();
   const other = spawn(process.execPath, ['-e', 'setTimeout(() => {}, 60000)'], { stdio: 'ignore' });
   try {
-    writeFileSync(join(folder, 'lock'), `{"pid":${other.pid},"started":"","host":"elsewhere"}\n`);
-    await expect(openForTest(folder)).rejects.toThrow(`belongs to process ${other.pid} on elsewhere`);
+    writeFileSync(join(folder, 'lock'), `{"pid":${other.pid},"started":"","host":"${hostname()}"}\n`);
+    await expect(openForTest(folder)).rejects.toThrow(`belongs to process ${other.pid} on ${hostname()}`);
   } finally {
     other.kill('SIGKILL');
   }
@@ -28,9 +29,9 @@ it('names the living process that holds it', async () => {
 
 it('is taken over from a process that is gone, or whose id another one has now', async () => {
   for (const owner of [
-    '{"pid":999999999,"started":"1","host":"h"}',
-    `{"pid":${process.ppid},"started":"1","host":"h"}`,
-    `{"pid":${process.pid},"started":"1","host":"h"}`,
+    `{"pid":999999999,"started":"1","host":"${hostname()}"}`,
+    `{"pid":${process.ppid},"started":"1","host":"${hostname()}"}`,
+    `{"pid":${process.pid},"started":"1","host":"${hostname()}"}`,
     'not a lock',
     '',
   ]) {
@@ -50,11 +51,24 @@ it('is taken over from a process that was killed and that its parent has not loo
     const pid = Number(await new Promise((resolve) => parent.stdout.once('data', resolve)));
     await expect.poll(() => readFileSync(`/proc/${pid}/stat`, 'latin1')).toMatch(/\) Z /);
     const folder = makeFolder();
-    writeFileSync(join(folder, 'lock'), `{"pid":${pid},"started":"","host":"h"}\n`);
+    writeFileSync(join(folder, 'lock'), `{"pid":${pid},"started":"","host":"${hostname()}"}\n`);
     await openForTest(folder);
   } finally {
     parent.kill('SIGKILL');
   }
+});
+
+it('of another host, where process ids mean nothing, is held as long as its lock is touched', async () => {
+  const folder = makeFolder();
+  const lock = join(folder, 'lock');
+  // A container: the same process id, another host name.
+  writeFileSync(lock, `{"pid":${process.pid},"started":"1","host":"elsewhere"}\n`);
+  await expect(openForTest(folder)).rejects.toThrow(`belongs to process ${process.pid} on elsewhere`);
+  const longAgo = new Date(Date.now() - 11_000);
+  utimesSync(lock, longAgo, longAgo);
+  await openForTest(folder);
+  utimesSync(lock, longAgo, longAgo);
+  await expect.poll(() => Date.now() - statSync(lock).mtimeMs, { timeout: 5_000 }).toBeLessThan(3_000);
 });
 
 it('is made for its owner only', async () => {
