@@ -153,7 +153,7 @@ export interface Exchanges {
 
 export interface SubscriptionOptions {
   readonly reliability: Reliability;
-  /** Do not deliver what a publisher with this session's id published. */
+  /** Do not deliver what a publisher with the session's own id published. */
   readonly noLocal: boolean;
   readonly keepRetain: boolean;
   /** The subscriber's own number for it; 0 is none. */

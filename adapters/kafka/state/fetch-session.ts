@@ -29,7 +29,7 @@ const EPOCH_MAX = 0x7fff_ffff;
 
 export class FetchSession {
   readonly id: number;
-  /** What the next request of this session must carry. */
+  /** What the next request of the session must carry. */
   #epoch = FIRST_EPOCH;
   /** In the order in which partitions are served. */
   readonly #partitions = new Map<string, Remembered>();

@@ -12,8 +12,8 @@ import { validateBatch } from '../../../src/core/batch-validation.ts';
 import { CoreError, type StreamRecord } from '../../../src/core/index.ts';
 import { ProducerState } from '../../../src/core/producer-state.ts';
 
-const INPUTS = Number(process.env.FUZZ_INPUTS ?? 200_000);
-const SEED = Number(process.env.FUZZ_SEED ?? Date.now() % 2 ** 31);
+const INPUTS = Number(process.env.ROSETTAMQ_FUZZ_COUNT ?? 50_000);
+const SEED = Number(process.env.ROSETTAMQ_FUZZ_SEED ?? Date.now() % 2 ** 31);
 const crc = (bytes: Uint8Array) => crc32c(bytes as Buffer);
 /** A "codec" that gives back what it got, up to the bound. */
 const options = { decompress: (_codec: number, bytes: Uint8Array) => bytes, bytesMax: 1 << 20 };
