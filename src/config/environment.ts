@@ -24,7 +24,12 @@ export function readEnvironment(
   ignored: ReadonlySet<string>,
 ): void {
   const known = namesOf(draft.root, shortcuts);
-  for (const name of Object.keys(environment).sort()) {
+  // A short form sets several settings at once; the name of one alone goes over it, whatever the alphabet says.
+  const rankOf = (name: string): number =>
+    name.slice(PREFIX.length).replace(FILE_SUFFIX, '').includes('__') ? 1 : 0;
+  const names = Object.keys(environment).sort();
+  names.sort((a, b) => rankOf(a) - rankOf(b));
+  for (const name of names) {
     const text = environment[name];
     if (!name.startsWith(PREFIX) || ignored.has(name) || text === undefined) continue;
     const isFile = name.endsWith(FILE_SUFFIX) && !known.has(plainName(name));
@@ -40,6 +45,10 @@ export function readEnvironment(
       continue;
     }
     const origin = `environment ${name}`;
+    if (isFile && environment[setting] !== undefined) {
+      draft.problems.push(`${origin}: ${setting} is set as well; only one of the two can hold`);
+      continue;
+    }
     const value = isFile ? readSecret(draft, text, origin) : text;
     if (value !== null) for (const path of paths) draft.setText(path, value, origin);
   }

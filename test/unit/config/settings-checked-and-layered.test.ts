@@ -80,6 +80,38 @@ describe('sources', () => {
     expect(config.host.storage.durability).toBe('fsync');
   });
 
+  it('of the environment hold for one setting over several, whatever the alphabet says', () => {
+    const both: ConfigShape = {
+      ...shape,
+      shortcuts: [{ flag: 'all', value: 'port', description: 'port', paths: ['another.port', 'wire.port'] }],
+      sections: { another: shape.sections.wire as ConfigShape['sections'][string], ...shape.sections },
+    };
+    const environment = {
+      ROSETTAMQ_ALL: '1',
+      ROSETTAMQ_ANOTHER__PORT: '2',
+      ROSETTAMQ_WIRE__PORT: '3',
+    };
+    const sources = { file: '/dev/null', assignments: [], flags: {} };
+    const portsOf = (names: object): unknown[] =>
+      Object.values(loadConfig(both, { ...sources, environment: { ...names } }).sections)
+        .slice(0, 2)
+        .map((section) => (section as { readonly port: number }).port);
+    expect(portsOf(environment)).toEqual([2, 3]);
+    const early = { ...both, shortcuts: [{ ...both.shortcuts[0]!, flag: 'b' }] };
+    const { ROSETTAMQ_ALL, ...rest } = environment;
+    expect(
+      loadConfig(early, { ...sources, environment: { ROSETTAMQ_B: ROSETTAMQ_ALL, ...rest } }).sections,
+    ).toMatchObject({ another: { port: 2 }, wire: { port: 3 } });
+  });
+
+  it('of the environment are given once: as they are, or in a file', () => {
+    const names = write('names', 'ab');
+    const environment = { ROSETTAMQ_WIRE__NAMES: 'cd', ROSETTAMQ_WIRE__NAMES__FILE: names };
+    expect(problemsOf({ environment })).toEqual([
+      'environment ROSETTAMQ_WIRE__NAMES__FILE: ROSETTAMQ_WIRE__NAMES is set as well; only one of the two can hold',
+    ]);
+  });
+
   it('of the environment have short names, and secrets come from files', () => {
     const secret = write('secret', 'k'.repeat(20));
     const environment = {
