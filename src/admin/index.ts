@@ -6,14 +6,23 @@
  */
 
 import { lookup } from 'node:dns/promises';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import {
+  createServer,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+  STATUS_CODES,
+} from 'node:http';
+import type { Duplex } from 'node:stream';
 import { AccessCheck } from './access.ts';
 import type { Admin, AdminOptions } from './options.ts';
+import { problem, problemFromError } from './problems.ts';
 import type { AdminRoutes } from './server.ts';
 
 export type * from './options.ts';
 export { type HttpSettings, httpSettings } from './settings.ts';
 
+const PROBLEM_TYPE = 'application/problem+json';
 const KEEP_ALIVE_MS = 5_000;
 /** Time for answers under way when the API stops. */
 const STOP_GRACE_MS = 1_000;
@@ -44,10 +53,17 @@ class HttpAdmin implements Admin {
     // Throws before anything listens where it would be open to other machines without a key.
     this.#access = new AccessCheck(this.#options.settings, host);
     const server = createServer(
-      { requestTimeout: requestTimeoutMs, headersTimeout: requestTimeoutMs, keepAliveTimeout: KEEP_ALIVE_MS },
+      {
+        requestTimeout: requestTimeoutMs,
+        headersTimeout: requestTimeoutMs,
+        keepAliveTimeout: KEEP_ALIVE_MS,
+        // A request without one is refused by `access.ts`, with a problem.
+        requireHostHeader: false,
+      },
       (request, response) => this.#handle(request, response),
     );
     server.maxConnections = connectionsMax;
+    server.on('clientError', answerUnreadable);
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
       server.listen({ host, port }, () => {
@@ -71,7 +87,11 @@ class HttpAdmin implements Admin {
     this.#loading ??= this.#load();
     this.#loading.then(
       (routes) => routes.handle(request, response),
-      () => response.writeHead(500).end(),
+      () => {
+        const failure = problemFromError(null, () => undefined);
+        const body = JSON.stringify(failure.toDetails(request.url ?? ''));
+        response.writeHead(failure.status, { 'content-type': PROBLEM_TYPE }).end(body);
+      },
     );
   }
 
@@ -96,4 +116,24 @@ class HttpAdmin implements Admin {
     clearTimeout(grace);
     await this.#loading?.then((routes) => routes.stop()).catch(() => undefined);
   }
+}
+
+/** What is no HTTP, or too slow or too long for it, never becomes a request: it is answered here, and the end. */
+function answerUnreadable(error: NodeJS.ErrnoException, socket: Duplex): void {
+  if (!socket.writable || error.code === 'ECONNRESET') {
+    socket.destroy();
+    return;
+  }
+  const refusal =
+    error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+      ? problem('request-timeout', 'header', '', 'the request did not arrive within http.requestTimeoutMs')
+      : problem('invalid-request', 'header', '', 'this is not HTTP, or its headers are too long');
+  const body = JSON.stringify(refusal.toDetails(''));
+  const lines = [
+    `HTTP/1.1 ${refusal.status} ${STATUS_CODES[refusal.status]}`,
+    'connection: close',
+    `content-type: ${PROBLEM_TYPE}`,
+    `content-length: ${Buffer.byteLength(body)}`,
+  ];
+  socket.end(`${lines.join('\r\n')}\r\n\r\n${body}`);
 }

@@ -147,19 +147,24 @@ function checkPreconditions(
   before: Entry | undefined,
 ): void {
   const match = headers['if-match'];
-  if (match !== undefined && !(before !== undefined && listsTag(match, etagOf(before.definition)))) {
+  if (match !== undefined && !(before !== undefined && listsTag(match, etagOf(before.definition), false))) {
     const now = before === undefined ? 'there is none' : `it is ${etagOf(before.definition)}`;
     throw problem('precondition-failed', 'header', '/if-match', `the mapping’s ETag is another: ${now}`);
   }
   const noneMatch = headers['if-none-match'];
-  if (noneMatch !== undefined && before !== undefined && listsTag(noneMatch, etagOf(before.definition))) {
+  if (
+    noneMatch !== undefined &&
+    before !== undefined &&
+    listsTag(noneMatch, etagOf(before.definition), true)
+  ) {
     throw problem('precondition-failed', 'header', '/if-none-match', 'there is a mapping of this name');
   }
 }
 
-/** RFC 9110 13.1.1: `*` or a list of tags, compared strongly. */
-function listsTag(header: string, etag: string): boolean {
-  return header.trim() === '*' || header.split(',').some((tag) => tag.trim() === etag);
+/** `*` or a list of tags. All of ours are strong; a weak one is the same to If-None-Match only (RFC 9110 8.8.3.2). */
+function listsTag(header: string, etag: string, weakly: boolean): boolean {
+  const tags = header.split(',').map((tag) => tag.trim());
+  return header.trim() === '*' || tags.includes(etag) || (weakly && tags.includes(`W/${etag}`));
 }
 
 /** Objects that differ only in the order of their names have different tags, which is harmless. */

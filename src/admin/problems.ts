@@ -23,6 +23,7 @@ export const PROBLEMS = {
   'access-refused': { status: 403, title: 'Not allowed' },
   'not-found': { status: 404, title: 'There is no such thing' },
   'method-not-allowed': { status: 405, title: 'This method is not for this path' },
+  'request-timeout': { status: 408, title: 'The request took too long' },
   conflict: { status: 409, title: 'It conflicts with what exists' },
   'precondition-failed': { status: 412, title: 'It was changed in the meantime' },
   'body-too-large': { status: 413, title: 'The body is too large' },

@@ -2,6 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import http from 'node:http';
+import net from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { FakeGateway } from './admin-with-fake-core.ts';
 
@@ -80,6 +81,24 @@ describe('on loopback without keys', () => {
     expect((await gateway.fetch('/v1/mappings/a', { method: 'POST' })).headers.get('allow')).toBe(
       'DELETE, GET, HEAD, PUT',
     );
+  });
+
+  test.each([
+    ['what is no HTTP', 'NONSENSE\r\n\r\n', 400, 'invalid-request'],
+    ['no Host', 'GET /v1/queues HTTP/1.1\r\nconnection: close\r\n\r\n', 403, 'host-not-allowed'],
+  ])('%s is answered with a problem', async (_, request, status, code) => {
+    const { port } = gateway.admin.address!;
+    const text = await new Promise<string>((resolve, reject) => {
+      let answer = '';
+      const socket = net.connect(port, '127.0.0.1', () => socket.write(request));
+      socket.on('data', (chunk) => {
+        answer += chunk;
+      });
+      socket.on('end', () => resolve(answer)).on('error', reject);
+    });
+    expect(text).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+    expect(text).toContain('content-type: application/problem+json');
+    expect(JSON.parse(text.slice(text.indexOf('\r\n\r\n')))).toMatchObject({ status, code });
   });
 
   test.each([
