@@ -148,3 +148,15 @@ export function bytesOf(protocols: readonly GroupProtocol[]): number {
   for (const { name, metadata } of protocols) bytes += name.length + metadata.length;
   return bytes;
 }
+
+/** Every member votes for the first of its protocols that all have. */
+export function chooseProtocol(members: readonly GroupMember[]): string {
+  const votes = new Map<string, number>();
+  for (const member of members) {
+    const vote = member.protocols.find(({ name }) => members.every((each) => each.supports(name)));
+    if (vote !== undefined) votes.set(vote.name, (votes.get(vote.name) ?? 0) + 1);
+  }
+  let chosen = '';
+  for (const [name, count] of votes) if (chosen === '' || count > (votes.get(chosen) ?? 0)) chosen = name;
+  return chosen;
+}

@@ -19,8 +19,8 @@ import type { Clock, Timer } from '../../../src/core/index.ts';
 import { ERRORS, type ErrorName, NONE } from '../errors.ts';
 import {
   bytesOf,
+  chooseProtocol,
   GroupMember,
-  type GroupProtocol,
   type JoinResult,
   type MemberClaim,
   NO_ASSIGNMENT,
@@ -286,7 +286,7 @@ export class Group {
       }
       this.#leader = joining.id;
     }
-    this.#protocolName = this.#chooseProtocol();
+    this.#protocolName = chooseProtocol([...this.members.values()]);
     this.#state = 'CompletingRebalance';
     this.#setDeadline(this.#rebalanceTimeoutMs(), this.#dropUnsynced);
     for (const member of this.members.values()) {
@@ -296,19 +296,6 @@ export class Group {
       member.answerJoin(this.#joinAnswer(member.id));
     }
   };
-
-  /** Every member votes for the first of its protocols that all have. */
-  #chooseProtocol(): string {
-    const members = [...this.members.values()];
-    const votes = new Map<string, number>();
-    for (const member of members) {
-      const vote = member.protocols.find(({ name }) => members.every((each) => each.supports(name)));
-      if (vote !== undefined) votes.set(vote.name, (votes.get(vote.name) ?? 0) + 1);
-    }
-    let chosen = '';
-    for (const [name, count] of votes) if (chosen === '' || count > (votes.get(chosen) ?? 0)) chosen = name;
-    return chosen;
-  }
 
   /** Members that joined and then never asked for their assignment hold up the others. */
   readonly #dropUnsynced = (): void => {
@@ -493,5 +480,3 @@ export class Group {
     };
   }
 }
-
-export type { GroupProtocol };
