@@ -6,10 +6,11 @@
  */
 
 import type { Principal, Publisher, Timer } from '../../src/core/index.ts';
-import type { ConnectionDescription, ConnectionHandler, Transport } from '../../src/host.ts';
+import type { CloseReason, ConnectionDescription, ConnectionHandler, Transport } from '../../src/host.ts';
 import { Call, type CallOwner, type RequestHeader } from './call.ts';
 import { FrameReader } from './codec/frame-reader.ts';
 import { MalformedRequest, Reader } from './codec/reader.ts';
+import { UnansweredError } from './errors.ts';
 import {
   API_VERSIONS_KEY,
   answerUnknownVersion,
@@ -23,6 +24,7 @@ import { Receipts } from './state/receipts.ts';
 const PRODUCE_KEY = 0;
 
 const NO_CLIENT_ID = '';
+const NO_FRAME: Buffer = Buffer.alloc(0);
 
 export class KafkaConnection implements ConnectionHandler, CallOwner {
   readonly services: KafkaServices;
@@ -30,6 +32,7 @@ export class KafkaConnection implements ConnectionHandler, CallOwner {
   fetchSession: FetchSession | null = null;
   saslMechanism: string | null = null;
   software = '';
+  isGone = false;
   readonly #transport: Transport;
   readonly #frames: FrameReader;
   /** Requests that have arrived and not begun. */
@@ -42,7 +45,9 @@ export class KafkaConnection implements ConnectionHandler, CallOwner {
   #paused = false;
   #congested = false;
   #authenticating = false;
-  #closed = false;
+  /** The transport was told to close, or has closed: nothing begins any more. */
+  #ending = false;
+  #rejected = false;
   #principal: Principal | null = null;
   #publisher: Publisher | null = null;
   #clientId = NO_CLIENT_ID;
@@ -86,6 +91,10 @@ export class KafkaConnection implements ConnectionHandler, CallOwner {
     return this.#transport.localPort;
   }
 
+  get isAuthenticated(): boolean {
+    return this.#principal !== null;
+  }
+
   /** Asked only by requests that may begin after authentication. */
   get principal(): Principal {
     if (this.#principal === null) throw new Error('nobody has authenticated');
@@ -95,15 +104,20 @@ export class KafkaConnection implements ConnectionHandler, CallOwner {
   // ------------------------------------------------------------------------------------- from the transport
 
   received(chunk: Buffer): void {
-    if (this.#closed) return;
-    this.#lastActiveMs = this.services.clock.nowMs();
+    if (this.#ending) return;
+    const { services } = this;
+    this.#lastActiveMs = services.clock.nowMs();
+    const waiting = this.#waiting;
+    const before = waiting.length;
+    let fault: unknown = null;
     try {
-      this.#frames.push(chunk, this.#waiting);
+      this.#frames.push(chunk, waiting);
     } catch (error) {
-      this.#fail(error);
-      return;
+      fault = error;
     }
-    this.#pump();
+    for (let i = before; i < waiting.length; i++) services.unfinishedBytes += (waiting[i] as Buffer).length;
+    if (fault === null) this.#pump();
+    else this.#fail(fault);
   }
 
   drained(): void {
@@ -111,12 +125,14 @@ export class KafkaConnection implements ConnectionHandler, CallOwner {
   }
 
   closed(): void {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.isGone) return;
+    this.isGone = true;
+    this.#ending = true;
     this.#idleTimer.cancel();
     this.#frames.close();
     this.receipts.clear();
     this.#publisher?.close();
+    for (const frame of this.#waiting) this.services.unfinishedBytes -= frame.length;
     this.#waiting = [];
     this.#calls = [];
     this.fetchSession = null;
@@ -127,7 +143,7 @@ export class KafkaConnection implements ConnectionHandler, CallOwner {
 
   /** The protocol has no word for it: a client that finds its connection closed comes again. */
   disconnect(reason: 'administrative' | 'shutting-down'): void {
-    if (!this.#closed) this.#transport.close(reason);
+    if (!this.#ending) this.#end(reason);
   }
 
   describe(): ConnectionDescription {
@@ -145,6 +161,10 @@ export class KafkaConnection implements ConnectionHandler, CallOwner {
     this.#principal = principal;
   }
 
+  rejected(): void {
+    this.#rejected = true;
+  }
+
   onClosed(task: () => void): () => void {
     this.#closeTasks.add(task);
     return () => this.#closeTasks.delete(task);
@@ -158,20 +178,26 @@ export class KafkaConnection implements ConnectionHandler, CallOwner {
 
   /** Sends what is ready and begins what may begin, until nothing moves. */
   #pump(): void {
-    if (this.#pumping || this.#closed) return;
+    if (this.#pumping || this.#ending) return;
     this.#pumping = true;
     let begun = 0;
     this.#send();
     for (; begun < this.#waiting.length; begun++) {
       const frame = this.#waiting[begun] as Buffer;
       if (!this.#mayBegin(frame)) break;
+      this.services.unfinishedBytes -= frame.length;
+      this.#waiting[begun] = NO_FRAME;
       this.#begin(frame);
-      if (this.#closed) return;
+      if (this.#ending) return;
       this.#send();
     }
     if (begun === this.#waiting.length) this.#waiting.length = 0;
     else if (begun > 0) this.#waiting.splice(0, begun);
     this.#pumping = false;
+    if (this.#rejected && this.#calls.length === 0) {
+      this.#end('not-authorized', 'wrong credentials');
+      return;
+    }
     const pause = this.#waiting.length > 0 || this.#congested;
     if (pause === this.#paused) return;
     this.#paused = pause;
@@ -180,7 +206,7 @@ export class KafkaConnection implements ConnectionHandler, CallOwner {
   }
 
   #mayBegin(frame: Buffer): boolean {
-    if (this.#authenticating || this.#congested) return false;
+    if (this.#authenticating || this.#rejected || this.#congested) return false;
     if (this.#transport.pendingBytes > this.#transport.listener.highWaterBytes) return false;
     if (this.#calls.length === 0) return true;
     const { producesInFlightMax, produceBytesMax } = this.services.settings;
@@ -235,6 +261,7 @@ export class KafkaConnection implements ConnectionHandler, CallOwner {
       for (const piece of call.pieces) this.#transport.write(piece);
     }
     if (sent === 0) return;
+    this.#lastActiveMs = this.services.clock.nowMs();
     if (sent === calls.length) calls.length = 0;
     else calls.splice(0, sent);
   }
@@ -250,8 +277,9 @@ export class KafkaConnection implements ConnectionHandler, CallOwner {
     found.then(
       (principal) => {
         this.#authenticating = false;
-        if (this.#closed || !this.#admit(principal)) return;
+        if (this.#ending || !this.#admit(principal)) return;
         this.#waiting.unshift(frame);
+        this.services.unfinishedBytes += frame.length;
         this.#pump();
       },
       (error) => this.#fail(error),
@@ -261,7 +289,7 @@ export class KafkaConnection implements ConnectionHandler, CallOwner {
 
   #admit(principal: Principal | null): boolean {
     if (principal === null) {
-      this.#transport.close('not-authorized', 'a client without credentials');
+      this.#end('not-authorized', 'a client without credentials');
       return false;
     }
     this.#principal = principal;
@@ -281,22 +309,28 @@ export class KafkaConnection implements ConnectionHandler, CallOwner {
   }
 
   #fail(error: unknown): void {
-    if (this.#closed) return;
-    if (error instanceof MalformedRequest) {
-      this.#transport.close('protocol-error', error.message);
+    if (this.#ending) return;
+    if (error instanceof MalformedRequest || error instanceof UnansweredError) {
+      this.#end('protocol-error', error.message);
       return;
     }
-    this.services.logger.error({ error, remoteAddress: this.remoteAddress }, 'a Kafka request failed');
-    this.#transport.close('internal-error', error instanceof Error ? error.message : String(error));
+    this.services.logger.error({ err: error, remoteAddress: this.remoteAddress }, 'a Kafka request failed');
+    this.#end('internal-error', error instanceof Error ? error.message : String(error));
+  }
+
+  /** What has arrived behind the request that led here must not begin: its answer would take the other's place. */
+  #end(reason: CloseReason, detail?: string): void {
+    this.#ending = true;
+    this.#transport.close(reason, detail);
   }
 
   readonly #checkIdle = (): void => {
-    if (this.#closed) return;
+    if (this.#ending) return;
     const { clock, settings } = this.services;
-    const busy = this.#calls.length > 0 || this.#waiting.length > 0;
+    // Who is waited for by the server itself is not idle; who does not read what was sent is.
+    const busy = this.#calls.length > 0 || this.#authenticating || this.#congested;
     const idleMs = busy ? 0 : clock.nowMs() - this.#lastActiveMs;
-    if (idleMs >= settings.idleTimeoutMs)
-      this.#transport.close('keep-alive-timeout', `no request for ${idleMs} ms`);
+    if (idleMs >= settings.idleTimeoutMs) this.#end('keep-alive-timeout', `no request for ${idleMs} ms`);
     else this.#idleTimer = clock.after(settings.idleTimeoutMs - idleMs, this.#checkIdle);
   };
 }

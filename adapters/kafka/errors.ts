@@ -1,13 +1,12 @@
 /**
  * What this protocol answers when something is wrong: Kafka's error codes as far as this server gives them, and the
  * answers to refusals of the core. Errors are fields of responses and close nothing; what closes a connection is a
- * request that cannot be read (`MalformedRequest`), as in Kafka itself.
+ * request that cannot be read (`MalformedRequest`), or an error that has no response to stand in, as in Kafka itself.
  */
 
-import type { CoreError, CoreErrorCode } from '../../src/core/index.ts';
+import { CoreError, type CoreErrorCode } from '../../src/core/index.ts';
 
 export const ERRORS = {
-  UNKNOWN_SERVER_ERROR: { code: -1, text: 'The server met an unexpected error.' },
   NONE: { code: 0, text: '' },
   OFFSET_OUT_OF_RANGE: { code: 1, text: 'The offset is outside the partition.' },
   CORRUPT_MESSAGE: { code: 2, text: 'The batch has a wrong checksum, length or count.' },
@@ -24,9 +23,6 @@ export const ERRORS = {
   INVALID_SESSION_TIMEOUT: { code: 26, text: 'The session timeout is outside what the server allows.' },
   REBALANCE_IN_PROGRESS: { code: 27, text: 'The group is rebalancing.' },
   TOPIC_AUTHORIZATION_FAILED: { code: 29, text: 'Access to this topic is refused.' },
-  GROUP_AUTHORIZATION_FAILED: { code: 30, text: 'Access to this group is refused.' },
-  CLUSTER_AUTHORIZATION_FAILED: { code: 31, text: 'This is refused.' },
-  INVALID_TIMESTAMP: { code: 32, text: 'The timestamp is out of range.' },
   UNSUPPORTED_SASL_MECHANISM: { code: 33, text: 'The server knows the mechanism PLAIN only.' },
   ILLEGAL_SASL_STATE: { code: 34, text: 'Authentication was not expected now.' },
   UNSUPPORTED_VERSION: { code: 35, text: 'The server does not know this version of the API.' },
@@ -48,7 +44,6 @@ export const ERRORS = {
   GROUP_ID_NOT_FOUND: { code: 69, text: 'There is no such group.' },
   FETCH_SESSION_ID_NOT_FOUND: { code: 70, text: 'There is no such fetch session.' },
   INVALID_FETCH_SESSION_EPOCH: { code: 71, text: 'The epoch is not the next one of the fetch session.' },
-  FENCED_LEADER_EPOCH: { code: 74, text: 'The leader epoch is older than the current one.' },
   UNKNOWN_LEADER_EPOCH: { code: 75, text: 'The leader epoch is newer than the current one.' },
   UNSUPPORTED_COMPRESSION_TYPE: { code: 76, text: 'This version of the API does not carry the codec.' },
   MEMBER_ID_REQUIRED: { code: 79, text: 'Join again with the given member id.' },
@@ -102,4 +97,22 @@ export class KafkaError extends Error {
   get code(): number {
     return ERRORS[this.errorName].code;
   }
+}
+
+/** An error of a request that wants no response: all that can tell of it is the end of the connection. */
+export class UnansweredError extends Error {}
+
+/** The code of what a handler of one item threw; anything unexpected goes on. */
+export function codeFromError(error: unknown): number {
+  if (error instanceof KafkaError) return error.code;
+  if (error instanceof CoreError) return codeFromCoreError(error);
+  throw error;
+}
+
+/** The same with its words, for answers that have room for them. */
+export function refusalFromError(error: unknown): {
+  readonly errorCode: number;
+  readonly errorMessage: string;
+} {
+  return { errorCode: codeFromError(error), errorMessage: (error as Error).message };
 }

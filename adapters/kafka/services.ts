@@ -21,7 +21,7 @@ export interface KafkaServices {
   readonly groups: GroupCoordinator;
   /** As clients see it: 22 characters. */
   readonly clusterId: string;
-  /** Bytes of requests that have begun to arrive, over all connections. */
+  /** Bytes of requests that are arriving or wait for earlier ones, over all connections. */
   unfinishedBytes: number;
 }
 
@@ -33,9 +33,14 @@ export interface Client {
   readonly localAddress: string;
   readonly localPort: number;
   readonly principal: Principal;
+  readonly isAuthenticated: boolean;
+  /** The connection has ended: nobody needs an answer. */
+  readonly isGone: boolean;
   /** The mechanism that a handshake agreed on and that no token has used yet. */
   saslMechanism: string | null;
   authenticated(principal: Principal): void;
+  /** Its credentials were refused: the connection ends when it has been told. */
+  rejected(): void;
   /** The software that ApiVersions told of. */
   software: string;
   /** At most one for each connection, so that their number is bounded. */

@@ -4,6 +4,7 @@
  * which version 0 of the handshake leads to, are not taken.
  */
 
+import type { Call } from '../call.ts';
 import { saslAuthenticateApi, saslHandshakeApi } from '../codec/discovery-apis.ts';
 import { ERRORS } from '../errors.ts';
 import { defineEndpoint } from './endpoint.ts';
@@ -11,6 +12,10 @@ import { defineEndpoint } from './endpoint.ts';
 const MECHANISM = 'PLAIN';
 
 export const saslHandshake = defineEndpoint(saslHandshakeApi, ({ mechanism }, call) => {
+  // Who a client is does not change while it is connected.
+  if (call.client.isAuthenticated) {
+    return { errorCode: ERRORS.ILLEGAL_SASL_STATE.code, mechanisms: [MECHANISM] };
+  }
   if (call.version === 0) return { errorCode: ERRORS.UNSUPPORTED_VERSION.code, mechanisms: [MECHANISM] };
   if (mechanism !== MECHANISM) {
     return { errorCode: ERRORS.UNSUPPORTED_SASL_MECHANISM.code, mechanisms: [MECHANISM] };
@@ -24,15 +29,21 @@ export const saslAuthenticate = defineEndpoint(saslAuthenticateApi, async ({ aut
   if (client.saslMechanism === null) return refusal('ILLEGAL_SASL_STATE');
   client.saslMechanism = null;
   const credentials = credentialsFromToken(authBytes);
-  if (credentials === null) return refusal('SASL_AUTHENTICATION_FAILED');
+  if (credentials === null) return rejection(call);
   const principal = await call.services.authenticator.authenticate(
     { kind: 'password', ...credentials },
     { listener: client.listener, remoteAddress: client.remoteAddress, localAddress: client.localAddress },
   );
-  if (principal === null) return refusal('SASL_AUTHENTICATION_FAILED');
+  if (principal === null) return rejection(call);
   client.authenticated(principal);
   return { errorCode: ERRORS.NONE.code, errorMessage: null };
 });
+
+/** As Kafka does: one guess for each connection. */
+function rejection(call: Call) {
+  call.client.rejected();
+  return refusal('SASL_AUTHENTICATION_FAILED');
+}
 
 function refusal(name: 'ILLEGAL_SASL_STATE' | 'SASL_AUTHENTICATION_FAILED') {
   return { errorCode: ERRORS[name].code, errorMessage: ERRORS[name].text };

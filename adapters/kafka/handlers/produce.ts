@@ -15,7 +15,7 @@ import type { Call } from '../call.ts';
 import { produceApi } from '../codec/data-apis.ts';
 import { decodeProduceRequest, type ProducePartition, type ProduceTopic } from '../codec/produce-request.ts';
 import type { ResponseDraft } from '../codec/schema.ts';
-import { codeFromCoreError, ERRORS, type ErrorName, NONE } from '../errors.ts';
+import { codeFromCoreError, ERRORS, type ErrorName, NONE, UnansweredError } from '../errors.ts';
 import type { Awaiting } from '../state/receipts.ts';
 import type { Endpoint } from './endpoint.ts';
 
@@ -39,9 +39,9 @@ interface Appended {
 
 export const produce: Endpoint = {
   api: produceApi,
-  handle(call, reader) {
+  handle(call, reader, fail) {
     const request = decodeProduceRequest(call.version, reader);
-    const production = new Production(call, request.acks);
+    const production = new Production(call, request.acks, fail);
     for (const topic of request.topics) production.append(topic, request.transactionalId !== null);
     production.begun();
   },
@@ -55,10 +55,12 @@ class Production implements Awaiting {
   readonly #waiting: Appended[] = [];
   #left = 0;
   #begun = false;
+  readonly #fail: (error: unknown) => void;
 
-  constructor(call: Call, acks: number) {
+  constructor(call: Call, acks: number, fail: (error: unknown) => void) {
     this.#call = call;
     this.#acks = acks;
+    this.#fail = fail;
   }
 
   append(topic: ProduceTopic, transactional: boolean): void {
@@ -141,8 +143,20 @@ class Production implements Awaiting {
 
   #answerWhenReady(): void {
     if (!this.#begun || this.#left > 0) return;
-    if (this.#acks === 0) this.#call.finish();
+    if (this.#acks === 0) this.#finishUnanswered();
     else this.#call.respond(produceApi, { responses: this.#responses } as ResponseDraft<typeof produceApi>);
+  }
+
+  /** A closed connection is all that can be told where no answer is wanted: the client looks around then, as in Kafka. */
+  #finishUnanswered(): void {
+    for (const { partitionResponses } of this.#responses) {
+      for (const { errorCode, errorMessage } of partitionResponses) {
+        if (errorCode === NONE) continue;
+        this.#fail(new UnansweredError(`acks=0, and refused: ${errorMessage}`));
+        return;
+      }
+    }
+    this.#call.finish();
   }
 }
 
