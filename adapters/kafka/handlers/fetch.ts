@@ -112,11 +112,12 @@ class FetchOperation {
     const { clock } = this.#call.services;
     for (;;) {
       this.#sources = this.#plan.targets.map((target) => this.#open(target));
-      const failed = this.#sources.some(({ errorCode }) => errorCode !== NONE);
       const bytes = await this.#read();
+      if (this.#call.client.isGone) return;
       const leftMs = this.#endsAtMs - clock.nowMs();
-      if (failed || bytes >= minBytes || leftMs <= 0 || this.#sources.some((each) => each.errorCode !== NONE))
-        break;
+      // Nothing to wait for, as where a client only ends its session.
+      if (this.#sources.length === 0 || bytes >= minBytes || leftMs <= 0) break;
+      if (this.#sources.some(({ errorCode }) => errorCode !== NONE)) break;
       const partitions = this.#sources.flatMap(({ partition }) => (partition === null ? [] : [partition]));
       // What was read is read again then, so it need not be kept.
       for (const source of this.#sources) source.records = EMPTY;

@@ -20,6 +20,7 @@ export class FetchWait {
   until(partitions: readonly Partition[], bytes: number, waitMs: number): Promise<boolean> {
     return new Promise((resolve) => {
       const sizes = partitions.map(({ sizeBytes }) => sizeBytes);
+      const ends = partitions.map(({ endOffset }) => endOffset);
       const waits: (() => void)[] = [];
       let over = false;
       let looking = false;
@@ -44,10 +45,14 @@ export class FetchWait {
       };
       const wake = (partition: Partition, i: number): void => {
         if (over) return;
-        // The stream may have been deleted: then there is nothing to wait for.
-        if (partition.sizeBytes < (sizes[i] as number)) finish(true);
-        else waits[i] = partition.onAppend(() => wake(partition, i));
-        if (looking || over) return;
+        // Woken by no append: the stream was deleted. Smaller than before: what came since cannot be told.
+        if (partition.endOffset === ends[i] || partition.sizeBytes < (sizes[i] as number)) {
+          finish(true);
+          return;
+        }
+        ends[i] = partition.endOffset;
+        waits[i] = partition.onAppend(() => wake(partition, i));
+        if (looking) return;
         looking = true;
         this.#clock.afterTurn(look);
       };
