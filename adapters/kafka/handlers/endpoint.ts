@@ -7,6 +7,7 @@ import type { Call } from '../call.ts';
 import { decodeRequest } from '../codec/compile.ts';
 import type { Reader } from '../codec/reader.ts';
 import type { Api, RequestOf, ResponseDraft } from '../codec/schema.ts';
+import { codeFromCoreError, NONE } from '../errors.ts';
 
 export interface Endpoint {
   readonly api: Api;
@@ -46,9 +47,9 @@ export function defineWaitingEndpoint<A extends Api>(
   };
 }
 
-/** Resolves when what the core was told is durable, or rejects with its refusal. */
-export function untilStored(call: Call): Promise<void> {
-  return new Promise((resolve, reject) => {
-    call.services.core.whenStored((error) => (error === null ? resolve() : reject(error)));
+/** The error code that holds once what the core was told is durable: none, or that of the disk's refusal. */
+export function codeWhenStored(call: Call): Promise<number> {
+  return new Promise((resolve) => {
+    call.services.core.whenStored((error) => resolve(error === null ? NONE : codeFromCoreError(error)));
   });
 }

@@ -12,7 +12,7 @@ import {
 } from '../codec/group-admin-apis.ts';
 import { ERRORS, NONE } from '../errors.ts';
 import { NO_ASSIGNMENT } from '../state/group-member.ts';
-import { defineEndpoint, untilStored } from './endpoint.ts';
+import { codeWhenStored, defineEndpoint } from './endpoint.ts';
 
 const CLASSIC = 'classic';
 /** What a group that only has offsets was: nobody else commits any. */
@@ -81,7 +81,8 @@ export const deleteGroups = defineEndpoint(deleteGroupsApi, async (request, call
     groupId,
     errorCode: call.services.groups.delete(groupId),
   }));
-  await untilStored(call);
+  const stored = await codeWhenStored(call);
+  for (const result of results) if (result.errorCode === NONE) result.errorCode = stored;
   return { results };
 });
 
@@ -101,6 +102,5 @@ export const offsetDelete = defineEndpoint(offsetDeleteApi, async (request, call
       return { partitionIndex, errorCode: NONE };
     }),
   }));
-  await untilStored(call);
-  return { errorCode: NONE, topics: answers };
+  return { errorCode: await codeWhenStored(call), topics: answers };
 });

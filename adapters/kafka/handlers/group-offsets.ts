@@ -7,7 +7,7 @@ import { CoreError, type Cursor } from '../../../src/core/index.ts';
 import type { Call } from '../call.ts';
 import { offsetCommitApi, offsetFetchApi } from '../codec/group-apis.ts';
 import { codeFromCoreError, ERRORS, NONE } from '../errors.ts';
-import { defineEndpoint, untilStored } from './endpoint.ts';
+import { codeWhenStored, defineEndpoint } from './endpoint.ts';
 
 const IDS_FROM = 10;
 const BATCHED_FROM = 8;
@@ -33,14 +33,9 @@ export const offsetCommit = defineEndpoint(offsetCommitApi, async (request, call
     return { name, topicId, partitions: answers };
   });
   if (!committed) return { topics };
-  try {
-    await untilStored(call);
-  } catch (error) {
-    if (!(error instanceof CoreError)) throw error;
-    for (const { partitions } of topics) {
-      for (const answer of partitions)
-        if (answer.errorCode === NONE) answer.errorCode = codeFromCoreError(error);
-    }
+  const stored = await codeWhenStored(call);
+  for (const { partitions } of topics) {
+    for (const answer of partitions) if (answer.errorCode === NONE) answer.errorCode = stored;
   }
   return { topics };
 });
@@ -63,6 +58,8 @@ function commitOne(
   if (!topics.may(call.client.principal, 'subscribe', stream)) return ERRORS.TOPIC_AUTHORIZATION_FAILED.code;
   if (stream.partitions[partition.partitionIndex] === undefined)
     return ERRORS.UNKNOWN_TOPIC_OR_PARTITION.code;
+  // No partition gets as far as where numbers lose their last digits.
+  if (!Number.isSafeInteger(partition.committedOffset)) return ERRORS.OFFSET_OUT_OF_RANGE.code;
   const metadata = partition.committedMetadata ?? '';
   if (Buffer.byteLength(metadata) > settings.offsetMetadataBytesMax)
     return ERRORS.OFFSET_METADATA_TOO_LARGE.code;

@@ -3,7 +3,7 @@
  * producers. Transactions are not offered: a transactional id is refused with a reason that clients print.
  */
 
-import { CoreError, type Partition } from '../../../src/core/index.ts';
+import type { Partition } from '../../../src/core/index.ts';
 import type { Call } from '../call.ts';
 import {
   deleteRecordsApi,
@@ -11,17 +11,17 @@ import {
   listOffsetsApi,
   offsetForLeaderEpochApi,
 } from '../codec/data-apis.ts';
-import { codeFromCoreError, ERRORS, KafkaError, NONE } from '../errors.ts';
+import { codeFromError, ERRORS, KafkaError, NONE } from '../errors.ts';
 import { LEADER_EPOCH } from './discovery.ts';
-import { defineEndpoint, untilStored } from './endpoint.ts';
+import { codeWhenStored, defineEndpoint } from './endpoint.ts';
 
 /** Timestamps with a meaning of their own (KIP-734, KIP-405, KIP-1005). */
 const LATEST = -1;
 const EARLIEST = -2;
 const GREATEST_TIMESTAMP = -3;
 const EARLIEST_LOCAL = -4;
-/** Records newer than the one with the greatest time found so far are looked for so often. */
-const GREATEST_STEPS_MAX = 1_000;
+/** Later than any record. */
+const TIME_END = Number.MAX_SAFE_INTEGER;
 
 function partitionOf(call: Call, topic: string, index: number, action: 'subscribe' | 'configure'): Partition {
   const { topics } = call.services;
@@ -30,13 +30,6 @@ function partitionOf(call: Call, topic: string, index: number, action: 'subscrib
   if (stream === undefined || partition === undefined) throw new KafkaError('UNKNOWN_TOPIC_OR_PARTITION');
   if (!topics.may(call.client.principal, action, stream)) throw new KafkaError('TOPIC_AUTHORIZATION_FAILED');
   return partition;
-}
-
-/** The code of what a handler of one item threw; anything unexpected goes on. */
-export function codeFromError(error: unknown): number {
-  if (error instanceof KafkaError) return error.code;
-  if (error instanceof CoreError) return codeFromCoreError(error);
-  throw error;
 }
 
 // ---------------------------------------------------------------------------------------------- ListOffsets
@@ -84,38 +77,18 @@ async function findOffset(partition: Partition, timestamp: number): Promise<Foun
   return found === null ? NOT_FOUND : { offset: found.offset, timestamp: found.timeMs };
 }
 
-/** Goes up from any record to one with a later time until there is none. */
+/** Some record is as late as `greatest` and none as late as `none`: the two close in on each other. */
 async function findGreatest(partition: Partition): Promise<Found> {
-  let greatest = NOT_FOUND;
-  let low = 0;
-  for (let step = 0; step < GREATEST_STEPS_MAX; step++) {
-    const found = await partition.offsetAt(low);
-    if (found === null) return greatest;
-    greatest = { offset: found.offset, timestamp: found.timeMs };
-    low = found.timeMs + 1;
-    // Doubling the stride first finds the neighbourhood of the end in few steps.
-    const far = await findFar(partition, found.timeMs);
-    if (far !== null) {
-      greatest = { offset: far.offset, timestamp: far.timeMs };
-      low = far.timeMs + 1;
-    }
+  let greatest = await partition.offsetAt(0);
+  if (greatest === null) return NOT_FOUND;
+  let none = TIME_END;
+  while (none - greatest.timeMs > 1) {
+    const middle: number = greatest.timeMs + Math.floor((none - greatest.timeMs) / 2);
+    const found = await partition.offsetAt(middle);
+    if (found === null) none = middle;
+    else greatest = found;
   }
-  return greatest;
-}
-
-async function findFar(
-  partition: Partition,
-  fromMs: number,
-): Promise<{ readonly offset: number; readonly timeMs: number } | null> {
-  let best = null;
-  let from = fromMs;
-  for (let stride = 1_000; stride < 2 ** 42; stride *= 2) {
-    const found = await partition.offsetAt(from + stride);
-    if (found === null) return best;
-    best = found;
-    from = found.timeMs;
-  }
-  return best;
+  return { offset: greatest.offset, timestamp: greatest.timeMs };
 }
 
 export const offsetForLeaderEpoch = defineEndpoint(offsetForLeaderEpochApi, (request, call) => ({
@@ -152,7 +125,10 @@ export const deleteRecords = defineEndpoint(deleteRecordsApi, async (request, ca
       }
     }),
   }));
-  await untilStored(call);
+  const stored = await codeWhenStored(call);
+  for (const { partitions } of topics) {
+    for (const answer of partitions) if (answer.errorCode === NONE) answer.errorCode = stored;
+  }
   return { topics };
 });
 
@@ -161,9 +137,10 @@ export const initProducerId = defineEndpoint(initProducerIdApi, (request, call) 
     return { errorCode: ERRORS.UNSUPPORTED_VERSION.code, producerId: -1, producerEpoch: -1 };
   }
   // A producer that met an error it cannot mend asks for a new identity: a new id serves it as a new epoch would.
-  return {
-    errorCode: NONE,
-    producerId: Number(call.services.core.streams.newProducerId()),
-    producerEpoch: 0,
-  };
+  try {
+    const producerId = Number(call.services.core.streams.newProducerId());
+    return { errorCode: NONE, producerId, producerEpoch: 0 };
+  } catch (error) {
+    return { errorCode: codeFromError(error), producerId: -1, producerEpoch: -1 };
+  }
 });

@@ -10,8 +10,8 @@ import type { KafkaSettings } from '../settings.ts';
 import { Group, type JoinRequest, type MemberClaimed } from './group.ts';
 import { type JoinResult, NO_ASSIGNMENT, type SyncResult } from './group-member.ts';
 
-/** Bytes of a group id; longer ones are not valid. */
-const GROUP_ID_BYTES_MAX = 1_024;
+/** Bytes of a group id; the core keeps no offsets under longer names. */
+const GROUP_ID_BYTES_MAX = 255;
 
 export class GroupCoordinator {
   readonly #core: Core;
@@ -141,5 +141,5 @@ export class GroupCoordinator {
 }
 
 function isGroupId(groupId: string): boolean {
-  return groupId !== '' && groupId.length <= GROUP_ID_BYTES_MAX;
+  return groupId !== '' && Buffer.byteLength(groupId) <= GROUP_ID_BYTES_MAX;
 }
