@@ -22,7 +22,7 @@ export function createKafkaAdapter(host: Host, settings: KafkaSettings): Adapter
     settings,
     logger,
     authenticator,
-    topics: new Topics(core, settings),
+    topics: new Topics(core, clock, settings),
     groups,
     clusterId: Buffer.from(host.clusterId).toString('base64url'),
     unfinishedBytes: 0,

@@ -5,17 +5,18 @@
  */
 
 import type { Stream } from '../../../src/core/index.ts';
-import { CoreError } from '../../../src/core/index.ts';
 import type { Call } from '../call.ts';
 import { alterConfigsApi, describeConfigsApi, incrementalAlterConfigsApi } from '../codec/config-apis.ts';
-import { codeFromCoreError, KafkaError, NONE } from '../errors.ts';
+import { KafkaError, NONE, refusalFromError } from '../errors.ts';
 import type { KafkaSettings } from '../settings.ts';
 import { brokerSettings } from '../state/broker-settings.ts';
 import {
   ConfigType,
   defaultOf,
+  heldValue,
   isListSetting,
   TOPIC_SETTINGS,
+  type TopicSettings,
   topicSettingsFrom,
 } from '../state/topic-settings.ts';
 import { brokerOf } from './discovery.ts';
@@ -39,14 +40,15 @@ interface ToldConfig {
 
 /** Every setting of a topic with what it gave itself; only the named ones where `keys` is a list. */
 export function topicConfigs(
-  given: Readonly<Record<string, string>>,
+  { given, log }: TopicSettings,
   server: KafkaSettings,
   keys: readonly string[] | null,
 ): ToldConfig[] {
   return TOPIC_SETTINGS.filter(({ name }) => keys === null || keys.includes(name)).map((definition) => {
     const { name } = definition;
-    const initial = defaultOf(definition, server);
     const own = given[name];
+    // The server's defaults may have changed since the topic was made, and topics keep what they were made with.
+    const initial = own === undefined ? heldValue(definition, log) : defaultOf(definition, server);
     const synonyms = [{ name, value: initial, source: ConfigSource.initial as number }];
     if (own !== undefined) synonyms.unshift({ name, value: own, source: ConfigSource.topic });
     return {
@@ -94,7 +96,7 @@ export const describeConfigs = defineEndpoint(describeConfigsApi, (request, call
         })),
       };
     } catch (error) {
-      return { ...refusalOf(error), resourceType, resourceName };
+      return { ...refusalFromError(error), resourceType, resourceName };
     }
   }),
 }));
@@ -113,7 +115,8 @@ function configsOf(
   }
   if (resourceType === ResourceType.brokerLogger) return [];
   const stream = topicOf(call, resourceType, name, 'subscribe');
-  return topicConfigs(stream.spec.settings, call.services.settings, wanted);
+  const { settings: given, log } = stream.spec;
+  return topicConfigs({ given, log }, call.services.settings, wanted);
 }
 
 function checkBroker(call: Call, name: string): void {
@@ -130,12 +133,6 @@ function topicOf(call: Call, resourceType: number, name: string, action: 'subscr
   if (stream === undefined) throw new KafkaError('UNKNOWN_TOPIC_OR_PARTITION');
   if (!topics.may(call.client.principal, action, stream)) throw new KafkaError('TOPIC_AUTHORIZATION_FAILED');
   return stream;
-}
-
-function refusalOf(error: unknown): { readonly errorCode: number; readonly errorMessage: string } {
-  if (error instanceof KafkaError) return { errorCode: error.code, errorMessage: error.message };
-  if (error instanceof CoreError) return { errorCode: codeFromCoreError(error), errorMessage: error.message };
-  throw error;
 }
 
 // ------------------------------------------------------------------------------------------------- changing
@@ -160,7 +157,7 @@ async function alter(
     }
     return { errorCode: NONE, errorMessage: null, resourceType, resourceName };
   } catch (error) {
-    return { ...refusalOf(error), resourceType, resourceName };
+    return { ...refusalFromError(error), resourceType, resourceName };
   }
 }
 

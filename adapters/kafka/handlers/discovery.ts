@@ -33,12 +33,7 @@ export function brokerOf(call: Call): Endpoints {
     const colon = advertised.lastIndexOf(':');
     return { nodeId, host: advertised.slice(0, colon), port: Number(advertised.slice(colon + 1)) };
   }
-  return { nodeId, host: withoutMapping(call.client.localAddress), port: call.client.localPort };
-}
-
-/** A socket that takes both families tells IPv4 addresses as IPv6 ones. */
-function withoutMapping(address: string): string {
-  return address.startsWith('::ffff:') ? address.slice(7) : address;
+  return { nodeId, host: call.client.localAddress, port: call.client.localPort };
 }
 
 // ------------------------------------------------------------------------------------------------- Metadata

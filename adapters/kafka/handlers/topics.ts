@@ -3,24 +3,17 @@
  * itself; what succeeds is on the disk before the answer.
  */
 
-import { CoreError, type Stream } from '../../../src/core/index.ts';
+import type { Stream } from '../../../src/core/index.ts';
 import type { Call } from '../call.ts';
 import type { RequestOf } from '../codec/schema.ts';
 import { createPartitionsApi, createTopicsApi, deleteTopicsApi } from '../codec/topic-apis.ts';
-import { codeFromCoreError, KafkaError, NONE } from '../errors.ts';
+import { KafkaError, NONE, refusalFromError } from '../errors.ts';
 import { topicSettingsFrom } from '../state/topic-settings.ts';
 import { topicConfigs } from './configs.ts';
 import { defineEndpoint } from './endpoint.ts';
 
 const NO_ID = '0'.repeat(32);
 const DEFAULT = -1;
-
-/** Code and words for what one item threw; anything unexpected goes on. */
-function refusalOf(error: unknown): { readonly errorCode: number; readonly errorMessage: string } {
-  if (error instanceof KafkaError) return { errorCode: error.code, errorMessage: error.message };
-  if (error instanceof CoreError) return { errorCode: codeFromCoreError(error), errorMessage: error.message };
-  throw error;
-}
 
 // --------------------------------------------------------------------------------------------- CreateTopics
 
@@ -36,7 +29,7 @@ export const createTopics = defineEndpoint(createTopicsApi, async (request, call
       if ((counts.get(name) ?? 0) > 1) throw new KafkaError('INVALID_REQUEST', 'the topic is named twice');
       topics.push(await createOne(call, wanted, request.validateOnly));
     } catch (error) {
-      topics.push({ name, topicId: NO_ID, configs: null, ...refusalOf(error) });
+      topics.push({ name, topicId: NO_ID, configs: null, ...refusalFromError(error) });
     }
   }
   return { topics };
@@ -60,7 +53,7 @@ async function createOne(call: Call, wanted: WantedTopic, validateOnly: boolean)
     numPartitions: partitions,
     replicationFactor: 1,
   };
-  const configs = topicConfigs(checked.given, settings, null).map(
+  const configs = topicConfigs(checked, settings, null).map(
     ({ name: key, value, readOnly, configSource, isSensitive }) => ({
       name: key,
       value,
@@ -70,7 +63,7 @@ async function createOne(call: Call, wanted: WantedTopic, validateOnly: boolean)
     }),
   );
   if (validateOnly) return { ...answer, topicId: NO_ID, configs };
-  const stream = await topics.declare(name, partitions, checked);
+  const stream = await topics.create(name, partitions, checked);
   return { ...answer, topicId: topics.factsOf(stream).id, configs };
 }
 
@@ -116,7 +109,7 @@ export const deleteTopics = defineEndpoint(deleteTopicsApi, async (request, call
         errorMessage: null,
       });
     } catch (error) {
-      responses.push({ name, topicId, ...refusalOf(error) });
+      responses.push({ name, topicId, ...refusalFromError(error) });
     }
   }
   return { responses };
@@ -143,7 +136,7 @@ export const createPartitions = defineEndpoint(createPartitionsApi, async (reque
       await growOne(call, wanted, request.validateOnly);
       results.push({ name, errorCode: NONE, errorMessage: null });
     } catch (error) {
-      results.push({ name, ...refusalOf(error) });
+      results.push({ name, ...refusalFromError(error) });
     }
   }
   return { results };

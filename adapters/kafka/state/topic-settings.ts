@@ -150,7 +150,15 @@ function checkedValue(definition: SettingDefinition, value: string): string {
   return value;
 }
 
-/** The value that holds where a topic gives none. */
+/** The value that a topic which gives none was made with. */
+export function heldValue(definition: SettingDefinition, log: BatchLogOptions): string {
+  if (definition.name === 'retention.ms') return String(log.retentionMs);
+  if (definition.name === 'retention.bytes') return String(log.retentionBytes);
+  if (definition.name === 'segment.bytes') return String(log.segmentBytes);
+  return definition.initial;
+}
+
+/** The value that a new topic gets where it gives none. */
 export function defaultOf(definition: SettingDefinition, server: KafkaSettings): string {
   if (definition.name === 'retention.ms') return String(server.retentionMs);
   if (definition.name === 'retention.bytes') return String(server.retentionBytes);

@@ -5,7 +5,14 @@
  */
 
 import { addressFromKafka, isDigestName, isTopicName } from '../../../mappings/kafka.ts';
-import { type Core, Pattern, type Principal, type Stream } from '../../../src/core/index.ts';
+import {
+  type Clock,
+  type Core,
+  Pattern,
+  type Principal,
+  type Stream,
+  type StreamSpec,
+} from '../../../src/core/index.ts';
 import { KafkaError } from '../errors.ts';
 import type { KafkaSettings } from '../settings.ts';
 import {
@@ -18,14 +25,20 @@ import {
 /** Roots that clients of this protocol may capture; the others belong to the gateway. */
 const OPEN_ROOTS: ReadonlySet<string> = new Set(['$queue', '$stream', '$reply']);
 
+/** Streams that no client of this protocol was told of are found by their ids after so long. */
+const REMEMBERED_MS = 1_000;
+
 export class Topics {
   readonly #core: Core;
+  readonly #clock: Clock;
   readonly #settings: KafkaSettings;
   readonly #nameById = new Map<string, string>();
+  #rememberedAtMs = Number.NEGATIVE_INFINITY;
   readonly #facts = new WeakMap<Stream, TopicFacts>();
 
-  constructor(core: Core, settings: KafkaSettings) {
+  constructor(core: Core, clock: Clock, settings: KafkaSettings) {
     this.#core = core;
+    this.#clock = clock;
     this.#settings = settings;
   }
 
@@ -37,8 +50,9 @@ export class Topics {
     const name = this.#nameById.get(id);
     const stream = name === undefined ? undefined : this.#core.streams.get(name);
     if (stream !== undefined && this.factsOf(stream).id === id) return stream;
-    this.#nameById.clear();
-    for (const each of this.#core.streams.list()) this.#nameById.set(this.factsOf(each).id, each.spec.name);
+    // All streams are looked through now and then only, so that asking for many made-up ids is cheap.
+    if (this.#clock.nowMs() - this.#rememberedAtMs < REMEMBERED_MS) return undefined;
+    this.#rememberAll();
     const found = this.#nameById.get(id);
     return found === undefined ? undefined : this.#core.streams.get(found);
   }
@@ -51,9 +65,10 @@ export class Topics {
 
   factsOf(stream: Stream): TopicFacts {
     let facts = this.#facts.get(stream);
+    if (facts === undefined) this.#remember(stream);
     if (facts === undefined || facts.settings !== stream.spec.settings) {
       facts = {
-        id: Buffer.from(stream.id).toString('hex'),
+        id: idOf(stream),
         address: addressFromKafka(stream.spec.name),
         settings: stream.spec.settings,
         messageBytesMax: messageBytesMaxOf(stream.spec.settings),
@@ -62,6 +77,18 @@ export class Topics {
       this.#facts.set(stream, facts);
     }
     return facts;
+  }
+
+  #rememberAll(): void {
+    this.#rememberedAtMs = this.#clock.nowMs();
+    this.#nameById.clear();
+    for (const stream of this.#core.streams.list()) this.#nameById.set(idOf(stream), stream.spec.name);
+  }
+
+  /** Deleted streams leave ids behind, which are forgotten together when there are many. */
+  #remember(stream: Stream): void {
+    if (this.#nameById.size >= 2 * this.#core.limits.streamsMax) this.#rememberAll();
+    this.#nameById.set(idOf(stream), stream.spec.name);
   }
 
   may(principal: Principal, action: 'publish' | 'subscribe' | 'configure', stream: Stream): boolean {
@@ -92,18 +119,33 @@ export class Topics {
     if (existing !== undefined) return existing;
     this.checkNewName(name);
     if (!this.mayByName(principal, 'configure', name)) throw new KafkaError('TOPIC_AUTHORIZATION_FAILED');
-    return this.declare(name, this.#settings.defaultPartitions, topicSettingsFrom({}, this.#settings));
+    const { defaultPartitions } = this.#settings;
+    return this.#core.streams.declare(specOf(name, defaultPartitions, topicSettingsFrom({}, this.#settings)));
   }
 
-  declare(name: string, partitions: number, settings: TopicSettings): Promise<Stream> {
-    return this.#core.streams.declare({
-      name,
-      partitions,
-      captures: [Pattern.of(addressFromKafka(name))],
-      log: settings.log,
-      settings: settings.given,
-    });
+  /** Throws KafkaError where somebody else has made it. */
+  async create(name: string, partitions: number, settings: TopicSettings): Promise<Stream> {
+    const spec = specOf(name, partitions, settings);
+    const stream = this.get(name) ?? (await this.#core.streams.declare(spec));
+    if (stream.spec !== spec) {
+      throw new KafkaError('TOPIC_ALREADY_EXISTS', `Topic '${name}' already exists.`);
+    }
+    return stream;
   }
+}
+
+function specOf(name: string, partitions: number, settings: TopicSettings): StreamSpec {
+  return {
+    name,
+    partitions,
+    captures: [Pattern.of(addressFromKafka(name))],
+    log: settings.log,
+    settings: settings.given,
+  };
+}
+
+function idOf(stream: Stream): string {
+  return Buffer.from(stream.id).toString('hex');
 }
 
 /** What is asked of a stream for every request, worked out once. */

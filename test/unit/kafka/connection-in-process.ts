@@ -43,6 +43,8 @@ class TestConnection {
   closedFor: CloseReason | null = null;
   closedDetail = '';
   paused = false;
+  /** What the kernel has not taken. */
+  pendingBytes = 0;
   readonly #handler: ConnectionHandler;
   #written: Buffer[] = [];
   readonly #frames: Buffer[] = [];
@@ -53,8 +55,10 @@ class TestConnection {
       if (this.closedFor !== null) return;
       this.closedFor = reason;
       this.closedDetail = detail;
-      this.#handler.closed(reason);
+      // As the real one: when the turn is over.
+      setImmediate(() => this.#handler.closed(reason));
     };
+    const connection = this;
     const transport: Transport = {
       id: 1,
       listener: { name: 'kafka', transport: 'tcp', highWaterBytes: 1 << 20 },
@@ -69,7 +73,9 @@ class TestConnection {
       write: (bytes) => {
         this.#written.push(Buffer.from(bytes));
       },
-      pendingBytes: 0,
+      get pendingBytes() {
+        return connection.pendingBytes;
+      },
       pause: () => {
         this.paused = true;
       },
@@ -84,6 +90,11 @@ class TestConnection {
 
   send(api: Api, version: number, body: Buffer): void {
     if (this.closedFor === null) this.#handler.received(frameOf(api, version, ++this.#correlationId, body));
+  }
+
+  /** Bytes as a socket may give them: parts of requests, or several. */
+  receive(chunk: Buffer): void {
+    this.#handler.received(chunk);
   }
 
   /** Sends a request of these fields; `answer` of the same number finds what came back. */

@@ -386,6 +386,7 @@ describe('a connection', () => {
     };
     connection = openConnection(test.core, test.clock, {}, authenticator);
     expect(await authenticate('wrong')).toBe(code('SASL_AUTHENTICATION_FAILED'));
+    connection = openConnection(test.core, test.clock, {}, authenticator);
     expect(await authenticate('right')).toBe(0);
     const metadata = connection.ask(metadataApi, 1, { topics: [] });
     await test.clock.turn();
