@@ -97,7 +97,7 @@ export const kafkaSettings = Type.Object(
       minimum: 1024,
       default: 1024 * MIB,
       description:
-        'Bytes of requests that have begun to arrive, over all connections (queued.max.request.bytes).',
+        'Bytes of requests that are arriving or wait for earlier ones, over all connections (queued.max.request.bytes).',
     }),
     producesInFlightMax: Type.Integer({
       minimum: 1,
