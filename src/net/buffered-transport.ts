@@ -48,7 +48,9 @@ export abstract class BufferedTransport implements Transport {
   #wasAboveHighWater = false;
   #state: typeof OPEN | typeof CLOSING | typeof CLOSED = OPEN;
   #reason: CloseReason | null = null;
+  /** Runs from the first attempt to send what is left on. */
   #linger: Timer | null = null;
+  #endSent = false;
   protected readonly context: NetContext;
 
   constructor(context: NetContext, listener: ListenerInfo, remoteAddress: string, remotePort: number) {
@@ -141,12 +143,13 @@ export abstract class BufferedTransport implements Transport {
       this.#releaseBuffers();
       return;
     }
-    // Its end was sent: what is written now comes too late.
-    if (this.#linger !== null) {
+    // What is written after the end comes too late.
+    if (this.#endSent) {
       this.#releaseBuffers();
       return;
     }
     this.#measurePending();
+    if (this.#state === CLOSING && this.#linger === null) this.#watchEnd();
     if (this.#blocked) return;
     this.#send();
     if (this.unsentBytes === 0) {
@@ -297,9 +300,17 @@ export abstract class BufferedTransport implements Transport {
   }
 
   #endOutput(): void {
-    if (this.#linger !== null) return;
-    this.#linger = this.context.clock.after(this.context.settings.closeLingerMs, () => this.#drop());
+    this.#endSent = true;
     this.endSocket(this.#reason ?? 'internal-error');
+  }
+
+  /** A peer that takes nothing more, or does not end too, must not keep its connection. */
+  #watchEnd(): void {
+    const leftBytes = this.#measurePending();
+    this.#linger = this.context.clock.after(this.context.settings.closeLingerMs, () => {
+      if (!this.#endSent && this.#measurePending() < leftBytes) this.#watchEnd();
+      else this.#drop();
+    });
   }
 
   #drop(): void {

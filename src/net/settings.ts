@@ -23,7 +23,7 @@ export const networkSettings = Type.Object(
       minimum: 0,
       maximum: 60_000,
       description:
-        'Time for a client to take what was last sent to it when its connection is closed, milliseconds.',
+        'Time in which a client whose connection is closed must take some of what is left for it, and end too, milliseconds.',
     }),
     keepAliveMs: Type.Integer({
       default: 60_000,

@@ -1,7 +1,8 @@
 /**
  * The buffers that output is gathered in. A connection borrows one while it has something to send and gives it back as
  * soon as the kernel has the bytes, so a hundred thousand idle connections hold none. The pool keeps as many as the
- * last busy time needed, up to a bound, and lets go of those that stayed unused. Called by `output.ts` alone.
+ * last busy time needed, up to a bound, and lets go of those that stayed unused. Called by
+ * `buffered-transport.ts` alone.
  */
 
 import type { Clock } from '../core/index.ts';

@@ -69,6 +69,37 @@ describe('an end', () => {
     client.destroy();
   });
 
+  it('does not wait for ever for a client that does not read', async () => {
+    world = await openNetWorld({}, { closeLingerMs: 100 });
+    const { client, handler } = await world.open();
+    client.pause();
+    client.on('error', () => {});
+    handler.transport.write(Buffer.alloc(20_000_000));
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(handler.transport.pendingBytes).toBeGreaterThan(0);
+    handler.transport.close('too-slow');
+    await expect.poll(() => world.network.connections.size, { timeout: 2_000 }).toBe(0);
+    expect(handler.closedWith).toEqual(['too-slow']);
+    client.destroy();
+  });
+
+  it('leaves time to a client that goes on reading', async () => {
+    world = await openNetWorld({}, { closeLingerMs: 100 });
+    const { client, handler } = await world.open();
+    client.pause();
+    for (let i = 0; i < 20; i++) handler.transport.write(Buffer.alloc(1_000_000));
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(handler.transport.pendingBytes).toBeGreaterThan(0);
+    handler.transport.close('administrative');
+    let read = 0;
+    client.on('data', (chunk) => {
+      read += chunk.length;
+    });
+    client.resume();
+    await expect.poll(() => world.network.connections.size).toBe(0);
+    expect(read).toBe(20_000_000);
+  });
+
   it('by destroying drops what is left', async () => {
     world = await openNetWorld();
     const { client, handler } = await world.open();
