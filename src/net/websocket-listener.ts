@@ -29,6 +29,7 @@ export async function openWebSocketListener(
     noServer: true,
     clientTracking: false,
     perMessageDeflate: false,
+    autoPong: false,
     maxPayload: settings.websocketMessageBytesMax,
     handleProtocols: (offered) => subprotocolOf(offered, subprotocols) ?? false,
   });

@@ -48,6 +48,7 @@ export class WebSocketTransport extends BufferedTransport {
     webSocket.on('error', (error) => this.#failed(error));
     webSocket.on('close', () => this.release());
     webSocket.on('message', (data, isBinary) => this.#received(data, isBinary));
+    webSocket.on('ping', (data) => this.#answerPing(data));
   }
 
   get localAddress(): string {
@@ -97,6 +98,11 @@ export class WebSocketTransport extends BufferedTransport {
       this.#webSocket.close(CLOSE_UNSUPPORTED_DATA);
       this.close('protocol-error', 'a text message, where only binary ones belong');
     } else this.take(data as Buffer);
+  }
+
+  /** RFC 6455 5.5.3 asks for an answer to the last ping only: who does not read them gets no more of them. */
+  #answerPing(data: Buffer): void {
+    if (this.isOpen && this.unsentBytes <= this.listener.highWaterBytes) this.#webSocket.pong(data);
   }
 
   /** `ws` has sent the close code that belongs to the error, and ends the connection itself. */

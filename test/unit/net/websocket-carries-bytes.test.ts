@@ -102,6 +102,22 @@ describe('a WebSocket', () => {
     await expect.poll(() => world.network.connections.size).toBe(0);
     expect(handler.closedWith).toEqual(['shutting-down']);
   });
+
+  it('that pings without reading gets no more than it may have waiting', async () => {
+    world = await openWorld();
+    const { client, handler } = await open();
+    client.ping('first');
+    expect(String((await once(client, 'pong'))[0])).toBe('first');
+    client.pause();
+    handler.transport.write(Buffer.alloc(20_000_000));
+    await expect.poll(() => handler.transport.pendingBytes).toBeGreaterThan(1_000_000);
+    const before = handler.transport.pendingBytes;
+    for (let i = 0; i < 1_000; i++) client.ping(Buffer.alloc(125));
+    client.send(Buffer.from('x'));
+    await expect.poll(() => handler.chunks.length).toBe(1);
+    expect(handler.transport.pendingBytes).toBeLessThan(before + 1_000);
+    client.terminate();
+  });
 });
 
 describe('an upgrade', () => {
