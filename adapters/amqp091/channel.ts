@@ -126,10 +126,11 @@ export class Channel implements ChannelContext, ReceiptSink {
     this.connection.wait(handler(this, decodeArguments(name, bytes, start, end)), this);
   }
 
+  /** Where both sides close at the same time, each answers the other: only the answer to ours ends it. */
   #methodWhileClosing(method: number): void {
     const name = METHOD_NAMES.get(method);
     if (name === 'channel.close') this.send('channel.close-ok', {});
-    if (name !== 'channel.close-ok' && name !== 'channel.close') return;
+    if (name !== 'channel.close-ok') return;
     this.#state = 'closed';
     this.connection.forget(this);
   }
@@ -171,13 +172,16 @@ export class Channel implements ChannelContext, ReceiptSink {
     this.#state = 'closed';
   }
 
-  /** First nobody here takes anything more, then what was not settled goes back in its order. */
+  /**
+   * First nobody here takes anything more, then what was not settled goes back in its order. Consumers must not let go
+   * of it as they end: it would be with somebody else already when it is released here, and be taken from them.
+   */
   #letGo(): void {
     if (this.connection.state === 'open') this.#writeConfirms();
     this.confirms = null;
     this.#publishing.abandon();
     this.withdrawCredit('all');
-    for (const consumer of this.consumers.values()) consumer.close(false);
+    for (const consumer of this.consumers.values()) consumer.close();
     this.consumers.clear();
     for (
       let delivery = this.unsettled.takeFirst(Number.POSITIVE_INFINITY);
@@ -206,6 +210,11 @@ export class Channel implements ChannelContext, ReceiptSink {
 
   restoreCredit(): void {
     for (const consumer of this.consumers.values()) consumer.restore();
+  }
+
+  served(consumer: ConsumerState): void {
+    const { consumers } = this;
+    if (consumers.size > 1 && consumers.delete(consumer.tag)) consumers.set(consumer.tag, consumer);
   }
 
   // --------------------------------------------------------------------------------------------------- confirms

@@ -54,6 +54,8 @@ export class Connection implements ConnectionHandler, ConnectionContext, FrameSi
   #waiting = false;
   #congested = false;
   #paused = false;
+  /** Answers wait to be read by the client: its requests wait meanwhile. */
+  #full = false;
   /** Of channel 0. */
   #currentMethod = 0;
   #closeReason: CloseReason = 'client-closed';
@@ -94,6 +96,9 @@ export class Connection implements ConnectionHandler, ConnectionContext, FrameSi
   drained(): void {
     this.throttled = false;
     for (const channel of this.channels.values()) channel.restoreCredit();
+    if (!this.#full) return;
+    this.#full = false;
+    this.#readOn();
   }
 
   closed(_reason: CloseReason): void {
@@ -129,28 +134,31 @@ export class Connection implements ConnectionHandler, ConnectionContext, FrameSi
 
   // ---------------------------------------------------------------------------------------------------- frames
 
+  /** Never throws, so that the reader goes on with the next frame: the answer to a close must be found. */
   frame(type: number, number: number, bytes: Buffer, start: number, end: number): void {
     if (this.state === 'closing' || this.state === 'closed') {
       this.#frameWhileClosing(type, number, bytes, start, end);
       return;
     }
-    if (type === FRAME_HEARTBEAT) {
-      if (number !== 0) throw connectionError('unexpected-frame', 'heartbeat on a channel');
-      return;
-    }
-    if (number === 0) {
-      this.#connectionFrame(type, bytes, start, end);
-      return;
-    }
-    if (this.state !== 'open') {
-      throw connectionError('channel-error', `channel ${number} before the connection is open`);
-    }
-    let channel = this.#lastChannel;
-    if (channel === null || channel.number !== number) {
-      channel = this.channels.get(number) ?? this.#openingChannel(type, number, bytes, start, end);
-      this.#lastChannel = channel;
-    }
+    let channel: Channel | null = null;
     try {
+      if (type === FRAME_HEARTBEAT) {
+        if (number !== 0) throw connectionError('unexpected-frame', 'heartbeat on a channel');
+        return;
+      }
+      if (number === 0) {
+        this.#connectionFrame(type, bytes, start, end);
+        return;
+      }
+      if (this.state !== 'open') {
+        throw connectionError('channel-error', `channel ${number} before the connection is open`);
+      }
+      channel = this.#lastChannel;
+      if (channel === null || channel.number !== number) {
+        channel = this.channels.get(number) ?? null;
+        channel ??= this.#openingChannel(type, number, bytes, start, end);
+        this.#lastChannel = channel;
+      }
       if (type === FRAME_METHOD) channel.method(bytes, start, end);
       else if (type === FRAME_HEADER) channel.header(bytes, start, end);
       else if (type === FRAME_BODY) channel.body(bytes, start, end);
@@ -236,18 +244,24 @@ export class Connection implements ConnectionHandler, ConnectionContext, FrameSi
           this.shared.host.core.queues.deleteOwned(this);
           return;
         }
-        this.#applyPause();
-        try {
-          this.reader.resume();
-          if (this.#creditDue.length > 0) this.#grantDue();
-        } catch (error) {
-          this.fail(error, null);
-        }
+        this.#readOn();
       });
   }
 
+  /** Goes on with what waits, unless something else still holds it back. */
+  #readOn(): void {
+    if (this.#waiting || this.#full) return;
+    this.#applyPause();
+    try {
+      this.reader.resume();
+      if (this.#creditDue.length > 0) this.#grantDue();
+    } catch (error) {
+      this.fail(error, null);
+    }
+  }
+
   #applyPause(): void {
-    const paused = this.#waiting || this.#congested;
+    const paused = this.#waiting || this.#congested || this.#full;
     if (paused === this.#paused || this.state === 'closed') return;
     this.#paused = paused;
     if (paused) this.transport.pause();
@@ -293,6 +307,9 @@ export class Connection implements ConnectionHandler, ConnectionContext, FrameSi
     this.#timer = this.shared.host.clock.after(this.shared.settings.closeTimeoutMs, () =>
       this.#end(this.#closeReason, this.#closeDetail),
     );
+    if (!this.#full) return;
+    this.#full = false;
+    this.#readOn();
   }
 
   /** The client wants to go. */
@@ -373,7 +390,8 @@ export class Connection implements ConnectionHandler, ConnectionContext, FrameSi
   }
 
   #setCongested(yes: boolean): void {
-    if (yes === this.#congested || this.state === 'closed') return;
+    // A connection that closes publishes nothing more, and the answer to its close has to be read.
+    if (yes === this.#congested || this.state === 'closing' || this.state === 'closed') return;
     this.#congested = yes;
     if (this.state === 'open' && this.capabilities.has('connection.blocked')) {
       if (yes) this.send(0, 'connection.blocked', { reason: 'low on memory' });
@@ -382,12 +400,26 @@ export class Connection implements ConnectionHandler, ConnectionContext, FrameSi
     this.#applyPause();
   }
 
-  /** The output is full: nobody gets credit until it has drained. */
-  throttle(): void {
+  /** The output is full: nobody gets credit until it has drained, and then `by` comes after the others. */
+  throttle(by: ChannelContext): void {
     if (this.throttled) return;
     this.throttled = true;
     for (const channel of this.channels.values()) channel.withdrawCredit('all');
+    const channel = this.channels.get(by.number);
+    if (channel !== undefined && this.channels.delete(by.number)) this.channels.set(by.number, channel);
     this.shared.host.clock.afterTurn(this.#checkThrottle);
+  }
+
+  /**
+   * An answer with a whole message in it was written. While the client does not read its answers nothing more is read
+   * of it, or they would fill the memory.
+   */
+  answered(by: ChannelContext): void {
+    if (this.transport.pendingBytes <= this.transport.listener.highWaterBytes) return;
+    this.throttle(by);
+    this.#full = true;
+    this.reader.stall();
+    this.#applyPause();
   }
 
   /** The socket may have taken enough before the turn was over, and then nobody tells us that it drained. */

@@ -55,7 +55,8 @@ export interface ConnectionContext {
   opened(): void;
   answerClose(): void;
   refuseLogin(error: Amqp091Error): void;
-  throttle(): void;
+  throttle(by: ChannelContext): void;
+  answered(by: ChannelContext): void;
   creditDue(owner: CreditOwner): void;
   forget(channel: ChannelContext): void;
 }
@@ -84,6 +85,8 @@ export interface ChannelContext {
   /** From those that acknowledge, or from all. */
   withdrawCredit(from: 'acknowledging' | 'all'): void;
   restoreCredit(): void;
+  /** It used up the room that was left: others come first when there is some again. */
+  served(consumer: ConsumerState): void;
   /** A confirm may have become due; it is written when the turn is over. */
   confirmDue(): void;
 }

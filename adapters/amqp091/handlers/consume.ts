@@ -44,7 +44,7 @@ export const consumeHandlers = {
     // Idempotent. What the consumer holds stays unsettled, and may be settled later.
     if (consumer !== undefined) {
       channel.consumers.delete(values.consumerTag);
-      consumer.close(true);
+      consumer.close();
       if (consumer.queue === channel.replyQueue) channel.replyQueue = '';
     }
     if (!values.nowait) channel.send('basic.cancel-ok', { consumerTag: values.consumerTag });
@@ -81,6 +81,7 @@ export const consumeHandlers = {
       message.body,
       frameBytesMax,
     );
+    connection.answered(channel);
   },
 } as const;
 

@@ -61,8 +61,14 @@ export class ConsumerState implements Consumer, CreditHolder, CreditOwner {
       message.body,
       frameBytesMax,
     );
-    if (channel.prefetchOfAll > 0 && channel.limited) channel.withdrawCredit('acknowledging');
-    if (transport.pendingBytes > transport.listener.highWaterBytes) connection.throttle();
+    if (delivery !== null && channel.prefetchOfAll > 0 && channel.limited) {
+      channel.withdrawCredit('acknowledging');
+      channel.served(this);
+    }
+    if (transport.pendingBytes > transport.listener.highWaterBytes) {
+      connection.throttle(channel);
+      channel.served(this);
+    }
   }
 
   /** The queue is gone: the client is told where it can understand it. */
@@ -102,10 +108,10 @@ export class ConsumerState implements Consumer, CreditHolder, CreditOwner {
     this.#subscription.grant(credit);
   }
 
-  /** Ends it. `keepUnsettled`: the client may still settle what it has. */
-  close(keepUnsettled: boolean): void {
+  /** Ends it. What it was handed stays with the channel, which settles it or gives it back. */
+  close(): void {
     const subscription = this.#subscription;
     this.#subscription = null;
-    subscription?.close(keepUnsettled);
+    subscription?.close(true);
   }
 }

@@ -35,6 +35,8 @@ const MANDATORY = 1;
 const IMMEDIATE = 2;
 /** Routes remembered by each channel, forgotten all at once when there are more. */
 const ROUTES_MAX = 1024;
+/** Pieces of a body below this size are gathered in buffers of twice the size: they cost what their bytes do. */
+const PIECE_BYTES_MIN = 4096;
 const EMPTY = Buffer.alloc(0);
 const NO_ROUTE_TEXT = Buffer.from('\x08NO_ROUTE', 'latin1');
 const NO_EXTRAS: NativeExtras = {};
@@ -49,6 +51,8 @@ interface Route {
 export class Publishing {
   readonly #channel: ChannelContext;
   readonly #sink: ReceiptSink;
+  /** Exchanges go by themselves too (auto-delete), so whether one is there is asked for each message. */
+  readonly #strict: boolean;
   /** What must come next. */
   #expecting: 'method' | 'header' | 'body' = 'method';
   #mandatory = false;
@@ -60,6 +64,9 @@ export class Publishing {
   /** Pieces of a body that came in several frames. */
   #pieces: Buffer[] = [];
   #pieceBytes = 0;
+  /** Small pieces, in their order after `#pieces`. */
+  #gathered: Buffer | null = null;
+  #gatheredBytes = 0;
   readonly #routes = new Map<string, Route>();
   readonly #facts = new ContentFacts();
 
@@ -74,6 +81,7 @@ export class Publishing {
   constructor(channel: ChannelContext, sink: ReceiptSink) {
     this.#channel = channel;
     this.#sink = sink;
+    this.#strict = channel.connection.shared.settings.undeclaredExchanges === 'refuse';
   }
 
   /** A message is begun: no other method may come on this channel. */
@@ -118,7 +126,8 @@ export class Publishing {
     const contentAt = start + CONTENT_PREFIX_BYTES;
     if (!this.#looksTheSame(bytes, contentAt, end)) this.#load(bytes, contentAt, end);
     const { shared } = this.#channel.connection;
-    if (this.#route.generation !== shared.topologyGeneration) this.#checkExchange(this.#route);
+    if (this.#strict || this.#route.generation !== shared.topologyGeneration)
+      this.#checkExchange(this.#route);
     this.#bodyBytes = bodyBytes;
     this.#expecting = 'body';
     if (bodyBytes === 0) this.#finish(EMPTY);
@@ -129,7 +138,7 @@ export class Publishing {
       throw connectionError('unexpected-frame', `expected a ${this.#expecting} frame, got a body`);
     }
     const length = end - start;
-    if (length === this.#bodyBytes) {
+    if (length === this.#bodyBytes && this.#pieceBytes === 0) {
       this.#finish(bytes.subarray(start, end));
       return;
     }
@@ -142,11 +151,34 @@ export class Publishing {
     if (connection.unfinishedBytes > connection.shared.settings.unfinishedBytesMax) {
       throw connectionError('resource-error', 'too many bytes of unfinished messages (unfinishedBytesMax)');
     }
+    if (this.#pieceBytes < this.#bodyBytes) {
+      this.#keepPiece(bytes, start, end);
+      return;
+    }
+    this.#closeGathered();
     this.#pieces.push(bytes.subarray(start, end));
-    if (this.#pieceBytes < this.#bodyBytes) return;
     const body = Buffer.concat(this.#pieces, this.#bodyBytes);
     this.abandon();
     this.#finish(body);
+  }
+
+  #keepPiece(bytes: Buffer, start: number, end: number): void {
+    const length = end - start;
+    if (length >= PIECE_BYTES_MIN) {
+      this.#closeGathered();
+      this.#pieces.push(bytes.subarray(start, end));
+      return;
+    }
+    if (this.#gatheredBytes + length > 2 * PIECE_BYTES_MIN) this.#closeGathered();
+    this.#gathered ??= Buffer.allocUnsafeSlow(2 * PIECE_BYTES_MIN);
+    this.#gatheredBytes += bytes.copy(this.#gathered, this.#gatheredBytes, start, end);
+  }
+
+  #closeGathered(): void {
+    if (this.#gathered === null) return;
+    this.#pieces.push(this.#gathered.subarray(0, this.#gatheredBytes));
+    this.#gathered = null;
+    this.#gatheredBytes = 0;
   }
 
   /** Forgets what is not finished. */
@@ -154,6 +186,8 @@ export class Publishing {
     this.#channel.connection.unfinishedBytes -= this.#pieceBytes;
     this.#pieces = [];
     this.#pieceBytes = 0;
+    this.#gathered = null;
+    this.#gatheredBytes = 0;
     this.#expecting = 'method';
   }
 
@@ -230,14 +264,15 @@ export class Publishing {
     if (known !== undefined) return known;
     const bytes = this.#routeIn;
     const exchangeEnd = this.#routeStart + 1 + (bytes[this.#routeStart] as number);
-    if (!isUtf8(bytes.subarray(this.#routeStart + 1, exchangeEnd))) {
-      throw channelError('precondition-failed', 'exchange name is not UTF-8');
+    const exchangeBytes = bytes.subarray(this.#routeStart + 1, exchangeEnd);
+    if (!isUtf8(exchangeBytes) || exchangeBytes.includes(0)) {
+      throw channelError('precondition-failed', 'exchange name is not UTF-8 or contains U+0000');
     }
     const keyBytes = bytes.subarray(exchangeEnd + 1, this.#routeEnd);
     if (!isUtf8(keyBytes) || keyBytes.includes(0)) {
       throw channelError('precondition-failed', 'routing key is not UTF-8 or contains U+0000');
     }
-    const exchange = bytes.toString('utf8', this.#routeStart + 1, exchangeEnd);
+    const exchange = exchangeBytes.toString();
     const route = { address: addressFromAmqp091(exchange, keyBytes.toString()), exchange, generation: -1 };
     if (this.#routes.size >= ROUTES_MAX) this.#routes.clear();
     this.#routes.set(name, route);
@@ -361,5 +396,6 @@ export class Publishing {
       message.body,
       connection.frameBytesMax,
     );
+    connection.answered(this.#channel);
   }
 }
