@@ -64,8 +64,12 @@ export const queueHandlers = {
   },
 
   'queue.unbind': async (channel: ChannelContext, values: MethodArguments<'queue.unbind'>): Promise<void> => {
+    const { exchanges, queues } = channel.connection.shared.host.core;
+    const binding = queueBinding(channel, values);
+    const queue = queues.get(binding.target.name);
+    if (queue !== undefined) refuseLocked(channel, queue);
     // Idempotent, also where the queue is gone with its bindings.
-    channel.connection.shared.host.core.exchanges.unbind(queueBinding(channel, values));
+    exchanges.unbind(binding);
     await whenStored(channel.connection);
     channel.send('queue.unbind-ok', {});
   },

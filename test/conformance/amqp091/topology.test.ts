@@ -351,3 +351,32 @@ describe('refusals close the channel with RabbitMQ’s codes', () => {
     await next.checkQueue('q');
   });
 });
+
+test('nobody else unbinds an exclusive queue', async () => {
+  await channel.assertQueue('bound-for-me', { exclusive: true });
+  await channel.bindQueue('bound-for-me', 'amq.direct', 'k');
+  const other = await amqp.connect(broker.url);
+  const probe = await other.createChannel();
+  const closed = new Promise<Error>((resolve) => probe.once('error', resolve));
+  await probe.unbindQueue('bound-for-me', 'amq.direct', 'k').catch(() => {});
+  expect((await closed).message).toContain('RESOURCE_LOCKED');
+  await other.close();
+  channel.publish('amq.direct', 'k', Buffer.from('still bound'));
+  expect(await drain('bound-for-me')).toEqual(['still bound']);
+});
+
+test('where only declared exchanges are served, one that went by itself is missed at once', async () => {
+  const strict = await startBroker({ settings: { undeclaredExchanges: 'refuse' } });
+  const connection = await amqp.connect(strict.url);
+  const publisher = await connection.createChannel();
+  const closed = new Promise<Error>((resolve) => publisher.once('error', resolve));
+  await publisher.assertExchange('brief', 'fanout', { autoDelete: true });
+  await publisher.assertQueue('q', { exclusive: true });
+  await publisher.bindQueue('q', 'brief', '');
+  publisher.publish('brief', '', Buffer.from('one'));
+  await publisher.unbindQueue('q', 'brief', '');
+  publisher.publish('brief', '', Buffer.from('two'));
+  expect((await closed).message).toContain('NOT_FOUND');
+  await connection.close();
+  await strict.close();
+});
