@@ -96,7 +96,8 @@ export function extrasFromNative(native: Uint8Array, durable: boolean): NativeEx
       if (value.kind === 'bytes') extras.key = value.value;
       else if (value.kind === 'string') extras.key = Buffer.from(value.value);
     } else if (name === GatewayHeader.address && value.kind === 'string' && isLongRoute(native)) {
-      extras.address = value.value;
+      // No protocol has a name with U+0000 in it.
+      if (!value.value.includes('\u0000')) extras.address = value.value;
     }
   }
   return extras;
@@ -106,9 +107,13 @@ function isLongRoute(native: Uint8Array): boolean {
   return keyOfNative(native) === LONG_ADDRESS_KEY && exchangeOfNative(native) === ROOT_EXCHANGE;
 }
 
-/** The milliseconds of an `expiration`, or -1 where the text is no whole number of them. */
+/**
+ * The milliseconds of an `expiration`, or -1 where the text is no whole number of them. For 0 it is 1: such a message
+ * goes to whoever is ready for it and waits for nobody, but it has not expired before it came.
+ */
 export function expirationMsFromText(expiration: string): number {
-  return /^\d{1,10}$/.test(expiration) && Number(expiration) <= 0xffff_ffff ? Number(expiration) : -1;
+  if (!/^\d{1,10}$/.test(expiration) || Number(expiration) > 0xffff_ffff) return -1;
+  return Math.max(1, Number(expiration));
 }
 
 /**

@@ -388,3 +388,23 @@ describe('consuming', () => {
     slow.end();
   });
 });
+
+describe('an expiration of 0', () => {
+  test('is delivered to who is ready, and else expires, but it has found its queue', async () => {
+    const channel = await client.createChannel();
+    const { queue } = await channel.assertQueue('', { exclusive: true });
+    const returned: unknown[] = [];
+    channel.on('return', (message) => returned.push(message));
+    const send = (text: string) =>
+      channel.sendToQueue(queue, Buffer.from(text), { expiration: '0', mandatory: true });
+    send('nobody is ready');
+    await expect.poll(async () => (await channel.checkQueue(queue)).messageCount).toBe(0);
+    const seen: string[] = [];
+    await channel.consume(queue, (message) => message !== null && seen.push(message.content.toString()), {
+      noAck: true,
+    });
+    send('somebody is ready');
+    await expect.poll(() => seen).toEqual(['somebody is ready']);
+    expect(returned).toEqual([]);
+  });
+});
