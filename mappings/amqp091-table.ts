@@ -18,6 +18,7 @@
 
 import { Buffer, isUtf8 } from 'node:buffer';
 import type { Header, HeaderValue } from '../src/core/index.ts';
+import { textFromValue } from './header-values-text.ts';
 
 export const TABLE_DEPTH_MAX = 32;
 
@@ -343,8 +344,6 @@ function putDecimal(pieces: Buffer[], scale: number, value: bigint): void {
     piece.writeUInt32BE(Number(value), 2);
     return;
   }
-  const digits = (value < 0n ? -value : value).toString().padStart(Math.max(0, scale) + 1, '0');
-  const point = digits.length - Math.max(0, scale);
-  const fraction = scale > 0 ? `.${digits.slice(point)}` : '0'.repeat(Math.max(0, -scale));
-  putText(pieces, `${value < 0n ? '-' : ''}${digits.slice(0, point)}${fraction}`);
+  // With an exponent where it has many places: a few bytes of another protocol must not become millions here.
+  putText(pieces, textFromValue({ kind: 'decimal', scale, value }));
 }

@@ -69,7 +69,8 @@ export class Amqp091Error extends Error {
 }
 
 export function replyText(reply: ReplyName, explanation: string): string {
-  let text = `${REPLIES[reply].name} - ${explanation}`;
+  // What a client sent may stand in it, however long that is.
+  let text = `${REPLIES[reply].name} - ${explanation}`.slice(0, 255);
   while (Buffer.byteLength(text) > 255) text = text.slice(0, Math.max(0, text.length - 8));
   // A cut must not leave half of a surrogate pair.
   return text.toWellFormed();

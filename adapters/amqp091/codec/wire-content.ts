@@ -34,9 +34,10 @@ export class WireCursor implements WireContent {
 
   load(message: Message, via: string | null, nowMs: number, frameBytesMax: number): this {
     const { native } = message;
-    if (message.codec === amqp091Codec && native !== null) {
+    // The next connection may have agreed on smaller frames than the one before.
+    if (message.codec === amqp091Codec && native !== null && native.length < frameBytesMax >> 1) {
       const same = native === this.#native && message.address === this.#address;
-      if (same || (native.length < frameBytesMax >> 1 && isBornAt(native, message.address))) {
+      if (same || isBornAt(native, message.address)) {
         this.#native = native;
         this.#address = message.address;
         this.route = native;

@@ -41,7 +41,10 @@ export function stringArgument(
 ): string | null {
   const value = findArgument(headers, name);
   if (value === undefined || value.kind === 'null') return null;
-  if (value.kind === 'string') return value.value;
+  if (value.kind === 'string') {
+    if (value.value.includes('\u0000')) throw invalid(name, kind, entity, 'it contains U+0000');
+    return value.value;
+  }
   throw invalid(name, kind, entity, `expected a string, got ${typeName(value)}`);
 }
 
