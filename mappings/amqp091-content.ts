@@ -141,15 +141,13 @@ export function scanContent(bytes: Buffer, start: number, end: number, facts: Co
 /** Whose table is being scanned: `scanTable` takes a plain function so that no closure is made for a message. */
 let scanned = new ContentFacts();
 
-/** `x-gw-…`, `x-mqtt-…`, `CC` and `BCC` concern the gateway itself. */
+/** `x-gw-…` and `x-mqtt-…` concern the gateway itself; a few others that look like them are looked at in vain. */
 function noteSpecialName(bytes: Buffer, start: number, end: number): void {
   const length = end - start;
   const first = bytes[start];
   if (length > 4 && (first === 0x78 || first === 0x58)) {
     const next = (bytes[start + 2] as number) | 0x20;
     if (next === 0x67 || next === 0x6d) scanned.special = true;
-  } else if ((length === 2 && first === 0x43) || (length === 3 && first === 0x42)) {
-    scanned.special = true;
   }
 }
 
