@@ -150,11 +150,11 @@ async function alter(
     if (resourceType === ResourceType.broker) {
       throw new KafkaError('INVALID_REQUEST', 'settings of the broker are changed in the configuration file');
     }
-    const stream = topicOf(call, resourceType, resourceName, 'configure');
-    const settings = topicSettingsFrom(change(stream.spec.settings), call.services.settings);
-    if (!validateOnly) {
-      await call.services.core.streams.change(resourceName, { settings: settings.given, log: settings.log });
-    }
+    await call.services.topics.inTurn(async () => {
+      const stream = topicOf(call, resourceType, resourceName, 'configure');
+      const { given, log } = topicSettingsFrom(change(stream.spec.settings), call.services.settings);
+      if (!validateOnly) await call.services.core.streams.change(resourceName, { settings: given, log });
+    });
     return { errorCode: NONE, errorMessage: null, resourceType, resourceName };
   } catch (error) {
     return { ...refusalFromError(error), resourceType, resourceName };

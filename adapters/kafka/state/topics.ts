@@ -33,6 +33,7 @@ export class Topics {
   readonly #clock: Clock;
   readonly #settings: KafkaSettings;
   readonly #nameById = new Map<string, string>();
+  #lastChange: Promise<void> = Promise.resolve();
   #rememberedAtMs = Number.NEGATIVE_INFINITY;
   readonly #facts = new WeakMap<Stream, TopicFacts>();
 
@@ -121,6 +122,13 @@ export class Topics {
     if (!this.mayByName(principal, 'configure', name)) throw new KafkaError('TOPIC_AUTHORIZATION_FAILED');
     const { defaultPartitions } = this.#settings;
     return this.#core.streams.declare(specOf(name, defaultPartitions, topicSettingsFrom({}, this.#settings)));
+  }
+
+  /** Runs `change` when those before it are done: what it reads of a topic is still so when it changes it. */
+  inTurn(change: () => Promise<void>): Promise<void> {
+    const result = this.#lastChange.then(change);
+    this.#lastChange = result.catch(() => undefined);
+    return result;
   }
 
   /** Throws KafkaError where somebody else has made it. */
