@@ -22,6 +22,8 @@ import type { FetchSession } from './state/fetch-session.ts';
 import { Receipts } from './state/receipts.ts';
 
 const PRODUCE_KEY = 0;
+/** Fetch, JoinGroup, SyncGroup: they may take as long as other clients do. */
+const WAITING_FOR_OTHERS: ReadonlySet<number> = new Set([1, 11, 14]);
 
 const NO_CLIENT_ID = '';
 const NO_FRAME: Buffer = Buffer.alloc(0);
@@ -47,7 +49,8 @@ export class KafkaConnection implements ConnectionHandler, CallOwner {
   #authenticating = false;
   /** The transport was told to close, or has closed: nothing begins any more. */
   #ending = false;
-  #rejected = false;
+  /** Why it ends when what has begun is answered; until then nothing more begins. */
+  #lastWords: { readonly reason: CloseReason; readonly detail?: string } | null = null;
   #principal: Principal | null = null;
   #publisher: Publisher | null = null;
   #clientId = NO_CLIENT_ID;
@@ -141,9 +144,15 @@ export class KafkaConnection implements ConnectionHandler, CallOwner {
     for (const task of tasks) task();
   }
 
-  /** The protocol has no word for it: a client that finds its connection closed comes again. */
+  /**
+   * The protocol has no word for it: a client that finds its connection closed comes again. What waits for the disk
+   * is answered before, or the client would do it a second time; what waits for others is not waited for.
+   */
   disconnect(reason: 'administrative' | 'shutting-down'): void {
-    if (!this.#ending) this.#end(reason);
+    if (this.#ending) return;
+    const [oldest] = this.#calls;
+    if (oldest === undefined || WAITING_FOR_OTHERS.has(oldest.header.apiKey)) this.#end(reason);
+    else this.#lastWords ??= { reason };
   }
 
   describe(): ConnectionDescription {
@@ -162,7 +171,7 @@ export class KafkaConnection implements ConnectionHandler, CallOwner {
   }
 
   rejected(): void {
-    this.#rejected = true;
+    this.#lastWords ??= { reason: 'not-authorized', detail: 'wrong credentials' };
   }
 
   onClosed(task: () => void): () => void {
@@ -194,8 +203,8 @@ export class KafkaConnection implements ConnectionHandler, CallOwner {
     if (begun === this.#waiting.length) this.#waiting.length = 0;
     else if (begun > 0) this.#waiting.splice(0, begun);
     this.#pumping = false;
-    if (this.#rejected && this.#calls.length === 0) {
-      this.#end('not-authorized', 'wrong credentials');
+    if (this.#lastWords !== null && this.#calls.length === 0) {
+      this.#end(this.#lastWords.reason, this.#lastWords.detail);
       return;
     }
     const pause = this.#waiting.length > 0 || this.#congested;
@@ -206,7 +215,7 @@ export class KafkaConnection implements ConnectionHandler, CallOwner {
   }
 
   #mayBegin(frame: Buffer): boolean {
-    if (this.#authenticating || this.#rejected || this.#congested) return false;
+    if (this.#authenticating || this.#lastWords !== null || this.#congested) return false;
     if (this.#transport.pendingBytes > this.#transport.listener.highWaterBytes) return false;
     if (this.#calls.length === 0) return true;
     const { producesInFlightMax, produceBytesMax } = this.services.settings;

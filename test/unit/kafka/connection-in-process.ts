@@ -50,7 +50,10 @@ class TestConnection {
   readonly #frames: Buffer[] = [];
   #correlationId = 0;
 
+  readonly #adapter: Adapter;
+
   constructor(adapter: Adapter) {
+    this.#adapter = adapter;
     const end = (reason: CloseReason, detail = ''): void => {
       if (this.closedFor !== null) return;
       this.closedFor = reason;
@@ -115,6 +118,16 @@ class TestConnection {
     const response = decodeResponse(api, version, reader);
     if (reader.left > 0) throw new Error(`${reader.left} bytes follow the answer`);
     return response;
+  }
+
+  /** Another one to the same server. */
+  openAnother(): TestConnection {
+    return new TestConnection(this.#adapter);
+  }
+
+  /** The gateway stops. */
+  disconnect(): void {
+    this.#handler.disconnect('shutting-down');
   }
 
   /** The socket is gone. */

@@ -2,7 +2,7 @@
 
 import { crc32c } from '@node-rs/crc32';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { describeConfigsApi } from '../../../adapters/kafka/codec/config-apis.ts';
+import { describeConfigsApi, incrementalAlterConfigsApi } from '../../../adapters/kafka/codec/config-apis.ts';
 import {
   fetchApi,
   initProducerIdApi,
@@ -129,6 +129,26 @@ describe('a connection', () => {
   });
 });
 
+describe('a connection that must go', () => {
+  const isDone = (): boolean => connection.closedFor !== null;
+
+  it('is told first what became of its batches', async () => {
+    produce(TOPIC, -1);
+    connection.disconnect();
+    connection.ask(apiVersionsApi, 0, {});
+    expect(isDone()).toBe(false);
+    await test.clock.turn();
+    expect(connection.takeAnswers()).toBe(1);
+    expect(connection.closedFor).toBe('shutting-down');
+  });
+
+  it('does not hold up anybody with a long poll', () => {
+    fetch([TOPIC]);
+    connection.disconnect();
+    expect(connection.closedFor).toBe('shutting-down');
+  });
+});
+
 describe('a fetch', () => {
   it('of nothing is answered at once', async () => {
     const id = fetch([]);
@@ -214,6 +234,20 @@ describe('topics', () => {
       offset: 2,
       timestamp: 40_000,
     });
+  });
+});
+
+it('settings of a topic that two change at a time are both changed', async () => {
+  const other = connection.openAnother();
+  const setting = (name: string, value: string) => ({
+    resources: [{ resourceType: 2, resourceName: TOPIC, configs: [{ name, configOperation: 0, value }] }],
+  });
+  connection.ask(incrementalAlterConfigsApi, 0, setting('retention.ms', '7'));
+  other.ask(incrementalAlterConfigsApi, 0, setting('max.message.bytes', '8'));
+  for (let i = 0; i < 3; i++) await test.clock.turn();
+  expect(test.core.streams.get(TOPIC)?.spec.settings).toEqual({
+    'retention.ms': '7',
+    'max.message.bytes': '8',
   });
 });
 
