@@ -18,6 +18,8 @@ import { PacketType, varintBytes, writeVarint } from './wire.ts';
 
 const EMPTY = new Uint8Array(0);
 const TOPICS_REMEMBERED_MAX = 4_096;
+/** Longer topics are made anew for each message, so that those remembered take no more than 2 MiB. */
+const TOPIC_REMEMBERED_BYTES_MAX = 512;
 /** Longer names do not exist in MQTT; escapes can make one of an address that is near the bound. */
 const TOPIC_BYTES_MAX = 65_535;
 /** Bodies from this size on are handed to the transport as they are, not copied. */
@@ -242,9 +244,11 @@ export class PublishEncoder {
     if (address === this.#lastAddress) return this.#lastTopic;
     let topic = this.#topics.get(address);
     if (topic === undefined) {
-      if (this.#topics.size >= TOPICS_REMEMBERED_MAX) this.#topics.clear();
       topic = new Uint8Array(Buffer.from(topicFromAddress(address), 'utf8'));
-      this.#topics.set(address, topic);
+      if (topic.length <= TOPIC_REMEMBERED_BYTES_MAX) {
+        if (this.#topics.size >= TOPICS_REMEMBERED_MAX) this.#topics.clear();
+        this.#topics.set(address, topic);
+      }
     }
     this.#lastAddress = address;
     this.#lastTopic = topic;
