@@ -11,6 +11,7 @@ import type { PropertyValues } from '../codec/properties.ts';
 import type { ProtocolVersion } from '../codec/wire.ts';
 import { MqttError, Reason } from '../errors.ts';
 import type { MqttLimits } from '../settings.ts';
+import { refusalOf } from './publish.ts';
 
 const SECONDS_FOREVER = 0xffff_ffff;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is refused.
@@ -40,7 +41,7 @@ export function agreeOn(packet: ConnectPacket, limits: MqttLimits): Agreement {
   if (properties.authenticationMethod !== undefined) {
     throw new MqttError(Reason.badAuthenticationMethod, 'the authentication method is not known'); // [MQTT-4.12.0-1]
   }
-  checkWill(packet);
+  checkWill(packet, limits);
   const assigned = packet.clientId === '';
   const clientId = assigned ? assignClientId(packet) : packet.clientId;
   if (Buffer.byteLength(clientId) > limits.clientIdBytesMax) {
@@ -99,10 +100,10 @@ function askedExpirySeconds(packet: ConnectPacket, limits: MqttLimits): number {
   return packet.clean ? 0 : limits.sessionExpirySecondsMax;
 }
 
-/** A will goes where any client may publish: not into the server's own topics. */
-function checkWill(packet: ConnectPacket): void {
-  if (packet.will !== null && /^\$(SYS|CONTROL)(\/|$)/.test(packet.will.topic)) {
-    throw new MqttError(Reason.topicNameInvalid, 'the will topic belongs to the server');
+/** A will goes where any client may publish. */
+function checkWill({ will }: ConnectPacket, limits: MqttLimits): void {
+  if (will !== null && refusalOf(will.topic, limits.topicLevelsMax) !== 0) {
+    throw new MqttError(Reason.topicNameInvalid, 'the will topic is not for clients to publish to');
   }
 }
 
