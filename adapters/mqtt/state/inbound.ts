@@ -46,6 +46,8 @@ export class Inbound implements AckWriter {
   readonly #acks: AckQueue;
   /** QoS 2 identifiers between PUBLISH and PUBREL. */
   #received: Set<number> | null;
+  /** Those of them that came on an earlier connection. */
+  readonly #receivedEarlier: Set<number> | null;
   /** QoS 1 messages whose acknowledgement waits. */
   #pendingCount = 0;
   #closed = false;
@@ -59,6 +61,7 @@ export class Inbound implements AckWriter {
     this.#version5 = options.client.version === 5;
     this.#durable = options.session.durable;
     this.#received = received;
+    this.#receivedEarlier = received === null ? null : new Set(received);
     this.#acks = new AckQueue(this);
   }
 
@@ -119,6 +122,7 @@ export class Inbound implements AckWriter {
       } else this.#writeSuccess(PacketType.PUBCOMP, packetId);
       return;
     }
+    this.#receivedEarlier?.delete(packetId);
     this.#state.removeReceived(packetId);
     if (!this.#durable) {
       this.#writeSuccess(PacketType.PUBCOMP, packetId);
@@ -168,9 +172,13 @@ export class Inbound implements AckWriter {
     }
   }
 
-  /** `[MQTT-3.3.4-9]`: a client that passes the Receive Maximum it was told is disconnected. */
+  /**
+   * `[MQTT-3.3.4-9]`: a client that passes the Receive Maximum it was told is disconnected. MQTT 5.0 4.9: the count
+   * begins anew with each connection.
+   */
   #checkQuota(): void {
-    if (this.#pendingCount + (this.#received?.size ?? 0) >= this.#options.receiveMaximum) {
+    const receivedNow = (this.#received?.size ?? 0) - (this.#receivedEarlier?.size ?? 0);
+    if (this.#pendingCount + receivedNow >= this.#options.receiveMaximum) {
       throw new MqttError(
         Reason.receiveMaximumExceeded,
         `more than ${this.#options.receiveMaximum} unacknowledged messages`,
@@ -211,24 +219,23 @@ export class Inbound implements AckWriter {
 
   /** A refusal in the turn of the PUBLISH: in order behind what still waits. */
   #refuseNow(type: number, packetId: number, reason: ReasonCode, text: string): void {
-    if (this.#acks.size > 0 && this.#version5) {
-      const token = this.#acks.nextToken;
-      this.#wait(type, packetId);
-      this.#acks.finish(token, reason, null);
+    if (this.#acks.size > 0 && (this.#version5 || this.#isPassedOver(reason))) {
+      this.#answer(type, packetId, this.#version5 ? reason : Reason.success);
     } else this.#refuse(type, packetId, reason, text);
   }
 
-  #refuse(type: number, packetId: number, reason: ReasonCode, text: string): void {
-    if (this.#version5) {
-      this.#writeReason(type, packetId, reason, text);
-    } else if (
+  /** 3: [MQTT-3.3.5-2]: whether a message that may not be published is acknowledged and dropped. */
+  #isPassedOver(reason: ReasonCode): boolean {
+    return (
       this.#options.refusedPublish === 'acknowledge' &&
       (reason === Reason.notAuthorized || reason === Reason.topicNameInvalid)
-    ) {
-      this.#writeSuccess(type, packetId); // 3: [MQTT-3.3.5-2]
-    } else {
-      this.#options.events.fail(new MqttError(reason, text));
-    }
+    );
+  }
+
+  #refuse(type: number, packetId: number, reason: ReasonCode, text: string): void {
+    if (this.#version5) this.#writeReason(type, packetId, reason, text);
+    else if (this.#isPassedOver(reason)) this.#writeSuccess(type, packetId);
+    else this.#options.events.fail(new MqttError(reason, text));
   }
 
   #writeSuccess(type: number, packetId: number): void {

@@ -126,6 +126,24 @@ describe('acknowledgements', () => {
     expect(await acknowledged.publish('t', 'x', { qos: 1, messageId: 9 })).toMatchObject([{ cmd: 'puback' }]);
   });
 
+  it('[MQTT-4.6.0-2] of a message that is dropped and acknowledged keep their place', async () => {
+    const storage = new HeldStorage();
+    const access = {
+      may: (_: unknown, action: string, name: string) => action !== 'publish' || name !== 'no',
+    };
+    const world = await openMqttWorld({ storage, access, settings: { refusedPublish: 'acknowledge' } });
+    const durable = await world.connected({ clientId: 'd', clean: false });
+    await durable.subscribe('t', 1);
+    const publisher = await world.connected({ clientId: 'p' });
+    storage.held = [];
+    const common = { cmd: 'publish', payload: 'x', qos: 1, dup: false, retain: false } as const;
+    publisher.write({ ...common, topic: 't', messageId: 1 });
+    publisher.write({ ...common, topic: 'no', messageId: 2 });
+    expect(await publisher.read()).toEqual([]);
+    storage.release();
+    expect(await publisher.read()).toMatchObject([{ messageId: 1 }, { messageId: 2 }]);
+  });
+
   it('are refused when the disk refuses, and 3.1.1 is closed without one', async () => {
     for (const version of [4, 5] as const) {
       const storage = new HeldStorage();
