@@ -109,6 +109,7 @@ export function buildOpen(
       replay,
       limits,
       events,
+      waitingCount: 0,
     },
     keepAliveMs: agreement.keepAliveSeconds * 1000 * KEEP_ALIVE_GRACE,
   };

@@ -29,6 +29,8 @@ export interface SubscribeContext {
   readonly replay: Replay;
   readonly limits: MqttLimits;
   readonly events: ConnectionEvents;
+  /** Answers that wait for the disk. */
+  waitingCount: number;
 }
 
 /** Roots of filters that are reserved for what this server does not offer. */
@@ -55,6 +57,8 @@ export function handleSubscribe(context: SubscribeContext, reader: Reader): void
   }
   whenStored(context, () => {
     writeSuback(context, packet.packetId, codes, texts);
+    // It may have ended the connection, and the session must not gather for it then.
+    if (!context.events.isOpen()) return;
     for (const { pattern, options } of replayed) context.replay.add(pattern, options);
     context.replay.pump();
   });
@@ -98,7 +102,10 @@ function subscribe(
     isNew = session.subscribe(pattern, options);
   } catch (error) {
     if (!(error instanceof CoreError)) throw error;
-    return new MqttError(REASON_BY_CORE_ERROR[error.code], error.message);
+    // Table 3-8: what the core calls a name is a filter here.
+    const reason =
+      error.code === 'invalid-name' ? Reason.topicFilterInvalid : REASON_BY_CORE_ERROR[error.code];
+    return new MqttError(reason, error.message);
   }
   // [MQTT-3.3.1-9] to [MQTT-3.3.1-11]
   if (entry.retainHandling === 0 || (entry.retainHandling === 1 && isNew)) {
@@ -122,11 +129,11 @@ function writeSuback(
   codes: readonly number[],
   texts: readonly string[],
 ): void {
-  const { client, transport } = context;
+  const { client } = context;
   const { version, packetBytesMax } = client;
   if (version === 5) {
     const text = client.wantsProblemInformation ? texts.join('; ').slice(0, 1024) : '';
-    transport.write(subackPacket(PacketType.SUBACK, version, packetId, codes, text, packetBytesMax));
+    writeAnswer(context, subackPacket(PacketType.SUBACK, version, packetId, codes, text, packetBytesMax));
     return;
   }
   // MQTT 3.1 has no code for a refusal: the connection says it.
@@ -135,20 +142,31 @@ function writeSuback(
     return;
   }
   const plain = codes.map((code) => (code >= 0x80 ? FAILURE : code));
-  transport.write(subackPacket(PacketType.SUBACK, version, packetId, plain, '', packetBytesMax));
+  writeAnswer(context, subackPacket(PacketType.SUBACK, version, packetId, plain, '', packetBytesMax));
+}
+
+/** `[MQTT-3.1.2-24]`: a client that has no room for the answer to its own packet cannot be served. */
+function writeAnswer({ client, transport, events }: SubscribeContext, packet: Buffer): void {
+  if (packet.length <= client.packetBytesMax) transport.write(packet);
+  else
+    events.fail(
+      new MqttError(Reason.packetTooLarge, 'the maximum packet size leaves no room for the answer'),
+    );
 }
 
 export function handleUnsubscribe(context: SubscribeContext, reader: Reader): void {
-  const { client, session, transport, limits } = context;
+  const { client, session, replay, limits } = context;
   const packet = readUnsubscribe(reader, client.version);
   checkCount(packet.filters.length, limits);
   const codes = packet.filters.map((filter) => {
     const pattern = patternFromFilter(filter);
     if (pattern === null) return Reason.topicFilterInvalid;
+    replay.remove(pattern);
     return session.unsubscribe(pattern) ? Reason.success : Reason.noSubscriptionExisted; // [MQTT-3.11.3-1]
   });
   whenStored(context, () => {
-    transport.write(
+    writeAnswer(
+      context,
       subackPacket(PacketType.UNSUBACK, client.version, packet.packetId, codes, '', client.packetBytesMax),
     );
   });
@@ -166,7 +184,9 @@ function whenStored(context: SubscribeContext, done: () => void): void {
     done();
     return;
   }
+  context.waitingCount++;
   context.core.whenStored((error) => {
+    context.waitingCount--;
     if (!context.events.isOpen()) return;
     if (error === null) done();
     else context.events.fail(error);

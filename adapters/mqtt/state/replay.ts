@@ -1,5 +1,5 @@
 /**
- * What addresses remember, given to new subscriptions. Walks the retained messages only as fast as the client takes
+ * What addresses remember, given to new subscriptions; one walk for each, however often it is made anew. Walks the retained messages only as fast as the client takes
  * them: it waits while the transport is full or the session has messages waiting, and goes on when `pump` is called
  * again. Source: MQTT 5.0 section 3.3.1.3 and 3.8.3.1.
  */
@@ -19,7 +19,8 @@ export class Replay {
   readonly #session: Session;
   readonly #transport: Transport;
   readonly #outputBytesSoft: number;
-  readonly #walks: Walk[] = [];
+  /** By pattern, oldest first: never more than the session has subscriptions. */
+  readonly #walks = new Map<string, Walk>();
 
   constructor(core: Core, session: Session, transport: Transport, outputBytesSoft: number) {
     this.#core = core;
@@ -29,21 +30,33 @@ export class Replay {
   }
 
   get idle(): boolean {
-    return this.#walks.length === 0;
+    return this.#walks.size === 0;
   }
 
-  /** `options` say `retained`. Nothing is sent before `pump`. */
+  /** `options` say `retained`. Nothing is sent before `pump`. A walk that this subscription still has begins anew. */
   add(pattern: Pattern, options: DeliveryOptions): void {
-    this.#walks.push({ messages: this.#core.retained.match(pattern)[Symbol.iterator](), options });
+    // Its subscription may have gone while the answer to it waited for the disk.
+    if (!this.#session.subscriptions.has(pattern.key)) return;
+    const messages = this.#core.retained.match(pattern)[Symbol.iterator]();
+    this.#walks.delete(pattern.key);
+    this.#walks.set(pattern.key, { messages, options });
+  }
+
+  /** `[MQTT-3.10.4-2]`: nothing is begun any more for a subscription that is gone. */
+  remove(pattern: Pattern): void {
+    this.#walks.delete(pattern.key);
   }
 
   pump(): void {
-    for (let walk = this.#walks[0]; walk !== undefined; walk = this.#walks[0]) {
-      if (this.#transport.pendingBytes > this.#outputBytesSoft || this.#session.queuedCount > QUEUED_MAX)
-        return;
-      const next = walk.messages.next();
-      if (next.done === true) this.#walks.shift();
-      else this.#session.offer(next.value, walk.options);
+    for (const [key, { messages, options }] of this.#walks) {
+      for (;;) {
+        if (this.#transport.pendingBytes > this.#outputBytesSoft || this.#session.queuedCount > QUEUED_MAX)
+          return;
+        const next = messages.next();
+        if (next.done === true) break;
+        this.#session.offer(next.value, options);
+      }
+      this.#walks.delete(key);
     }
   }
 }

@@ -126,3 +126,81 @@ describe('deliveries', () => {
     }
   });
 });
+
+describe('what addresses remember', () => {
+  const walkers = async () => {
+    const world = await openMqttWorld({ mqttLimits: { outputBytesSoft: 4_096 } });
+    const publisher = await world.connected({ clientId: 'p' });
+    for (let i = 0; i < 10; i++) await publisher.publish(`t/${i}`, `${i}`, { retain: true });
+    return { world, client: await world.connected({ version: 5, clientId: 's' }) };
+  };
+
+  it('[MQTT-3.10.4-2] does not come any more after UNSUBSCRIBE', async () => {
+    const { client } = await walkers();
+    client.transport.pendingBytes = 5_000;
+    await client.subscribe('t/#');
+    client.write({ cmd: 'unsubscribe', messageId: 2, unsubscriptions: ['t/#'] } as Packet);
+    client.transport.pendingBytes = 0;
+    client.handler.drained();
+    expect((await client.read()).map(({ cmd }) => cmd)).toEqual(['unsuback']);
+  });
+
+  it('waits once for each subscription, however often it is made anew', async () => {
+    const { client } = await walkers();
+    client.transport.pendingBytes = 5_000;
+    for (let i = 0; i < 20; i++) await client.subscribe('t/#');
+    client.transport.pendingBytes = 0;
+    client.handler.drained();
+    expect(await client.read()).toHaveLength(10);
+  });
+
+  it('is not kept for a client whose SUBSCRIBE ended its connection', async () => {
+    const { world } = await walkers();
+    const client = await world.connected({ version: 3, clientId: 'old', clean: false });
+    await world
+      .connected({ clientId: 'q' })
+      .then((q) => q.publish('k', 'x', { retain: true, qos: 1, messageId: 1 }));
+    client.write({
+      cmd: 'subscribe',
+      messageId: 1,
+      subscriptions: [
+        { topic: 'k', qos: 1 },
+        { topic: '$share/g/t', qos: 1 },
+      ],
+    } as Packet);
+    await client.read().catch(() => []);
+    expect(client.ended?.reason).toBe('not-authorized');
+    expect(world.core.sessions.get('old')?.queuedCount).toBe(0);
+  });
+});
+
+it('many answers that wait for the disk stop the reading', async () => {
+  const world = await openMqttWorld();
+  const client = await world.connected({ clientId: 's', clean: false });
+  const storeds: (() => void)[] = [];
+  world.core.whenStored = (done) => storeds.push(() => done(null));
+  for (let i = 0; i < 200; i++) {
+    client.write({ cmd: 'unsubscribe', messageId: 1 + i, unsubscriptions: ['none'] } as Packet);
+  }
+  expect(client.transport.paused).toBe(true);
+  for (let stored = storeds.shift(); stored !== undefined; stored = storeds.shift()) stored();
+  expect(client.transport.paused).toBe(false);
+  expect(await client.read()).toHaveLength(200);
+});
+
+it('[MQTT-3.1.2-24] a SUBACK that the client has no room for ends the connection', async () => {
+  const world = await openMqttWorld();
+  const client = await world.connected({ version: 5, properties: { maximumPacketSize: 40 } });
+  client.write({
+    cmd: 'subscribe',
+    messageId: 1,
+    subscriptions: Array.from({ length: 60 }, (_, i) => ({ topic: `t/${i}`, qos: 0 })),
+  } as Packet);
+  expect(await client.read()).toMatchObject([{ cmd: 'disconnect', reasonCode: 0x95 }]);
+});
+
+it('a filter with more levels than the core takes is told as an invalid filter', async () => {
+  const world = await openMqttWorld({ limits: { addressLevelsMax: 4 } });
+  const client = await world.connected({ version: 5 });
+  expect(await client.subscribe('1/2/3/4/5')).toMatchObject([{ cmd: 'suback', granted: [0x8f] }]);
+});
