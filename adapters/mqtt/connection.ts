@@ -12,6 +12,7 @@ import {
   readConnect,
   readConnectVersion,
   UnsupportedVersionError,
+  type Will,
 } from './codec/connect.ts';
 import { connackPacket, disconnectPacket, readAuth } from './codec/control.ts';
 import { Decoder, type PacketSink } from './codec/decoder.ts';
@@ -46,6 +47,8 @@ const PAUSED_RECEIPTS = 4;
 const PAUSED_OUTPUT = 8;
 /** A client that sends without reading what it is owed is not read above so many times the soft bound. */
 const OUTPUT_PAUSE_FACTOR = 4;
+/** SUBSCRIBE and UNSUBSCRIBE packets of one client that wait for the disk, above which it is not read. */
+const ANSWERS_WAITING_MAX = 64;
 
 export class Connection implements ConnectionHandler, PacketSink, Displaceable, ConnectionEvents {
   readonly #context: MqttContext;
@@ -54,10 +57,13 @@ export class Connection implements ConnectionHandler, PacketSink, Displaceable, 
   #phase: 'new' | 'connecting' | 'open' | 'over' = 'new';
   /** Of the answers; known from the first packet on. */
   #version: ProtocolVersion = 4;
-  #connect: ConnectPacket | null = null;
+  /** What the client takes at most; known as soon as CONNECT is read. */
+  #packetBytesMax = Number.POSITIVE_INFINITY;
+  #will: Will | null = null;
   #agreement: Agreement | null = null;
   #principal: Principal | null = null;
   #opening: Promise<void> | null = null;
+  /** From before CONNACK on, so that every end finds what it has to give back. */
   #open: Open | null = null;
   #session: Session | null = null;
   #sessionExpiryMs = 0;
@@ -71,7 +77,11 @@ export class Connection implements ConnectionHandler, PacketSink, Displaceable, 
     const { limits } = context.settings;
     this.#decoder = new Decoder(this, limits.connectPacketBytesMax);
     this.#timer = context.core.clock.after(limits.connectTimeoutMs, () =>
-      this.#end('handshake-timeout', 'no CONNECT in time', null),
+      this.#end(
+        'handshake-timeout',
+        this.#phase === 'new' ? 'no CONNECT in time' : 'CONNECT was not answered in time',
+        null,
+      ),
     );
   }
 
@@ -142,8 +152,13 @@ export class Connection implements ConnectionHandler, PacketSink, Displaceable, 
   sessionGone(reason: 'deleted' | 'expired' | 'displaced'): void {
     // It is not ours to detach any more.
     this.#session = null;
-    if (reason === 'displaced') this.#end('displaced', '', Reason.sessionTakenOver);
-    else this.#end('administrative', `the session was ${reason}`, Reason.administrativeAction);
+    if (reason === 'displaced') {
+      this.#end('displaced', '', Reason.sessionTakenOver);
+      return;
+    }
+    // [MQTT-3.1.2-8]: a will waits no longer than its session lives.
+    this.#sessionExpiryMs = 0;
+    this.#end('administrative', `the session was ${reason}`, Reason.administrativeAction);
   }
 
   // ----------------------------------------------------------------------------------- from the decoder
@@ -198,23 +213,31 @@ export class Connection implements ConnectionHandler, PacketSink, Displaceable, 
   // --------------------------------------------------------------------------------------------- CONNECT
 
   #begin(reader: Reader): void {
+    const packet = this.#readConnect(reader);
+    this.#phase = 'connecting';
+    this.#packetBytesMax = packet.properties.maximumPacketSize ?? Number.POSITIVE_INFINITY;
+    const agreement = agreeOn(packet, this.#context.settings.limits);
+    this.#agreement = agreement;
+    // The packet itself is not kept: it holds the password.
+    this.#will = packet.will;
+    // What the client sends behind CONNECT waits until it is answered.
+    this.#decoder.hold();
+    this.#pause(PAUSED_CONNECTING);
+    this.#opening = this.#connectTo(packet, agreement).finally(() => {
+      this.#opening = null;
+      if (this.#isOver()) this.#leaveClients();
+    });
+  }
+
+  #readConnect(reader: Reader): ConnectPacket {
     try {
       const version = readConnectVersion(reader);
       this.#version = version.version;
-      const packet = readConnect(reader, version);
-      this.#connect = packet;
-      this.#agreement = agreeOn(packet, this.#context.settings.limits);
+      return readConnect(reader, version);
     } catch (error) {
       if (error instanceof UnsupportedVersionError) this.#version = error.version;
       throw error;
     }
-    this.#phase = 'connecting';
-    // What the client sends behind CONNECT waits until it is answered.
-    this.#decoder.hold();
-    this.#pause(PAUSED_CONNECTING);
-    this.#opening = this.#connectTo(this.#connect, this.#agreement).finally(() => {
-      this.#opening = null;
-    });
   }
 
   async #connectTo(packet: ConnectPacket, agreement: Agreement): Promise<void> {
@@ -244,6 +267,7 @@ export class Connection implements ConnectionHandler, PacketSink, Displaceable, 
       this.#sessionExpiryMs = agreement.sessionExpiryMs;
       const agreed = { packet, agreement, session, principal: this.#principal };
       const open = buildOpen(this.#context, this.#transport, agreed, this);
+      this.#open = open;
       open.outbound.attach();
       if (session.durable) await this.#whenStored();
       if (this.#isOver()) return;
@@ -284,7 +308,6 @@ export class Connection implements ConnectionHandler, PacketSink, Displaceable, 
     const connack = acceptingConnack(this.#version, present, agreement);
     this.#timer?.cancel();
     this.#timer = null;
-    this.#open = open;
     this.#phase = 'open';
     this.#lastPacketMs = clock.nowMs();
     if (open.keepAliveMs > 0) this.#timer = clock.after(open.keepAliveMs, () => this.#checkKeepAlive());
@@ -311,7 +334,10 @@ export class Connection implements ConnectionHandler, PacketSink, Displaceable, 
     const { limits } = this.#context.settings;
     if (this.#transport.pendingBytes > OUTPUT_PAUSE_FACTOR * limits.outputBytesSoft)
       this.#pause(PAUSED_OUTPUT);
-    if (open.inbound.waitingCount > limits.pendingReceiptsMax) {
+    if (
+      open.inbound.waitingCount > limits.pendingReceiptsMax ||
+      open.subscribing.waitingCount > ANSWERS_WAITING_MAX
+    ) {
       this.#pause(PAUSED_RECEIPTS);
       this.#context.core.whenStored(() => this.#resume(PAUSED_RECEIPTS));
     }
@@ -345,7 +371,10 @@ export class Connection implements ConnectionHandler, PacketSink, Displaceable, 
   #resume(cause: number): void {
     if ((this.#paused & cause) === 0) return;
     this.#paused &= ~cause;
-    if (this.#paused === 0 && this.#phase !== 'over') this.#transport.resume();
+    if (this.#paused !== 0 || this.#phase === 'over') return;
+    // Who was not read could not be heard: its time begins anew.
+    this.#lastPacketMs = this.#context.core.clock.nowMs();
+    this.#transport.resume();
   }
 
   // ------------------------------------------------------------------------------------------------ the end
@@ -388,8 +417,8 @@ export class Connection implements ConnectionHandler, PacketSink, Displaceable, 
   /** Before CONNACK. A first packet that is no CONNECT at all gets no answer; a malformed one only in version 5. */
   #refuse(reason: ReasonCode, text: string): void {
     const closeReason = closeReasonFrom(reason);
-    const isConnect = this.#phase === 'connecting' || this.#connect !== null;
-    const answered = isConnect || this.#version === 5 || reason === Reason.unsupportedProtocolVersion;
+    const answered =
+      this.#phase === 'connecting' || this.#version === 5 || reason === Reason.unsupportedProtocolVersion;
     this.#tearDown(true);
     if (answered) {
       const code = this.#version === 5 ? reason : connectReturnFromReason(reason);
@@ -400,20 +429,18 @@ export class Connection implements ConnectionHandler, PacketSink, Displaceable, 
   }
 
   #refusalProperties(text: string): { reasonString?: string } {
-    const allowed = this.#connect?.properties.maximumPacketSize ?? Number.POSITIVE_INFINITY;
-    return this.#version === 5 && text.length + 32 <= allowed ? { reasonString: text } : {};
+    return this.#version === 5 && text.length + 32 <= this.#packetBytesMax ? { reasonString: text } : {};
   }
 
   /** `told`: the reason code for a version 5 client; null tells none. */
   #end(reason: CloseReason, detail: string, told: ReasonCode | null): void {
     if (this.#isOver()) return;
     const wasOpen = this.#phase === 'open';
-    const bytesMax = this.#agreement?.packetBytesMax ?? Number.POSITIVE_INFINITY;
     this.#tearDown(true);
     // [MQTT-3.14.0-1]: no DISCONNECT before a successful CONNACK.
     if (told !== null && wasOpen && this.#version === 5) {
-      const packet = disconnectPacket(told, detail, bytesMax);
-      if (packet.length <= bytesMax) this.#transport.write(packet);
+      const packet = disconnectPacket(told, detail, this.#packetBytesMax);
+      if (packet.length <= this.#packetBytesMax) this.#transport.write(packet);
     }
     this.#transport.close(reason, detail);
   }
@@ -430,18 +457,24 @@ export class Connection implements ConnectionHandler, PacketSink, Displaceable, 
     this.#timer?.cancel();
     this.#timer = null;
     this.#decoder.stop();
-    const { clients, wills } = this.#context;
-    const clientId = this.#agreement?.clientId ?? '';
-    if (clients.get(clientId) === this) clients.delete(clientId);
+    // While the session is being opened, the next client of this name has to find this one and wait for it.
+    if (this.#opening === null) this.#leaveClients();
     const open = this.#open;
     this.#open = null;
     open?.outbound.close();
     open?.inbound.close();
     this.#session?.detach(this.#sessionExpiryMs);
     this.#session = null;
-    const will = this.#connect?.will;
-    if (withWill && wasOpen && will != null && this.#principal !== null) {
-      wills.schedule(clientId, will, this.#principal, this.#sessionExpiryMs);
+    const agreement = this.#agreement;
+    if (withWill && wasOpen && this.#will !== null && this.#principal !== null && agreement !== null) {
+      const { wills } = this.#context;
+      wills.schedule(agreement.clientId, this.#will, this.#principal, this.#sessionExpiryMs);
     }
+  }
+
+  #leaveClients(): void {
+    const { clients } = this.#context;
+    const clientId = this.#agreement?.clientId ?? '';
+    if (clients.get(clientId) === this) clients.delete(clientId);
   }
 }

@@ -57,6 +57,8 @@ export class Outbound implements Consumer {
   #subscription: Subscription | null = null;
   /** Credit that the core does not have. */
   #credit = 0;
+  /** Credit held back because identifiers are short. */
+  #heldBack = 0;
   #open = false;
   #settling: Delivery[] | null = null;
   #throttling = false;
@@ -88,7 +90,10 @@ export class Outbound implements Consumer {
   open(): void {
     this.#open = true;
     if (this.#released !== null) for (const id of this.#released.keys()) this.#writeRelease(id);
-    this.#credit = this.#options.client.inflightMax;
+    // Every message under way needs an identifier that no PUBREL of an earlier connection still has.
+    const { inflightMax } = this.#options.client;
+    this.#credit = Math.min(inflightMax, PACKET_IDS - (this.#released?.size ?? 0));
+    this.#heldBack = inflightMax - this.#credit;
     this.grant();
   }
 
@@ -99,7 +104,8 @@ export class Outbound implements Consumer {
   }
 
   cancelled(reason: 'deleted' | 'expired' | 'displaced'): void {
-    if (this.#open) this.#options.events.sessionGone(reason);
+    // Also before `open`: a connection is not accepted into a session that is gone.
+    if (this.#subscription !== null) this.#options.events.sessionGone(reason);
   }
 
   deliver(message: Message, options: DeliveryOptions, delivery: Delivery | null): void {
@@ -159,7 +165,9 @@ export class Outbound implements Consumer {
     }
     // The client forgets the identifier with PUBREL: from then on we must never send the message again.
     this.#core.whenStored((error) => {
-      if (error === null && this.#open && this.#released?.has(id) === true) this.#writeRelease(id);
+      if (!this.#open || this.#released?.has(id) !== true) return;
+      if (error === null) this.#writeRelease(id);
+      else this.#options.events.fail(error);
     });
   }
 
@@ -171,6 +179,10 @@ export class Outbound implements Consumer {
     this.#state.removeReleased(id);
     // [MQTT-4.9.0-1]: the quota never rises above its first value.
     if (counted) this.#credit++;
+    else if (this.#heldBack > 0) {
+      this.#heldBack--;
+      this.#credit++;
+    }
   }
 
   /** Gives the core what credit there is, while the transport has room. */
