@@ -128,6 +128,7 @@ export abstract class BufferedTransport implements Transport {
     } catch (error) {
       this.fail(error);
     }
+    this.context.output.chunkDone();
   }
 
   /** Something inside the gateway went wrong for this connection. */

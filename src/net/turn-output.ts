@@ -2,6 +2,10 @@
  * What happens to connections when a turn of the event loop is over: everything that was written leaves, one write for
  * each connection, and those that ended are told so. One list each, however many connections there are; owned by
  * `network.ts`, filled by `buffered-transport.ts`.
+ *
+ * While turns bring one chunk each, nothing else will be written that could share a write, so output leaves as soon as
+ * the chunk is dealt with and not only when the turn is over: a message on a quiet gateway waits for less. The first
+ * turn with several chunks goes back to one write a turn.
  */
 
 import type { Clock } from '../core/index.ts';
@@ -17,6 +21,9 @@ export class TurnOutput {
   #dirty: BufferedTransport[] = [];
   #spare: BufferedTransport[] = [];
   #ended: BufferedTransport[] = [];
+  /** Chunks that this turn has brought so far, and whether the one before brought at most one. */
+  #chunks = 0;
+  #isCalm = false;
 
   constructor(clock: TurnClock) {
     this.#clock = clock;
@@ -25,6 +32,13 @@ export class TurnOutput {
   /** `transport` has something to send and was not in the list. */
   add(transport: BufferedTransport): void {
     if (this.#dirty.push(transport) === 1) this.#clock.lastInTurn(this.#flush);
+  }
+
+  /** A chunk of input was dealt with. */
+  chunkDone(): void {
+    if (++this.#chunks > 1) return;
+    this.#clock.lastInTurn(this.#turnOver);
+    if (this.#isCalm) this.#flush();
   }
 
   /** `transport` ended in this turn; its handler hears of it when the turn is over. */
@@ -38,6 +52,11 @@ export class TurnOutput {
     for (let i = 0; i < dirty.length; i++) (dirty[i] as BufferedTransport).flush();
     dirty.length = 0;
     this.#spare = dirty;
+  };
+
+  readonly #turnOver = (): void => {
+    this.#isCalm = this.#chunks <= 1;
+    this.#chunks = 0;
   };
 
   readonly #tellEnded = (): void => {

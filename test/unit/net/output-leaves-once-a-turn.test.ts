@@ -164,3 +164,23 @@ describe('the pool', () => {
     expect(tasks).toEqual([]);
   });
 });
+
+describe('on a quiet gateway', () => {
+  it('an answer leaves as soon as its chunk is dealt with', async () => {
+    world = await openNetWorld();
+    const { client, handler } = await world.open();
+    const pending: number[] = [];
+    handler.onReceived = (chunk) => {
+      handler.transport.write(chunk);
+      // Runs before the end of the turn.
+      process.nextTick(() => pending.push(handler.transport.pendingBytes));
+    };
+    for (let i = 0; i < 3; i++) {
+      client.write('ping');
+      await readBytes(client, 4);
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    expect(pending.slice(1)).toEqual([0, 0]);
+    client.destroy();
+  });
+});
