@@ -38,7 +38,7 @@ import {
   takeProperty,
   withoutReserved,
 } from './header-values.ts';
-import { addressFromKafka, isAddressOf } from './kafka-topics.ts';
+import { isAddressOf } from './kafka-topics.ts';
 
 export * from './kafka-topics.ts';
 
@@ -116,9 +116,7 @@ function isBare(message: Message, stream: string, key: Uint8Array | null): boole
   if (message.codec !== null || message.retain || message.priority !== 0 || message.expiresAtMs !== 0)
     return false;
   if (key !== null && message.key !== null) return false;
-  return (
-    message.codec === null && hasNoProperties(message.properties) && isAddressOf(stream, message.address)
-  );
+  return hasNoProperties(message.properties) && isAddressOf(stream, message.address);
 }
 
 function hasNoProperties(properties: Properties): boolean {
@@ -295,11 +293,3 @@ function isPriority(value: HeaderValue): boolean {
 }
 
 export const recordCodec: RecordCodec = { recordFromMessage, messageFromRecord };
-
-/** The address of a record as its headers tell it, for those who read a stream and want to know where it came from. */
-export function addressFromRecord(record: StreamRecord, stream: string): string {
-  for (const { name, value } of record.headers) {
-    if (name === GatewayHeader.address && value !== null) return Buffer.from(value).toString();
-  }
-  return addressFromKafka(stream);
-}
