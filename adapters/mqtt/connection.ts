@@ -47,6 +47,7 @@ const PAUSED_RECEIPTS = 4;
 const PAUSED_OUTPUT = 8;
 /** A client that sends without reading what it is owed is not read above so many times the soft bound. */
 const OUTPUT_PAUSE_FACTOR = 4;
+const KEEP_ALIVE_PUT_OFF_MS = 1_000;
 /** SUBSCRIBE and UNSUBSCRIBE packets of one client that wait for the disk, above which it is not read. */
 const ANSWERS_WAITING_MAX = 64;
 
@@ -70,6 +71,9 @@ export class Connection implements ConnectionHandler, PacketSink, Displaceable, 
   #paused = 0;
   #timer: Timer | null;
   #lastPacketMs = 0;
+  /** When the socket was read again after a pause, and whether that has put off the keep alive since. */
+  #resumedMs = 0;
+  #isPutOff = false;
 
   constructor(context: MqttContext, transport: Transport) {
     this.#context = context;
@@ -349,8 +353,15 @@ export class Connection implements ConnectionHandler, PacketSink, Displaceable, 
     if (open === null) return;
     const { clock } = this.#context.core;
     const leftMs = this.#lastPacketMs + open.keepAliveMs - clock.nowMs();
+    if (leftMs > 0) this.#isPutOff = false;
     // Who is not read cannot be heard, unless it is not read because it does not read itself.
     if (leftMs <= 0 && (this.#paused & ~PAUSED_OUTPUT) === 0) {
+      // What came during a pause may still wait in the socket. Once only, or pauses would keep the dead alive.
+      if (this.#resumedMs > this.#lastPacketMs && !this.#isPutOff) {
+        this.#isPutOff = true;
+        this.#timer = clock.after(KEEP_ALIVE_PUT_OFF_MS, () => this.#checkKeepAlive());
+        return;
+      }
       this.#end(this.#paused === 0 ? 'keep-alive-timeout' : 'too-slow', '', Reason.keepAliveTimeout);
       return;
     }
@@ -372,8 +383,7 @@ export class Connection implements ConnectionHandler, PacketSink, Displaceable, 
     if ((this.#paused & cause) === 0) return;
     this.#paused &= ~cause;
     if (this.#paused !== 0 || this.#phase === 'over') return;
-    // Who was not read could not be heard: its time begins anew.
-    this.#lastPacketMs = this.#context.core.clock.nowMs();
+    this.#resumedMs = this.#context.core.clock.nowMs();
     this.#transport.resume();
   }
 
