@@ -88,6 +88,7 @@ export function closeReasonFrom(reason: ReasonCode): CloseReason {
     case Reason.serverShuttingDown:
       return 'shutting-down';
     case Reason.unspecifiedError:
+    case Reason.implementationSpecific:
     case Reason.serverUnavailable:
       return 'internal-error';
     default:
