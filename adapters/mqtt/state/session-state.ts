@@ -85,8 +85,9 @@ export class SessionState {
   }
 
   noteId(offset: number, id: number): void {
-    this.#session.putState(`o${offset}`, new Uint8Array([id >> 8, id & 0xff]));
-    this.#notedCount++;
+    const key = `o${offset}`;
+    if (!this.#session.state.has(key)) this.#notedCount++;
+    this.#session.putState(key, new Uint8Array([id >> 8, id & 0xff]));
   }
 
   /** Forgets what `noteId` wrote, if it did. */
