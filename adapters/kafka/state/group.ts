@@ -56,6 +56,8 @@ export class Group {
   readonly #staticIds = new Map<string, string>();
   /** Told to join again with the id they were given. */
   readonly #pending = new Map<string, Timer>();
+  /** Were told the generation and have not asked for their assignment. */
+  readonly #unsynced = new Set<GroupMember>();
   #state: GroupState = 'Empty';
   #generation = 0;
   #protocolType: string | null = null;
@@ -287,21 +289,22 @@ export class Group {
       this.#leader = joining.id;
     }
     this.#protocolName = chooseProtocol([...this.members.values()]);
+    this.#unsynced.clear();
     this.#state = 'CompletingRebalance';
     this.#setDeadline(this.#rebalanceTimeoutMs(), this.#dropUnsynced);
     for (const member of this.members.values()) {
       member.assignment = NO_ASSIGNMENT;
       if (!member.isJoining) continue;
+      this.#unsynced.add(member);
       this.#keepAlive(member);
       member.answerJoin(this.#joinAnswer(member.id));
     }
   };
 
-  /** Members that joined and then never asked for their assignment hold up the others. */
+  /** What they hold and do not know of nobody else reads. Static members that are away have joined nothing. */
   readonly #dropUnsynced = (): void => {
-    if (this.#state !== 'CompletingRebalance') return;
-    const unsynced = [...this.members.values()].filter((member) => !member.isSyncing);
-    for (const member of unsynced) this.#drop(member);
+    if (this.#state !== 'CompletingRebalance' && this.#state !== 'Stable') return;
+    for (const member of this.#unsynced) this.#drop(member);
     this.#afterDeparture();
   };
 
@@ -325,7 +328,9 @@ export class Group {
       });
       return;
     }
+    this.#unsynced.delete(member);
     if (this.#state === 'Stable') {
+      if (this.#unsynced.size === 0) this.#cancelDeadline();
       this.#keepAlive(member);
       answer(this.#syncAnswer(member));
       return;
@@ -347,7 +352,7 @@ export class Group {
       const member = this.members.get(memberId);
       if (member !== undefined) member.assignment = Buffer.from(assignment);
     }
-    this.#cancelDeadline();
+    if (this.#unsynced.size === 0) this.#cancelDeadline();
     this.#state = 'Stable';
     for (const member of this.members.values()) {
       if (!member.isSyncing) continue;
@@ -425,6 +430,7 @@ export class Group {
   #drop(member: GroupMember): void {
     const gone = ERRORS.UNKNOWN_MEMBER_ID.code;
     member.stopTimer();
+    this.#unsynced.delete(member);
     this.members.delete(member.id);
     if (member.groupInstanceId !== null) this.#staticIds.delete(member.groupInstanceId);
     if (this.#leader === member.id) this.#leader = null;

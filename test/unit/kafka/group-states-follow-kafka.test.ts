@@ -202,6 +202,22 @@ describe('a rebalance', () => {
     expect(waiting.result?.errorCode).toBe(code('REBALANCE_IN_PROGRESS'));
   });
 
+  it('drops a member that never asks for its assignment, though the leader and its heartbeats came', () => {
+    const { leader, follower } = stablePair();
+    const again = join({ memberId: leader, protocols: [{ name: 'range', metadata: Buffer.from('more') }] });
+    const rejoined = join({ memberId: follower }).result as JoinResult;
+    const generation = again.result?.generationId as number;
+    expect(rejoined.generationId).toBe(generation);
+    sync(leader, generation, { [leader]: 'A', [follower]: 'B' });
+    for (let i = 0; i < 7; i++) {
+      clock.advance(5_000);
+      beat(leader, generation);
+      beat(follower, generation);
+    }
+    expect(group.members.has(follower)).toBe(false);
+    expect(group.members.has(leader)).toBe(true);
+  });
+
   it('drops members that joined and never ask for their assignment', () => {
     join();
     expect(group.state).toBe('CompletingRebalance');
