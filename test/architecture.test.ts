@@ -75,7 +75,9 @@ function isAllowed(one: Import): boolean {
   if (unit === 'src/core')
     return one.own ? one.to.startsWith('src/core/') : /^node:(assert|buffer)$/.test(one.to);
   if (unit === 'mappings') {
-    return one.own ? one.to === CORE_DOOR || findUnit(one.to) === 'mappings' : /^node:(buffer|crypto)$/.test(one.to);
+    return one.own
+      ? one.to === CORE_DOOR || findUnit(one.to) === 'mappings'
+      : /^node:(buffer|crypto)$/.test(one.to);
   }
   if (!one.own) return true;
   if (unit.startsWith('adapters/')) {
