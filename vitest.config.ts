@@ -7,7 +7,5 @@ export default defineConfig({
     testTimeout: 20_000,
     hookTimeout: 20_000,
     pool: 'forks',
-    // Most tests wait for sockets and disks, so two cores take two files at a time, not one as is the default there.
-    maxWorkers: 2,
   },
 });
