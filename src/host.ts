@@ -35,6 +35,8 @@ export interface Transport {
   /** The address and port that the client dialled. */
   readonly localAddress: string;
   readonly localPort: number;
+  /** What the client proved with its TLS certificate; null without one. */
+  readonly certificate: ClientCertificate | null;
   /** The buffer that `reserve` last gave a place in; another one after each `reserve`. */
   readonly buffer: Buffer;
   /** Room for exactly `bytes` bytes in `buffer`, which the caller fills before the turn ends; returns where. */
@@ -55,6 +57,21 @@ export interface Transport {
   destroy(reason: CloseReason, detail?: string): void;
 }
 
+/** A client's certificate, verified against the listener's authorities. */
+export interface ClientCertificate {
+  readonly commonName: string;
+  /** Subject alternative names, in the certificate's order. */
+  readonly alternativeNames: readonly {
+    readonly kind: 'dns' | 'email' | 'uri' | 'ip';
+    readonly value: string;
+  }[];
+  /** SHA-256 of the certificate, lower-case hex without colons. */
+  readonly fingerprint: string;
+}
+
+/** Why the gateway itself ends a connection. `not-authorized`: who it was let in as may not be here any more. */
+export type DisconnectReason = 'administrative' | 'shutting-down' | 'not-authorized';
+
 /** The reading side, implemented by an adapter's connection. */
 export interface ConnectionHandler {
   /** Bytes as they came; the chunk may be kept, nobody else writes to it. */
@@ -64,7 +81,9 @@ export interface ConnectionHandler {
   /** The connection is over, whoever ended it. Called exactly once, also after `close` and `destroy`. */
   closed(reason: CloseReason): void;
   /** Tell the client, in its protocol, that it must go; then close. */
-  disconnect(reason: 'administrative' | 'shutting-down'): void;
+  disconnect(reason: DisconnectReason): void;
+  /** Who it serves; null until that is known. */
+  readonly identity: Principal | null;
   /** For the management API. No secret in it. */
   describe(): ConnectionDescription;
 }
@@ -82,6 +101,12 @@ export interface ListenerInfo {
   readonly transport: 'tcp' | 'websocket';
   /** Above this many pending bytes the handler should stop producing; `drained` follows below half of it. */
   readonly highWaterBytes: number;
+}
+
+/** How a connection looks to whoever checks credentials. */
+export function originOf(transport: Transport, clientId: string): ConnectionOrigin {
+  const { listener, remoteAddress, localAddress, certificate } = transport;
+  return { listener: listener.name, remoteAddress, localAddress, certificate, clientId };
 }
 
 /** One protocol's server. Built by its factory from its settings and a host. */
@@ -133,7 +158,9 @@ export interface Logger {
 
 export type Credentials =
   | { readonly kind: 'anonymous' }
-  | { readonly kind: 'password'; readonly user: string; readonly password: Uint8Array };
+  | { readonly kind: 'password'; readonly user: string; readonly password: Uint8Array }
+  /** The certificate of the connection says who it is; `user` is what the client asks to be, empty for nobody. */
+  | { readonly kind: 'certificate'; readonly user: string };
 
 export interface Authenticator {
   /** Null: refused. Throws only when it could not be decided. */
@@ -141,10 +168,32 @@ export interface Authenticator {
     credentials: Credentials,
     connection: ConnectionOrigin,
   ): Principal | null | Promise<Principal | null>;
+  /** Names of the challenge-response mechanisms (SASL) that `begin` knows now, strongest first. */
+  readonly mechanisms: readonly string[];
+  /** Null: no such mechanism. */
+  begin(mechanism: string, connection: ConnectionOrigin): SaslExchange | null;
+  /** False where this principal would not be let in any more: its user is gone, changed, or its token has expired. */
+  isCurrent(principal: Principal): boolean;
+  /** Calls `listener` whenever `isCurrent` may have changed. */
+  onChange(listener: () => void): void;
 }
+
+/** One run of a challenge-response mechanism; used once. */
+export interface SaslExchange {
+  /** The client's next message; the first may be empty where the mechanism lets the server begin. */
+  step(message: Uint8Array): SaslStep | Promise<SaslStep>;
+}
+
+export type SaslStep =
+  | { readonly outcome: 'continue'; readonly message: Uint8Array }
+  | { readonly outcome: 'accepted'; readonly message: Uint8Array; readonly principal: Principal }
+  | { readonly outcome: 'refused' };
 
 export interface ConnectionOrigin {
   readonly listener: string;
   readonly remoteAddress: string;
   readonly localAddress: string;
+  readonly certificate: ClientCertificate | null;
+  /** What the client calls itself, where it says so before it is authenticated; else empty. */
+  readonly clientId: string;
 }

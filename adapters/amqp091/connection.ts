@@ -6,7 +6,13 @@
 
 import { Buffer } from 'node:buffer';
 import { CoreError, type Principal, type Publisher, type Timer } from '../../src/core/index.ts';
-import type { CloseReason, ConnectionDescription, ConnectionHandler, Transport } from '../../src/host.ts';
+import type {
+  CloseReason,
+  ConnectionDescription,
+  ConnectionHandler,
+  DisconnectReason,
+  Transport,
+} from '../../src/host.ts';
 import { Channel } from './channel.ts';
 import { FrameReader, type FrameSink } from './codec/frame-reader.ts';
 import {
@@ -110,11 +116,15 @@ export class Connection implements ConnectionHandler, ConnectionContext, FrameSi
     this.shared.host.core.queues.deleteOwned(this);
   }
 
-  disconnect(reason: 'administrative' | 'shutting-down'): void {
-    const text = reason === 'administrative' ? 'Closed by the operator' : 'broker forced connection closure';
+  disconnect(reason: DisconnectReason): void {
+    const text = reason === 'shutting-down' ? 'broker forced connection closure' : 'Closed by the operator';
     if (this.state === 'open') {
       this.#sendClose(new Amqp091Error('connection-forced', 'connection', text), null, reason);
     } else this.#end(reason);
+  }
+
+  get identity(): Principal | null {
+    return this.principal;
   }
 
   describe(): ConnectionDescription {

@@ -6,7 +6,15 @@
  */
 
 import type { Principal, Publisher, Timer } from '../../src/core/index.ts';
-import type { CloseReason, ConnectionDescription, ConnectionHandler, Transport } from '../../src/host.ts';
+import {
+  type CloseReason,
+  type ConnectionDescription,
+  type ConnectionHandler,
+  type ConnectionOrigin,
+  type DisconnectReason,
+  originOf,
+  type Transport,
+} from '../../src/host.ts';
 import { Call, type CallOwner, type RequestHeader } from './call.ts';
 import { FrameReader } from './codec/frame-reader.ts';
 import { MalformedRequest, Reader } from './codec/reader.ts';
@@ -78,12 +86,12 @@ export class KafkaConnection implements ConnectionHandler, CallOwner {
     this.#idleTimer = services.clock.after(services.settings.idleTimeoutMs, this.#checkIdle);
   }
 
-  get listener(): string {
-    return this.#transport.listener.name;
+  get identity(): Principal | null {
+    return this.#principal;
   }
 
-  get remoteAddress(): string {
-    return this.#transport.remoteAddress;
+  get origin(): ConnectionOrigin {
+    return originOf(this.#transport, this.#clientId);
   }
 
   get localAddress(): string {
@@ -148,7 +156,7 @@ export class KafkaConnection implements ConnectionHandler, CallOwner {
    * The protocol has no word for it: a client that finds its connection closed comes again. What waits for the disk
    * is answered before, or the client would do it a second time; what waits for others is not waited for.
    */
-  disconnect(reason: 'administrative' | 'shutting-down'): void {
+  disconnect(reason: DisconnectReason): void {
     if (this.#ending) return;
     const [oldest] = this.#calls;
     if (oldest === undefined || WAITING_FOR_OTHERS.has(oldest.header.apiKey)) this.#end(reason);
@@ -277,10 +285,7 @@ export class KafkaConnection implements ConnectionHandler, CallOwner {
 
   /** A client that does not authenticate is asked for as nobody; whether `frame` may go on now. */
   #enter(frame: Buffer): boolean {
-    const found = this.services.authenticator.authenticate(
-      { kind: 'anonymous' },
-      { listener: this.listener, remoteAddress: this.remoteAddress, localAddress: this.localAddress },
-    );
+    const found = this.services.authenticator.authenticate({ kind: 'anonymous' }, this.origin);
     if (!(found instanceof Promise)) return this.#admit(found);
     this.#authenticating = true;
     found.then(
@@ -323,7 +328,10 @@ export class KafkaConnection implements ConnectionHandler, CallOwner {
       this.#end('protocol-error', error.message);
       return;
     }
-    this.services.logger.error({ err: error, remoteAddress: this.remoteAddress }, 'a Kafka request failed');
+    this.services.logger.error(
+      { err: error, remoteAddress: this.#transport.remoteAddress },
+      'a Kafka request failed',
+    );
     this.#end('internal-error', error instanceof Error ? error.message : String(error));
   }
 

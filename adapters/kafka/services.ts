@@ -4,7 +4,7 @@
  */
 
 import type { Clock, Core, Principal } from '../../src/core/index.ts';
-import type { Authenticator, Logger } from '../../src/host.ts';
+import type { Authenticator, ConnectionOrigin, Logger } from '../../src/host.ts';
 import type { KafkaSettings } from './settings.ts';
 import type { FetchSession } from './state/fetch-session.ts';
 import type { GroupCoordinator } from './state/group-coordinator.ts';
@@ -27,8 +27,7 @@ export interface KafkaServices {
 
 /** The connection, as a handler sees it. */
 export interface Client {
-  readonly listener: string;
-  readonly remoteAddress: string;
+  readonly origin: ConnectionOrigin;
   /** Where the client dialled to. */
   readonly localAddress: string;
   readonly localPort: number;

@@ -6,7 +6,14 @@
  */
 
 import { ANONYMOUS, CoreError, type Principal, type Session, type Timer } from '../../src/core/index.ts';
-import type { CloseReason, ConnectionDescription, ConnectionHandler, Transport } from '../../src/host.ts';
+import {
+  type CloseReason,
+  type ConnectionDescription,
+  type ConnectionHandler,
+  type DisconnectReason,
+  originOf,
+  type Transport,
+} from '../../src/host.ts';
 import {
   type ConnectPacket,
   readConnect,
@@ -50,6 +57,12 @@ const OUTPUT_PAUSE_FACTOR = 4;
 const KEEP_ALIVE_PUT_OFF_MS = 1_000;
 /** SUBSCRIBE and UNSUBSCRIBE packets of one client that wait for the disk, above which it is not read. */
 const ANSWERS_WAITING_MAX = 64;
+
+const REASON_BY_DISCONNECT = {
+  administrative: Reason.administrativeAction,
+  'shutting-down': Reason.serverShuttingDown,
+  'not-authorized': Reason.notAuthorized,
+} as const satisfies Record<DisconnectReason, ReasonCode>;
 
 export class Connection implements ConnectionHandler, PacketSink, Displaceable, ConnectionEvents {
   readonly #context: MqttContext;
@@ -112,9 +125,8 @@ export class Connection implements ConnectionHandler, PacketSink, Displaceable, 
     this.#tearDown(reason !== 'client-closed');
   }
 
-  disconnect(reason: 'administrative' | 'shutting-down'): void {
-    const code = reason === 'administrative' ? Reason.administrativeAction : Reason.serverShuttingDown;
-    this.#end(reason, '', code);
+  disconnect(reason: DisconnectReason): void {
+    this.#end(reason, '', REASON_BY_DISCONNECT[reason]);
   }
 
   describe(): ConnectionDescription {
@@ -131,6 +143,10 @@ export class Connection implements ConnectionHandler, PacketSink, Displaceable, 
         queued: this.#session?.queuedCount ?? 0,
       },
     };
+  }
+
+  get identity(): Principal | null {
+    return this.#principal;
   }
 
   displace(): Promise<void> | null {
@@ -283,15 +299,13 @@ export class Connection implements ConnectionHandler, PacketSink, Displaceable, 
 
   async #authenticate(packet: ConnectPacket): Promise<Principal> {
     const { authenticator, logger } = this.#context;
-    const { listener, remoteAddress, localAddress } = this.#transport;
     const credentials = credentialsOf(packet);
     let principal: Principal | null;
     try {
-      principal = await authenticator.authenticate(credentials, {
-        listener: listener.name,
-        remoteAddress,
-        localAddress,
-      });
+      principal = await authenticator.authenticate(
+        credentials,
+        originOf(this.#transport, this.#agreement?.clientId ?? ''),
+      );
     } catch (error) {
       logger.error({ error: String(error) }, 'a client could not be authenticated');
       throw new MqttError(Reason.serverUnavailable, 'credentials cannot be checked now');

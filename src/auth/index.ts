@@ -15,11 +15,17 @@ export function createAuthenticator(settings: AuthSettings): Authenticator {
   const trusted = new BlockList();
   for (const network of settings.trustedNetworks) addNetwork(trusted, network);
   return {
-    authenticate(credentials: Credentials, { remoteAddress }: ConnectionOrigin): Principal | null {
+    authenticate(credentials: Credentials, { remoteAddress, clientId }: ConnectionOrigin): Principal | null {
       const family = isIP(remoteAddress);
       if (family === 0 || !trusted.check(remoteAddress, family === 6 ? 'ipv6' : 'ipv4')) return null;
-      return credentials.kind === 'anonymous' ? ANONYMOUS : { user: credentials.user, groups: [] };
+      return credentials.kind === 'anonymous'
+        ? { ...ANONYMOUS, clientId }
+        : { user: credentials.user, groups: [], clientId };
     },
+    mechanisms: [],
+    begin: () => null,
+    isCurrent: () => true,
+    onChange: () => {},
   };
 }
 

@@ -4,7 +4,7 @@
  * and dead letters.
  */
 
-import { type Access, ALLOW_ALL } from './access.ts';
+import type { Access } from './access.ts';
 import type { Clock } from './clock.ts';
 import type { Congestion } from './congestion.ts';
 import type { Durability } from './durability.ts';
@@ -78,7 +78,7 @@ export class Publishing {
     congestion.listen(info);
     return {
       publish: (message, sink, token) => {
-        if (access !== ALLOW_ALL && !access.may(info.principal, 'publish', message.address)) {
+        if (!access.unrestricted && !access.may(info.principal, 'publish', message.address)) {
           this.#counters.refused++;
           throw new CoreError('access-refused', `may not publish to '${message.address}'`);
         }

@@ -11,7 +11,7 @@
  */
 
 import type { Timer } from '../core/index.ts';
-import type { CloseReason, ConnectionHandler, ListenerInfo, Transport } from '../host.ts';
+import type { ClientCertificate, CloseReason, ConnectionHandler, ListenerInfo, Transport } from '../host.ts';
 import type { NetContext } from './context.ts';
 import { SLAB_BYTES } from './slab-pool.ts';
 
@@ -64,6 +64,7 @@ export abstract class BufferedTransport implements Transport {
 
   abstract get localAddress(): string;
   abstract get localPort(): number;
+  readonly certificate: ClientCertificate | null = null;
   abstract pause(): void;
   abstract resume(): void;
 

@@ -6,7 +6,7 @@
 import { Buffer } from 'node:buffer';
 import { decodeTable, MalformedTableError } from '../../../mappings/amqp091.ts';
 import type { Header } from '../../../src/core/index.ts';
-import type { Credentials } from '../../../src/host.ts';
+import { type Credentials, originOf } from '../../../src/host.ts';
 import { decodeArguments } from '../codec/method-codec.ts';
 import type { MethodArguments, MethodName } from '../codec/methods.ts';
 import type { ConnectionContext, ConnectionState } from '../context.ts';
@@ -111,11 +111,10 @@ async function takeStartOk(
   }
   const { host, settings } = connection.shared;
   const { transport } = connection;
-  const principal = await host.authenticator.authenticate(credentialsFrom(mechanism, response), {
-    listener: transport.listener.name,
-    remoteAddress: transport.remoteAddress,
-    localAddress: transport.localAddress,
-  });
+  const principal = await host.authenticator.authenticate(
+    credentialsFrom(mechanism, response),
+    originOf(transport, ''),
+  );
   if (connection.state !== 'starting') return;
   if (principal === null) {
     connection.refuseLogin(

@@ -32,7 +32,7 @@ export const saslAuthenticate = defineEndpoint(saslAuthenticateApi, async ({ aut
   if (credentials === null) return rejection(call);
   const principal = await call.services.authenticator.authenticate(
     { kind: 'password', ...credentials },
-    { listener: client.listener, remoteAddress: client.remoteAddress, localAddress: client.localAddress },
+    client.origin,
   );
   if (principal === null) return rejection(call);
   client.authenticated(principal);

@@ -46,7 +46,7 @@ export const joinGroup = defineWaitingEndpoint(joinGroupApi, (request, call, ans
       memberId: request.memberId,
       groupInstanceId: request.groupInstanceId,
       clientId: header.clientId,
-      clientHost: `/${client.remoteAddress}`,
+      clientHost: `/${client.origin.remoteAddress}`,
       sessionTimeoutMs: request.sessionTimeoutMs,
       // Version 0 has one timeout for both.
       rebalanceTimeoutMs: Math.max(1, version === 0 ? request.sessionTimeoutMs : request.rebalanceTimeoutMs),

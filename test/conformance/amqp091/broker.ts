@@ -50,11 +50,16 @@ export async function startBroker(
       logger,
       authenticator: {
         authenticate(credentials) {
-          if (credentials.kind === 'anonymous') return users === undefined ? { user: '', groups: [] } : null;
+          if (credentials.kind !== 'password')
+            return users === undefined ? { user: '', groups: [], clientId: '' } : null;
           const { user, password } = credentials;
           const known = users === undefined || users[user] === Buffer.from(password).toString();
-          return known ? { user, groups: [] } : null;
+          return known ? { user, groups: [], clientId: '' } : null;
         },
+        mechanisms: [],
+        begin: () => null,
+        isCurrent: () => true,
+        onChange: () => {},
       },
       clusterId: new Uint8Array(16),
       version: '0.0.0-test',

@@ -94,7 +94,7 @@ describe('requests of other protocols', () => {
     const { queue } = await channel.assertQueue('', { exclusive: true });
     await channel.bindQueue(queue, 'amq.topic', 'clients.7.answers');
     const publisher = broker.core.openPublisher({
-      principal: { user: 'other', groups: [] },
+      principal: { user: 'other', groups: [], clientId: '' },
       congested() {},
     });
     publisher.publish(

@@ -29,6 +29,7 @@ import {
 import type { Header } from '../../../src/core/index.ts';
 import type { CloseReason, ConnectionHandler, Transport } from '../../../src/host.ts';
 import { openTestCore } from '../../support/core.ts';
+import { authenticatorOf } from '../../support/doors.ts';
 
 const COUNT = Number(process.env.ROSETTAMQ_FUZZ_COUNT ?? 50_000);
 const SEED = Number(process.env.ROSETTAMQ_FUZZ_SEED ?? 1);
@@ -275,6 +276,7 @@ class FakeTransport implements Transport {
   readonly remoteAddress = '';
   readonly remotePort = 0;
   readonly localAddress = '';
+  readonly certificate = null;
   readonly localPort = 0;
   readonly buffer = Buffer.alloc(1 << 20);
   readonly pendingBytes = 0;
@@ -315,7 +317,7 @@ describe('connections', () => {
         core,
         clock,
         logger: { debug() {}, info() {}, warn() {}, error: (details) => failures.push(details) },
-        authenticator: { authenticate: () => ({ user: 'guest', groups: [] }) },
+        authenticator: authenticatorOf(() => ({ user: 'guest', groups: [], clientId: '' })),
         clusterId: new Uint8Array(16),
         version: '0',
         listening: () => undefined,

@@ -13,7 +13,10 @@ describe.each([true, false])('a consumer with noAck %s', (noAck) => {
     client = new OfflineClient(test_);
     await client.open();
     const queue = await test_.core.queues.declare(queueSpec({ name: 'q' }));
-    const publisher = test_.core.openPublisher({ principal: { user: '', groups: [] }, congested() {} });
+    const publisher = test_.core.openPublisher({
+      principal: { user: '', groups: [], clientId: '' },
+      congested() {},
+    });
     for (let i = 0; i < 100; i++) publisher.publish(messageTo('$queue/q', 'x'.repeat(100)), null, 0);
     expect(queue.readyCount).toBe(100);
     client.consume(1, 'q', noAck);

@@ -15,7 +15,10 @@ beforeEach(async () => {
 
 async function fill(name: string): Promise<void> {
   await test_.core.queues.declare(queueSpec({ name }));
-  const publisher = test_.core.openPublisher({ principal: { user: '', groups: [] }, congested() {} });
+  const publisher = test_.core.openPublisher({
+    principal: { user: '', groups: [], clientId: '' },
+    congested() {},
+  });
   for (let i = 0; i < 100; i++) publisher.publish(messageTo(`$queue/${name}`, 'x'.repeat(100)), null, 0);
   publisher.close();
 }

@@ -13,6 +13,7 @@ import { createAmqp091Adapter } from '../../../adapters/amqp091/index.ts';
 import { type Amqp091Settings, amqp091Settings } from '../../../adapters/amqp091/settings.ts';
 import type { CloseReason, ConnectionHandler, Transport } from '../../../src/host.ts';
 import type { TestCore } from '../../support/core.ts';
+import { authenticatorOf } from '../../support/doors.ts';
 
 export class OfflineTransport implements Transport {
   readonly id = 1;
@@ -20,6 +21,7 @@ export class OfflineTransport implements Transport {
   readonly remoteAddress = '';
   readonly remotePort = 0;
   readonly localAddress = '';
+  readonly certificate = null;
   readonly localPort = 0;
   buffer = Buffer.alloc(0);
   /** Set to 0 when the client has read everything. */
@@ -85,7 +87,7 @@ export class OfflineClient {
         core,
         clock,
         logger: silent,
-        authenticator: { authenticate: () => ({ user: 'guest', groups: [] }) },
+        authenticator: authenticatorOf(() => ({ user: 'guest', groups: [], clientId: '' })),
         clusterId: new Uint8Array(16),
         version: '0',
         listening: () => undefined,

@@ -49,7 +49,10 @@ function link(core: Core, exchange: string, target: string, key: string): void {
 }
 
 function publish(core: Core, address: string, headers: readonly Header[] = []): number {
-  const publisher = core.openPublisher({ principal: { user: '', groups: [] }, congested: () => {} });
+  const publisher = core.openPublisher({
+    principal: { user: '', groups: [], clientId: '' },
+    congested: () => {},
+  });
   return publisher.publish(messageTo(address, 'm', { properties: { headers } }), null, 0);
 }
 

@@ -42,7 +42,10 @@ function bind(
 }
 
 function publish(core: Core, address: string, headers: readonly Header[] = []): number {
-  const publisher = core.openPublisher({ principal: { user: '', groups: [] }, congested: () => {} });
+  const publisher = core.openPublisher({
+    principal: { user: '', groups: [], clientId: '' },
+    congested: () => {},
+  });
   return publisher.publish(messageTo(address, 'm', { properties: { headers } }), null, 0);
 }
 
@@ -123,7 +126,10 @@ describe('an alternate exchange', () => {
 describe('an address', () => {
   it('is refused above the bounds of bytes and levels, and nothing of the message is kept', async () => {
     const { core } = await openTestCore({ limits: { addressBytesMax: 20, addressLevelsMax: 3 } });
-    const publisher = core.openPublisher({ principal: { user: '', groups: [] }, congested: () => {} });
+    const publisher = core.openPublisher({
+      principal: { user: '', groups: [], clientId: '' },
+      congested: () => {},
+    });
     const send = (address: string) => publisher.publish(messageTo(address, 'm', { retain: true }), null, 0);
     send('a/b/c');
     send('äöü/äöü/äöü');

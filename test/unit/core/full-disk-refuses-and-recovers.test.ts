@@ -6,7 +6,7 @@ import { collect, messageTo, openTestCore, queueSpec, ReceiptLog } from '../../s
 const OPEN = { settled: false, exclusive: false, priority: 0 };
 
 function open(core: Core) {
-  return core.openPublisher({ principal: { user: '', groups: [] }, congested: () => {} });
+  return core.openPublisher({ principal: { user: '', groups: [], clientId: '' }, congested: () => {} });
 }
 
 function codeOf(task: () => unknown): string {

@@ -8,7 +8,10 @@ async function queueOn(core: Core, name: string, spec: Partial<QueueSpec> = {}):
 }
 
 function publish(core: Core, queue: string, body: string, fields: Partial<MessageFields> = {}): void {
-  const publisher = core.openPublisher({ principal: { user: '', groups: [] }, congested: () => {} });
+  const publisher = core.openPublisher({
+    principal: { user: '', groups: [], clientId: '' },
+    congested: () => {},
+  });
   publisher.publish(messageTo(`$queue/${queue}`, body, { reliability: 1, ...fields }), null, 0);
 }
 
@@ -18,7 +21,10 @@ describe('queue', () => {
   it('is deleted with any number of unsettled messages', async () => {
     const { core } = await openTestCore();
     const queue = await queueOn(core, 'q', { durable: false });
-    const publisher = core.openPublisher({ principal: { user: '', groups: [] }, congested: () => {} });
+    const publisher = core.openPublisher({
+      principal: { user: '', groups: [], clientId: '' },
+      congested: () => {},
+    });
     const message = messageTo('$queue/q', 'x');
     queue.consume(collect(), OPEN).grant(Number.POSITIVE_INFINITY);
     for (let i = 0; i < 200_000; i++) publisher.publish(message, null, 0);
@@ -29,7 +35,10 @@ describe('queue', () => {
   it('takes back many messages one by one in little time', async () => {
     const { core } = await openTestCore();
     const queue = await queueOn(core, 'q', { durable: false });
-    const publisher = core.openPublisher({ principal: { user: '', groups: [] }, congested: () => {} });
+    const publisher = core.openPublisher({
+      principal: { user: '', groups: [], clientId: '' },
+      congested: () => {},
+    });
     const count = 20_000;
     for (let i = 0; i < count; i++) publisher.publish(messageTo('$queue/q', `${i}`), null, 0);
     const consumer = collect();

@@ -43,7 +43,10 @@ async function open(storage: MemoryStorage | undefined, memoryBytesMax: number) 
   const options = { limits: { queueMemoryBytesMax: memoryBytesMax } };
   const world = await openTestCore(storage === undefined ? options : { ...options, storage });
   const queue = (await world.core.queues.declare(queueSpec({ name: 'q', durable: true }))) as Queue;
-  const publisher = world.core.openPublisher({ principal: { user: '', groups: [] }, congested: () => {} });
+  const publisher = world.core.openPublisher({
+    principal: { user: '', groups: [], clientId: '' },
+    congested: () => {},
+  });
   await world.clock.turn();
   return { ...world, queue, publisher };
 }

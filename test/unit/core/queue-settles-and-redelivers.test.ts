@@ -17,7 +17,10 @@ async function queueOn(core: Core, spec: Partial<QueueSpec> = {}): Promise<Queue
 }
 
 function publish(core: Core, ...bodies: string[]): void {
-  const publisher = core.openPublisher({ principal: { user: '', groups: [] }, congested: () => {} });
+  const publisher = core.openPublisher({
+    principal: { user: '', groups: [], clientId: '' },
+    congested: () => {},
+  });
   for (const body of bodies) publisher.publish(messageTo('x/k', body), null, 0);
 }
 
@@ -152,7 +155,10 @@ describe('queue', () => {
   it('expires messages by their own time or the queue, whichever is sooner, and itself when unused', async () => {
     const { core, clock } = await openTestCore();
     const queue = await queueOn(core, { messageTtlMs: 1_000, expiresMs: 60_000 });
-    const publisher = core.openPublisher({ principal: { user: '', groups: [] }, congested: () => {} });
+    const publisher = core.openPublisher({
+      principal: { user: '', groups: [], clientId: '' },
+      congested: () => {},
+    });
     publisher.publish(messageTo('x/k', 'short', { expiresAtMs: clock.nowMs() + 300 }), null, 0);
     publisher.publish(messageTo('x/k', 'long'), null, 0);
     expect(queue.readyCount).toBe(2);
@@ -167,7 +173,10 @@ describe('queue', () => {
   it('expires what was behind a message without a deadline once that is gone', async () => {
     const { core, clock } = await openTestCore();
     const queue = await queueOn(core);
-    const publisher = core.openPublisher({ principal: { user: '', groups: [] }, congested: () => {} });
+    const publisher = core.openPublisher({
+      principal: { user: '', groups: [], clientId: '' },
+      congested: () => {},
+    });
     publisher.publish(messageTo('x/k', 'first'), null, 0);
     publisher.publish(messageTo('x/k', 'expiring', { expiresAtMs: clock.nowMs() + 300 }), null, 0);
     expect(await queue.take(true)).not.toBeNull();
@@ -194,7 +203,10 @@ describe('queue', () => {
   it('acknowledges a durable message only when it is stored, others at once', async () => {
     const { core, clock } = await openTestCore();
     await queueOn(core, { durable: true });
-    const publisher = core.openPublisher({ principal: { user: '', groups: [] }, congested: () => {} });
+    const publisher = core.openPublisher({
+      principal: { user: '', groups: [], clientId: '' },
+      congested: () => {},
+    });
     const receipts = new ReceiptLog();
     expect(publisher.publish(messageTo('nowhere', 'x', { reliability: 1 }), receipts, 1)).toBe(NO_ROUTE);
     expect(publisher.publish(messageTo('x/k', 'transient'), receipts, 2)).toBe(STORED);
@@ -208,7 +220,10 @@ describe('queue', () => {
     const { core, clock, storage } = await openTestCore();
     await queueOn(core, { durable: true });
     await clock.turn();
-    const publisher = core.openPublisher({ principal: { user: '', groups: [] }, congested: () => {} });
+    const publisher = core.openPublisher({
+      principal: { user: '', groups: [], clientId: '' },
+      congested: () => {},
+    });
     const receipts = new ReceiptLog();
     storage.failCommits = true;
     expect(publisher.publish(messageTo('x/k', 'a', { reliability: 1 }), receipts, 1)).toBe(PENDING);
@@ -225,7 +240,10 @@ describe('queue', () => {
   it('comes back from a restart with its durable messages, bindings and nothing that was settled', async () => {
     const first = await openTestCore();
     const queue = await queueOn(first.core, { durable: true });
-    const publisher = first.core.openPublisher({ principal: { user: '', groups: [] }, congested: () => {} });
+    const publisher = first.core.openPublisher({
+      principal: { user: '', groups: [], clientId: '' },
+      congested: () => {},
+    });
     for (const body of ['1', '2', '3']) {
       publisher.publish(messageTo('x/k', body, { reliability: 1 }), new ReceiptLog(), 0);
     }
@@ -246,7 +264,10 @@ describe('queue', () => {
   it('keeps only on disk what does not fit in memory, and gives it out in order', async () => {
     const { core, clock } = await openTestCore({ limits: { queueMemoryBytesMax: 10_000 } });
     const queue = await queueOn(core, { durable: true });
-    const publisher = core.openPublisher({ principal: { user: '', groups: [] }, congested: () => {} });
+    const publisher = core.openPublisher({
+      principal: { user: '', groups: [], clientId: '' },
+      congested: () => {},
+    });
     const bodies = Array.from({ length: 3_000 }, (_, i) => `${i}`);
     for (const body of bodies) publisher.publish(messageTo('x/k', body, { reliability: 1 }), null, 0);
     await clock.turn();
@@ -261,7 +282,10 @@ describe('queue', () => {
   it('purges what waits in memory and on disk', async () => {
     const { core, clock } = await openTestCore({ limits: { queueMemoryBytesMax: 10_000 } });
     const queue = await queueOn(core, { durable: true });
-    const publisher = core.openPublisher({ principal: { user: '', groups: [] }, congested: () => {} });
+    const publisher = core.openPublisher({
+      principal: { user: '', groups: [], clientId: '' },
+      congested: () => {},
+    });
     for (let i = 0; i < 500; i++) publisher.publish(messageTo('x/k', `${i}`, { reliability: 1 }), null, 0);
     expect(queue.purge()).toBe(500);
     expect(queue.readyCount).toBe(0);
@@ -275,7 +299,7 @@ describe('queue', () => {
     const queue = await queueOn(core);
     const said: boolean[] = [];
     const publisher = core.openPublisher({
-      principal: { user: '', groups: [] },
+      principal: { user: '', groups: [], clientId: '' },
       congested: (yes) => said.push(yes),
     });
     for (let i = 0; i < 30; i++) publisher.publish(messageTo('x/k', 'x'.repeat(100)), null, 0);

@@ -15,7 +15,10 @@ import { bodyOf, collect, messageTo, openTestCore } from '../../support/core.ts'
 const WISH: SubscriptionOptions = { reliability: 2, noLocal: false, keepRetain: false, id: 0 };
 
 function publish(core: Core, address: string, body: string, fields: Partial<MessageFields> = {}): void {
-  const publisher = core.openPublisher({ principal: { user: '', groups: [] }, congested: () => {} });
+  const publisher = core.openPublisher({
+    principal: { user: '', groups: [], clientId: '' },
+    congested: () => {},
+  });
   publisher.publish(messageTo(address, body, { reliability: 1, ...fields }), null, 0);
 }
 

@@ -11,7 +11,13 @@ const none = { file: '/dev/null', environment: {}, assignments: [], flags: {} };
 
 function userFrom(remoteAddress: string, environment: Record<string, string> = {}): unknown {
   const { auth } = loadConfig(configShape, { ...none, environment }).host;
-  const origin = { listener: 'any', remoteAddress, localAddress: '127.0.0.1' };
+  const origin = {
+    listener: 'any',
+    remoteAddress,
+    localAddress: '127.0.0.1',
+    certificate: null,
+    clientId: '',
+  };
   const principal = createAuthenticator(auth).authenticate(password, origin);
   return principal === null ? null : (principal as { user: string }).user;
 }
@@ -30,7 +36,13 @@ describe('by default', () => {
 
   it('anonymous clients have no name', () => {
     const { auth } = loadConfig(configShape, none).host;
-    const origin = { listener: 'any', remoteAddress: '127.0.0.1', localAddress: '127.0.0.1' };
+    const origin = {
+      listener: 'any',
+      remoteAddress: '127.0.0.1',
+      localAddress: '127.0.0.1',
+      certificate: null,
+      clientId: '',
+    };
     expect(createAuthenticator(auth).authenticate({ kind: 'anonymous' }, origin)).toEqual({
       user: '',
       groups: [],

@@ -16,8 +16,9 @@ import type {
   Host,
   Transport,
 } from '../../../src/host.ts';
+import { authenticatorOf } from '../../support/doors.ts';
 
-const OPEN: Authenticator = { authenticate: () => ANONYMOUS };
+const OPEN: Authenticator = authenticatorOf(() => ANONYMOUS);
 const quiet = { debug() {}, info() {}, warn() {}, error() {} };
 
 export function openConnection(
@@ -68,6 +69,7 @@ class TestConnection {
       remoteAddress: '127.0.0.1',
       remotePort: 1,
       localAddress: '127.0.0.1',
+      certificate: null,
       localPort: 9092,
       buffer: Buffer.alloc(0),
       reserve: () => {

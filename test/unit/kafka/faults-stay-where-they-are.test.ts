@@ -23,6 +23,7 @@ import { recordCodec } from '../../../mappings/kafka.ts';
 import { encodeBatch } from '../../../src/core/batch-builder.ts';
 import { CoreError } from '../../../src/core/index.ts';
 import { openTestCore, type TestCore } from '../../support/core.ts';
+import { authenticatorOf } from '../../support/doors.ts';
 import { frameOf, openConnection, type TestConnection } from './connection-in-process.ts';
 
 const crc = (bytes: Uint8Array): number => crc32c(bytes as Buffer);
@@ -100,10 +101,10 @@ describe('a connection', () => {
   });
 
   it('takes one guess of the credentials, and no second identity', async () => {
-    const authenticator = {
-      authenticate: async (credentials: { readonly kind: string; readonly user?: string }) =>
-        credentials.user === 'alice' ? { user: 'alice', groups: [] } : null,
-    };
+    const authenticator = authenticatorOf(
+      async (credentials: { readonly kind: string; readonly user?: string }) =>
+        credentials.user === 'alice' ? { user: 'alice', groups: [], clientId: '' } : null,
+    );
     const authenticate = async (user: string): Promise<number | undefined> => {
       const handshake = connection.ask(saslHandshakeApi, 1, { mechanism: 'PLAIN' });
       const answer = connection.answer(saslHandshakeApi, 1, handshake);

@@ -13,6 +13,7 @@ import { ERRORS, type ErrorName } from '../../../adapters/kafka/errors.ts';
 import { recordCodec } from '../../../mappings/kafka.ts';
 import { encodeBatch } from '../../../src/core/batch-builder.ts';
 import { openTestCore, type TestCore } from '../../support/core.ts';
+import { authenticatorOf } from '../../support/doors.ts';
 import { openConnection, type TestConnection } from './connection-in-process.ts';
 
 const crc = (bytes: Uint8Array): number => crc32c(bytes as Buffer);
@@ -367,16 +368,16 @@ describe('a connection', () => {
   });
 
   it('takes credentials where they are asked for', async () => {
-    const authenticator = {
-      authenticate: async (credentials: {
+    const authenticator = authenticatorOf(
+      async (credentials: {
         readonly kind: string;
         readonly user?: string;
         readonly password?: Uint8Array;
       }) =>
         credentials.kind === 'password' && Buffer.from(credentials.password ?? []).toString() === 'right'
-          ? { user: credentials.user ?? '', groups: [] }
+          ? { user: credentials.user ?? '', groups: [], clientId: '' }
           : null,
-    };
+    );
     const authenticate = async (password: string) => {
       const handshake = connection.ask(saslHandshakeApi, 1, { mechanism: 'PLAIN' });
       expect(connection.answer(saslHandshakeApi, 1, handshake)?.errorCode).toBe(0);

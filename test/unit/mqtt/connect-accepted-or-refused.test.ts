@@ -1,6 +1,7 @@
 import type { IConnackPacket } from 'mqtt-packet';
 import { describe, expect, it } from 'vitest';
 import type { Principal } from '../../../src/core/index.ts';
+import { authenticatorOf } from '../../support/doors.ts';
 import { openMqttWorld, TestClient } from './mqtt-world.ts';
 
 /** CONNECT of 3.1.1: clean session, keep alive 0, client id "a". */
@@ -46,12 +47,10 @@ describe('the first packet', () => {
 
   it('is answered before what was sent behind it in the same chunk is looked at', async () => {
     const world = await openMqttWorld({
-      authenticator: {
-        authenticate: async () => {
-          await new Promise((resolve) => setTimeout(resolve, 5));
-          return { user: '', groups: [] };
-        },
-      },
+      authenticator: authenticatorOf(async () => {
+        await new Promise((resolve) => setTimeout(resolve, 5));
+        return { user: '', groups: [], clientId: '' };
+      }),
     });
     const client = world.client();
     client.writeBytes(`${CONNECT_4} c000 82 06 0001 0001 78 00`);
@@ -194,7 +193,7 @@ describe('CONNACK', () => {
   });
 
   it('says who is refused, in each version', async () => {
-    const nobody = { authenticate: (): Principal | null => null };
+    const nobody = authenticatorOf((): Principal | null => null);
     const cases: [version: 4 | 5, username: string | undefined, code: number][] = [
       [4, 'u', 4],
       [4, undefined, 5],
@@ -213,7 +212,7 @@ describe('CONNACK', () => {
   });
 
   it('[MQTT-3.1.4-6] of a refusal is the last thing that happens', async () => {
-    const world = await openMqttWorld({ authenticator: { authenticate: () => null } });
+    const world = await openMqttWorld({ authenticator: authenticatorOf(() => null) });
     const client = world.client();
     client.writeBytes(`${CONNECT_4} 30 05 0001 74 6869`);
     await client.read();

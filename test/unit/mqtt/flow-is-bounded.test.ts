@@ -1,5 +1,6 @@
 import type { IPublishPacket, Packet } from 'mqtt-packet';
 import { describe, expect, it } from 'vitest';
+import { accessOf } from '../../support/doors.ts';
 import { type MqttWorld, openMqttWorld } from './mqtt-world.ts';
 
 async function publish(world: MqttWorld, count: number, qos: 0 | 1 | 2, payload = 'x'): Promise<void> {
@@ -90,7 +91,7 @@ describe('Maximum Packet Size of the client', () => {
   });
 
   it('[MQTT-3.4.2-2] leaves reason strings out, and always without request problem information', async () => {
-    const access = { may: (_: unknown, action: string) => action !== 'publish' };
+    const access = accessOf((_: unknown, action: string) => action !== 'publish');
     for (const properties of [{ maximumPacketSize: 20 }, { requestProblemInformation: false }]) {
       const client = await (await openMqttWorld({ access })).connected({ version: 5, properties });
       const [packet] = await client.publish('t', 'x', { qos: 1, messageId: 1 });

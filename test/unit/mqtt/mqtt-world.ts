@@ -17,6 +17,7 @@ import type {
   Transport,
 } from '../../../src/host.ts';
 import { openTestCore, type TestClock, type TestCore } from '../../support/core.ts';
+import { authenticatorOf } from '../../support/doors.ts';
 import { MemoryStorage } from '../../support/memory-storage.ts';
 import { defaultsOf } from './schema-defaults.ts';
 
@@ -28,6 +29,7 @@ export class FakeTransport implements Transport {
   readonly remoteAddress = '127.0.0.1';
   readonly remotePort = 40_000;
   readonly localAddress = '127.0.0.1';
+  readonly certificate = null;
   readonly localPort = 1883;
   buffer: Buffer = Buffer.alloc(0);
   pendingBytes = 0;
@@ -203,7 +205,7 @@ export interface WorldOptions {
   readonly authenticator?: Authenticator;
 }
 
-const ANYBODY: Principal = { user: '', groups: [] };
+const ANYBODY: Principal = { user: '', groups: [], clientId: '' };
 
 export function settingsWith(options: WorldOptions = {}): MqttSettings {
   const settings = defaultsOf(mqttSettings) as MqttSettings;
@@ -221,7 +223,7 @@ export async function openMqttWorld(options: WorldOptions = {}): Promise<MqttWor
       core: world.core,
       clock: world.clock,
       logger: SILENT,
-      authenticator: options.authenticator ?? { authenticate: () => ANYBODY },
+      authenticator: options.authenticator ?? authenticatorOf(() => ANYBODY),
       clusterId: new Uint8Array(16),
       version: '0.0.0',
       listening: () => undefined,

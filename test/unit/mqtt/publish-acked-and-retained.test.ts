@@ -1,6 +1,7 @@
 import type { IPublishPacket, Packet } from 'mqtt-packet';
 import { describe, expect, it } from 'vitest';
 import { messageTo } from '../../support/core.ts';
+import { accessOf } from '../../support/doors.ts';
 import { MemoryStorage } from '../../support/memory-storage.ts';
 import { openMqttWorld } from './mqtt-world.ts';
 
@@ -108,7 +109,7 @@ describe('acknowledgements', () => {
   });
 
   it('refuse with the reason where the client may not publish; 3.1.1 is closed or, if set so, acknowledged', async () => {
-    const access = { may: (_: unknown, action: string) => action !== 'publish' };
+    const access = accessOf((_: unknown, action: string) => action !== 'publish');
     const v5 = await (await openMqttWorld({ access })).connected({ version: 5 });
     expect(await v5.publish('t', 'x', { qos: 1, messageId: 9 })).toMatchObject([
       { cmd: 'puback', reasonCode: 0x87 },
@@ -128,9 +129,9 @@ describe('acknowledgements', () => {
 
   it('[MQTT-4.6.0-2] of a message that is dropped and acknowledged keep their place', async () => {
     const storage = new HeldStorage();
-    const access = {
-      may: (_: unknown, action: string, name: string) => action !== 'publish' || name !== 'no',
-    };
+    const access = accessOf(
+      (_: unknown, action: string, name: string) => action !== 'publish' || name !== 'no',
+    );
     const world = await openMqttWorld({ storage, access, settings: { refusedPublish: 'acknowledge' } });
     const durable = await world.connected({ clientId: 'd', clean: false });
     await durable.subscribe('t', 1);
@@ -281,7 +282,10 @@ describe('what is forwarded', () => {
     const v5 = await world.connected({ clientId: '5', version: 5 });
     await v4.subscribe('t');
     await v5.subscribe('t');
-    const publisher = world.core.openPublisher({ principal: { user: '', groups: [] }, congested() {} });
+    const publisher = world.core.openPublisher({
+      principal: { user: '', groups: [], clientId: '' },
+      congested() {},
+    });
     publisher.publish(
       messageTo('t', 'x', {
         properties: { contentType: 'a/b', headers: [{ name: 'n', value: { kind: 'i32', value: 7 } }] },
@@ -299,7 +303,10 @@ describe('what is forwarded', () => {
     const world = await openMqttWorld();
     const subscriber = await world.connected();
     await subscriber.subscribe('a/%23');
-    const publisher = world.core.openPublisher({ principal: { user: '', groups: [] }, congested() {} });
+    const publisher = world.core.openPublisher({
+      principal: { user: '', groups: [], clientId: '' },
+      congested() {},
+    });
     publisher.publish(messageTo('a/#', 'x'), null, 0);
     expect(await subscriber.read()).toMatchObject([{ topic: 'a/%23' }]);
   });
@@ -312,7 +319,10 @@ it('an address whose name is too long for MQTT is dropped, counted, and breaks n
     await world.connected({ clientId: 'b', version: 5 }),
   ];
   for (const client of clients) await client.subscribe('#', 1);
-  const publisher = world.core.openPublisher({ principal: { user: '', groups: [] }, congested() {} });
+  const publisher = world.core.openPublisher({
+    principal: { user: '', groups: [], clientId: '' },
+    congested() {},
+  });
   publisher.publish(messageTo('+'.repeat(60_000), 'x'), null, 0);
   publisher.publish(messageTo('+'.repeat(60_000), 'x', { reliability: 1 }), null, 0);
   publisher.publish(messageTo('t', 'y'), null, 0);

@@ -1,5 +1,6 @@
 import type { IPublishPacket, Packet } from 'mqtt-packet';
 import { describe, expect, it } from 'vitest';
+import { accessOf } from '../../support/doors.ts';
 import { openMqttWorld } from './mqtt-world.ts';
 
 describe('SUBACK', () => {
@@ -23,9 +24,9 @@ describe('SUBACK', () => {
   });
 
   it('says who may not and what is too much', async () => {
-    const access = {
-      may: (_: unknown, action: string, target: string) => action !== 'subscribe' || target !== 'no',
-    };
+    const access = accessOf(
+      (_: unknown, action: string, target: string) => action !== 'subscribe' || target !== 'no',
+    );
     const world = await openMqttWorld({ access, limits: { subscriptionsPerSessionMax: 1 } });
     const client = await world.connected({ version: 5 });
     expect(await client.subscribe('no')).toMatchObject([{ granted: [0x87] }]);

@@ -1,5 +1,6 @@
 import type { IPublishPacket, Packet } from 'mqtt-packet';
 import { expect, it } from 'vitest';
+import { accessOf } from '../../support/doors.ts';
 import { type MqttWorld, openMqttWorld, type TestClient } from './mqtt-world.ts';
 
 const WILL = { topic: 'will', payload: Buffer.from('gone'), qos: 1, retain: false };
@@ -102,7 +103,7 @@ it('[MQTT-3.1.3-10] forwards its properties without the delay, retained if it sa
 
 it('is judged when it is sent', async () => {
   let allowed = true;
-  const world = await openMqttWorld({ access: { may: (_, action) => action !== 'publish' || allowed } });
+  const world = await openMqttWorld({ access: accessOf((_, action) => action !== 'publish' || allowed) });
   const watcher = await world.connected({ clientId: 'watcher' });
   await watcher.subscribe('will');
   const client = await world.connected({ clientId: 'c', will: WILL });

@@ -44,6 +44,7 @@ it('is told although the kernel caught up between the look and the end of the tu
     drained: () => drained++,
     closed() {},
     disconnect() {},
+    identity: null,
     describe: () => ({ protocol: '', clientId: '', user: '', details: {} }),
   } as ConnectionHandler;
   const turn = () => new Promise<void>((resolve) => setImmediate(resolve));

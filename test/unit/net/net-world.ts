@@ -5,6 +5,7 @@ import type {
   Adapter,
   CloseReason,
   ConnectionHandler,
+  DisconnectReason,
   ListenerSpec,
   Logger,
   Transport,
@@ -46,12 +47,13 @@ export class RecordingHandler implements ConnectionHandler {
     this.closedWith.push(reason);
   }
 
-  disconnect(reason: 'administrative' | 'shutting-down'): void {
+  disconnect(reason: DisconnectReason): void {
     this.transport.write(Buffer.from('bye'));
     this.transport.close(reason);
   }
 
   // Not as a method: at the start of a line that word begins tests.
+  readonly identity = null;
   readonly describe = () => ({ protocol: 'test', clientId: 'c', user: 'u', details: {} });
 }
 

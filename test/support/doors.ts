@@ -1,0 +1,13 @@
+/** Small stand-ins for what the host and the core ask: who a client is, and what it may do. */
+
+import type { Access } from '../../src/core/access.ts';
+import type { Authenticator } from '../../src/host.ts';
+
+/** Knows no challenge-response mechanism, and nobody it let in is ever to go. */
+export function authenticatorOf(authenticate: Authenticator['authenticate']): Authenticator {
+  return { authenticate, mechanisms: [], begin: () => null, isCurrent: () => true, onChange: () => {} };
+}
+
+export function accessOf(may: Access['may']): Access {
+  return { unrestricted: false, generation: 0, may };
+}
