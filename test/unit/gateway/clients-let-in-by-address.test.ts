@@ -46,6 +46,7 @@ describe('by default', () => {
     expect(createAuthenticator(auth).authenticate({ kind: 'anonymous' }, origin)).toEqual({
       user: '',
       groups: [],
+      clientId: '',
     });
   });
 });
