@@ -7,5 +7,7 @@ export default defineConfig({
     testTimeout: 20_000,
     hookTimeout: 20_000,
     pool: 'forks',
+    // Vitest leaves one of two cores idle; tests that wait leave the other one too.
+    maxWorkers: 2,
   },
 });

@@ -13,6 +13,7 @@ export class ManualClock implements Clock {
   #nowMs: number;
   #timers = new Set<PendingTimer>();
   #tasks: (() => void)[] = [];
+  #writers: (() => void)[] = [];
 
   constructor(nowMs = 1_700_000_000_000) {
     this.#nowMs = nowMs;
@@ -37,6 +38,12 @@ export class ManualClock implements Clock {
     if (this.#tasks.length === 1) setImmediate(() => this.endTurn());
   }
 
+  /** As the process's own clock: after the tasks of the turn. */
+  lastInTurn(task: () => void): void {
+    this.#writers.push(task);
+    if (this.#writers.length === 1) setImmediate(() => this.endTurn());
+  }
+
   /** Ends the turn now. */
   endTurn(): void {
     while (this.#tasks.length > 0) {
@@ -44,6 +51,9 @@ export class ManualClock implements Clock {
       this.#tasks = [];
       for (const task of tasks) task();
     }
+    const writers = this.#writers;
+    this.#writers = [];
+    for (const task of writers) task();
   }
 
   get timerCount(): number {

@@ -13,6 +13,7 @@ import type { Logger } from '../../../src/host.ts';
 import { Network } from '../../../src/net/network.ts';
 import { type NetworkSettings, networkSettings } from '../../../src/net/settings.ts';
 import { openTestCore } from '../../support/core.ts';
+import type { ManualClock } from '../../support/manual-clock.ts';
 
 export interface Broker {
   readonly port: number;
@@ -31,11 +32,14 @@ export async function startBroker(
     readonly core?: Partial<CoreOptions>;
     /** Passwords by name; without it everybody may come in. */
     readonly users?: Readonly<Record<string, string>>;
+    /** Instead of the system's, for tests in which time passes. */
+    readonly clock?: ManualClock;
   } = {},
 ): Promise<Broker> {
   const errors: object[] = [];
   const logger: Logger = { debug() {}, info() {}, warn() {}, error: (details) => errors.push(details) };
-  const clock = new SystemClock((error) => errors.push({ error }));
+  const systemClock = new SystemClock((error) => errors.push({ error }));
+  const clock = options.clock ?? systemClock;
   const { core } = await openTestCore({
     limits: options.limits ?? {},
     core: { clock, codecs: [amqp091Codec], ...options.core },
@@ -81,7 +85,7 @@ export async function startBroker(
       for (const transport of network.connections.values()) transport.destroy('shutting-down');
       await adapter.stop();
       await core.close();
-      clock.stop();
+      systemClock.stop();
     },
   };
 }

@@ -5,6 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { encodeMethod } from '../../../adapters/amqp091/codec/method-codec.ts';
 import { encodeTable } from '../../../mappings/amqp091.ts';
 import type { Header } from '../../../src/core/index.ts';
+import { ManualClock } from '../../support/manual-clock.ts';
 import { type Broker, startBroker } from './broker.ts';
 import { contentHeader, frame, PROTOCOL_HEADER, RawClient } from './raw-client.ts';
 
@@ -280,13 +281,42 @@ describe('violations close the connection with code, class and method', () => {
 
 describe('heartbeats', () => {
   test('are sent while nothing else is, and their absence ends the connection', async () => {
-    const client = rawClient();
-    await client.open({ heartbeat: 1 });
-    const began = Date.now();
-    await client.ended();
-    expect(Date.now() - began).toBeGreaterThan(1500);
-    expect(Date.now() - began).toBeLessThan(3500);
-    expect(client.received.filter((each) => each.name === 'frame 8').length).toBeGreaterThanOrEqual(2);
+    const clock = new ManualClock();
+    const quiet = await startBroker({ clock });
+    try {
+      const client = rawClient(true, quiet.port);
+      await client.open({ heartbeat: 1 });
+      const heartbeats = (): number => client.received.filter((each) => each.name === 'frame 8').length;
+      for (const sent of [1, 2, 3]) {
+        clock.advance(500);
+        await expect.poll(heartbeats).toBe(sent);
+        expect(quiet.network.connections.size).toBe(1);
+      }
+      clock.advance(1_000);
+      await client.ended();
+      expect(quiet.network.counters.closed['keep-alive-timeout']).toBe(1);
+    } finally {
+      await quiet.close();
+    }
+  });
+
+  test('of the client keep a silent connection open', async () => {
+    const clock = new ManualClock();
+    const quiet = await startBroker({ clock });
+    try {
+      const client = rawClient(true, quiet.port);
+      await client.open({ heartbeat: 1 });
+      for (let half = 1; half <= 10; half++) {
+        client.write(frame(8, 0, Buffer.alloc(0)));
+        // The answer tells that the heartbeat before it was read.
+        client.send(1, 'basic.qos', { prefetchSize: 0, prefetchCount: half, global: false });
+        await client.next('basic.qos-ok');
+        clock.advance(500);
+      }
+      expect(quiet.network.connections.size).toBe(1);
+    } finally {
+      await quiet.close();
+    }
   });
 });
 

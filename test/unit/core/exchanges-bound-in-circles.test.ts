@@ -10,6 +10,7 @@ import {
   ROOT_EXCHANGE,
 } from '../../../src/core/index.ts';
 import { messageTo, openTestCore, queueSpec } from '../../support/core.ts';
+import { cpuMs } from '../../support/cpu-time.ts';
 
 async function open(...queues: string[]): Promise<Core> {
   const { core } = await openTestCore();
@@ -93,10 +94,10 @@ describe('many bindings of one exchange', () => {
     const core = await open();
     const count = 10_000;
     for (let i = 0; i < count; i++) await core.queues.declare(queueSpec({ name: `q${i}` }));
-    const begin = performance.now();
+    const begin = cpuMs();
     for (let i = 0; i < count; i++) bind(core, 'x', 'queue', `q${i}`, `${i}`);
     for (let i = 0; i < count; i++) core.queues.delete(`q${i}`, { ifUnused: false, ifEmpty: false });
-    expect(performance.now() - begin).toBeLessThan(700);
+    expect(cpuMs() - begin).toBeLessThan(700);
     expect([...core.exchanges.bindings()]).toEqual([]);
   });
 });

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { MANY, ONE, Pattern, type Token } from '../../../src/core/index.ts';
 import { type Binding, type Destination, IGNORED, Router } from '../../../src/core/router.ts';
+import { cpuMs } from '../../support/cpu-time.ts';
 
 const level = fc.constantFrom('a', 'b', 'c', '', '$s', '+', '#', '*');
 const address = fc.array(level, { minLength: 1, maxLength: 5 }).map((levels) => levels.join('/'));
@@ -94,9 +95,9 @@ describe('router', () => {
     const router = new Router(100);
     const many = Array.from({ length: 20 }, () => [MANY, 'a'] as const).flat();
     router.add(bindingOf(new Pattern([...many, 'z']), destination('d')));
-    const begin = performance.now();
+    const begin = cpuMs();
     expect(router.routes(Array.from({ length: 100 }, () => 'a').join('/')).routes).toEqual([]);
-    expect(performance.now() - begin).toBeLessThan(500);
+    expect(cpuMs() - begin).toBeLessThan(500);
   });
 
   it('tells whether anything else could want what a pattern matches', () => {
@@ -126,12 +127,12 @@ describe('pattern', () => {
 
   it('matches in bounded time whatever the pattern', () => {
     const tokens = Array.from({ length: 60 }, () => [MANY, 'a'] as const).flat();
-    const begin = performance.now();
+    const begin = cpuMs();
     expect(new Pattern([...tokens, 'z']).matches(Array.from({ length: 120 }, () => 'a').join('/'))).toBe(
       false,
     );
     expect(new Pattern([...tokens, 'z']).overlaps(new Pattern([...tokens, 'y']))).toBe(false);
-    expect(performance.now() - begin).toBeLessThan(500);
+    expect(cpuMs() - begin).toBeLessThan(500);
   });
 
   it('keeps wildcards away from first levels that begin with a dollar sign', () => {

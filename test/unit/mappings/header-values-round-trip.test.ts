@@ -19,6 +19,7 @@ import {
   withoutReserved,
 } from '../../../mappings/header-values.ts';
 import type { Header, HeaderValue } from '../../../src/core/index.ts';
+import { cpuMs } from '../../support/cpu-time.ts';
 import { headers, headerValue, text } from './arbitraries.ts';
 
 const NAMES = new Set<string>(Object.values(PROPERTY_NAMES));
@@ -102,12 +103,12 @@ test('any text under any code is a value or none, and a value writes itself agai
 });
 
 test('large texts are read in time that grows with their size', () => {
-  const start = performance.now();
+  const start = cpuMs();
   valueFromText('bytes', 'A'.repeat(16_000_000));
   valueFromText('decimal', '1'.repeat(16_000_000));
   valueFromText('list', '['.repeat(1_000_000));
   valueFromText('list', '['.repeat(200_000) + ']'.repeat(200_000));
-  expect(performance.now() - start).toBeLessThan(2_000);
+  expect(cpuMs() - start).toBeLessThan(2_000);
 });
 
 describe('a list of headers', () => {
@@ -167,9 +168,9 @@ describe('a list of headers', () => {
       name: 'n',
       value: { kind: 'i32', value },
     }));
-    const start = performance.now();
+    const start = cpuMs();
     expect(parseTypedHeaders(formatTypedHeaders([], list)).headers).toStrictEqual(list);
-    expect(performance.now() - start).toBeLessThan(2_000);
+    expect(cpuMs() - start).toBeLessThan(2_000);
   });
 
   test('reserved names come apart, whatever their case', () => {

@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { compileRule } from '../../../mappings/rules.ts';
 import { CoreError, type MappingRule } from '../../../src/core/index.ts';
+import { cpuMs } from '../../support/cpu-time.ts';
 import { text } from './arbitraries.ts';
 
 const key = (rule: MappingRule, address: string): string | null => {
@@ -258,9 +259,9 @@ describe('generated rules and addresses', () => {
 test('a million addresses have their keys in well under two seconds', () => {
   const rule = compileRule({ match: 'devices/{device}/telemetry', stream: 'telemetry', key: '{device}' });
   let total = 0;
-  const start = performance.now();
+  const start = cpuMs();
   for (let n = 0; n < 1_000_000; n++) total += rule.keyOf(`devices/d${n}/telemetry`)!.length;
-  const elapsed = performance.now() - start;
+  const elapsed = cpuMs() - start;
   expect(total).toBe(6_888_890);
   expect(elapsed).toBeLessThan(2_000);
 });
