@@ -8,6 +8,8 @@ export interface Principal {
   readonly groups: readonly string[];
   /** What the client calls itself; empty where its protocol has no such name. Never proof of anything. */
   readonly clientId: string;
+  /** Milliseconds since 1970 after which its proof is none any more; absent: it has no such end. */
+  readonly expiresAtMs?: number;
 }
 
 /**
