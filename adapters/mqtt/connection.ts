@@ -1,39 +1,23 @@
 /**
- * The life of one MQTT connection: first packet, CONNECT, session, packets by type, end. What a packet means stands
- * in `handlers/`, what is remembered between packets in `state/`. Called by the host's transport. Invariant: the end
- * is reached once, whoever brings it about, and gives back everything: session, publisher, timers, client
- * identifier, will. Source: MQTT 5.0 sections 3.1.4, 3.14, 4.13.
+ * The life of one MQTT connection: packets by type, keep alive, pauses, end. The way in, up to CONNACK, is
+ * `opening.ts`; what a packet means stands in `handlers/`, what is remembered between packets in `state/`. Called by
+ * the host's transport. Invariant: the end is reached once, whoever brings it about, and gives back everything:
+ * session, publisher, timers, client identifier, will. Source: MQTT 5.0 sections 3.14, 4.13.
  */
 
 import { ANONYMOUS, CoreError, type Principal, type Session, type Timer } from '../../src/core/index.ts';
-import {
-  type CloseReason,
-  type ConnectionDescription,
-  type ConnectionHandler,
-  type DisconnectReason,
-  originOf,
-  type Transport,
+import type {
+  CloseReason,
+  ConnectionDescription,
+  ConnectionHandler,
+  DisconnectReason,
+  Transport,
 } from '../../src/host.ts';
-import {
-  type ConnectPacket,
-  readConnect,
-  readConnectVersion,
-  UnsupportedVersionError,
-  type Will,
-} from './codec/connect.ts';
-import { connackPacket, disconnectPacket, readAuth } from './codec/control.ts';
+import { disconnectPacket, readAuth } from './codec/control.ts';
 import { Decoder, type PacketSink } from './codec/decoder.ts';
-import { PacketType, type ProtocolVersion, Reader } from './codec/wire.ts';
-import type { Displaceable, MqttContext } from './context.ts';
-import {
-  closeReasonFrom,
-  connectReturnFromReason,
-  MqttError,
-  malformed,
-  protocolError,
-  Reason,
-  type ReasonCode,
-} from './errors.ts';
+import { PacketType, Reader } from './codec/wire.ts';
+import type { MqttContext } from './context.ts';
+import { closeReasonFrom, MqttError, malformed, protocolError, Reason, type ReasonCode } from './errors.ts';
 import {
   handlePuback,
   handlePubcomp,
@@ -41,11 +25,11 @@ import {
   handlePubrel,
   handleShortPuback,
 } from './handlers/ack.ts';
-import { type Agreement, acceptingConnack, agreeOn, credentialsOf } from './handlers/connect.ts';
 import { handleDisconnect } from './handlers/disconnect.ts';
 import { handleSubscribe, handleUnsubscribe } from './handlers/subscribe.ts';
-import { buildOpen, type Open } from './open.ts';
-import type { ConnectionEvents } from './state/client.ts';
+import type { Open } from './open.ts';
+import { Opening, type OpeningConnection } from './opening.ts';
+import type { Client } from './state/client.ts';
 
 /** Why the socket is not read, as bits. */
 const PAUSED_CONNECTING = 1;
@@ -64,19 +48,15 @@ const REASON_BY_DISCONNECT = {
   'not-authorized': Reason.notAuthorized,
 } as const satisfies Record<DisconnectReason, ReasonCode>;
 
-export class Connection implements ConnectionHandler, PacketSink, Displaceable, ConnectionEvents {
+export class Connection implements ConnectionHandler, PacketSink, OpeningConnection {
   readonly #context: MqttContext;
   readonly #transport: Transport;
   readonly #decoder: Decoder;
-  #phase: 'new' | 'connecting' | 'open' | 'over' = 'new';
-  /** Of the answers; known from the first packet on. */
-  #version: ProtocolVersion = 4;
-  /** What the client takes at most; known as soon as CONNECT is read. */
-  #packetBytesMax = Number.POSITIVE_INFINITY;
-  #will: Will | null = null;
-  #agreement: Agreement | null = null;
-  #principal: Principal | null = null;
-  #opening: Promise<void> | null = null;
+  #phase: 'opening' | 'open' | 'over' = 'opening';
+  /** Until CONNACK; stays where that never comes. */
+  #opening: Opening | null;
+  /** From CONNACK on, also when it is over. */
+  #client: Client | null = null;
   /** From before CONNACK on, so that every end finds what it has to give back. */
   #open: Open | null = null;
   #session: Session | null = null;
@@ -93,10 +73,11 @@ export class Connection implements ConnectionHandler, PacketSink, Displaceable, 
     this.#transport = transport;
     const { limits } = context.settings;
     this.#decoder = new Decoder(this, limits.connectPacketBytesMax);
+    this.#opening = new Opening(context, transport, this.#decoder, this);
     this.#timer = context.core.clock.after(limits.connectTimeoutMs, () =>
       this.#end(
         'handshake-timeout',
-        this.#phase === 'new' ? 'no CONNECT in time' : 'CONNECT was not answered in time',
+        this.#opening?.begun === true ? 'CONNECT was not answered in time' : 'no CONNECT in time',
         null,
       ),
     );
@@ -130,13 +111,13 @@ export class Connection implements ConnectionHandler, PacketSink, Displaceable, 
   }
 
   describe(): ConnectionDescription {
-    const name = this.#version === 3 ? 'MQTT 3.1' : this.#version === 4 ? 'MQTT 3.1.1' : 'MQTT 5';
+    const version = this.#client?.version ?? this.#opening?.version ?? 4;
     return {
-      protocol: name,
-      clientId: this.#agreement?.clientId ?? '',
-      user: this.#principal?.user ?? '',
+      protocol: version === 3 ? 'MQTT 3.1' : version === 4 ? 'MQTT 3.1.1' : 'MQTT 5',
+      clientId: this.#clientId,
+      user: this.identity?.user ?? '',
       details: {
-        keepAliveSeconds: this.#agreement?.keepAliveSeconds ?? 0,
+        keepAliveSeconds: this.#client?.keepAliveSeconds ?? this.#opening?.agreement?.keepAliveSeconds ?? 0,
         durable: this.#session?.durable ?? false,
         subscriptions: this.#session?.subscriptions.size ?? 0,
         inflight: this.#open?.outbound.inflightCount ?? 0,
@@ -146,18 +127,22 @@ export class Connection implements ConnectionHandler, PacketSink, Displaceable, 
   }
 
   get identity(): Principal | null {
-    return this.#principal;
+    return this.#client?.principal ?? this.#opening?.principal ?? null;
+  }
+
+  get #clientId(): string {
+    return this.#client?.clientId ?? this.#opening?.agreement?.clientId ?? '';
   }
 
   displace(): Promise<void> | null {
     this.#end('displaced', 'the same client identifier connected again', Reason.sessionTakenOver);
-    return this.#opening;
+    return this.#opening?.pending ?? null;
   }
 
   // --------------------------------------------------------------------------------------- from its parts
 
   get principal(): Principal {
-    return this.#principal ?? ANONYMOUS;
+    return this.identity ?? ANONYMOUS;
   }
 
   congested(yes: boolean): void {
@@ -167,6 +152,10 @@ export class Connection implements ConnectionHandler, PacketSink, Displaceable, 
 
   isOpen(): boolean {
     return this.#phase === 'open';
+  }
+
+  isOver(): boolean {
+    return this.#phase === 'over';
   }
 
   sessionGone(reason: 'deleted' | 'expired' | 'displaced'): void {
@@ -186,7 +175,7 @@ export class Connection implements ConnectionHandler, PacketSink, Displaceable, 
   packet(first: number, buffer: Buffer, start: number, end: number): void {
     const open = this.#open;
     if (open === null) {
-      this.#begin(new Reader(buffer, start, end));
+      this.#opening?.packet(first, buffer, start, end);
       return;
     }
     switch (first >> 4) {
@@ -195,16 +184,16 @@ export class Connection implements ConnectionHandler, PacketSink, Displaceable, 
         return;
       case PacketType.PUBACK:
         if (end - start === 2) handleShortPuback(open.outbound, buffer, start);
-        else handlePuback(open.outbound, new Reader(buffer, start, end), this.#version);
+        else handlePuback(open.outbound, new Reader(buffer, start, end), open.client.version);
         return;
       case PacketType.PUBREC:
-        handlePubrec(open.outbound, new Reader(buffer, start, end), this.#version);
+        handlePubrec(open.outbound, new Reader(buffer, start, end), open.client.version);
         return;
       case PacketType.PUBREL:
-        handlePubrel(open.inbound, new Reader(buffer, start, end), this.#version);
+        handlePubrel(open.inbound, new Reader(buffer, start, end), open.client.version);
         return;
       case PacketType.PUBCOMP:
-        handlePubcomp(open.outbound, new Reader(buffer, start, end), this.#version);
+        handlePubcomp(open.outbound, new Reader(buffer, start, end), open.client.version);
         return;
       case PacketType.SUBSCRIBE:
         handleSubscribe(open.subscribing, new Reader(buffer, start, end));
@@ -217,7 +206,7 @@ export class Connection implements ConnectionHandler, PacketSink, Displaceable, 
         this.#writePong();
         return;
       case PacketType.DISCONNECT:
-        this.#leave(new Reader(buffer, start, end));
+        this.#leave(open, new Reader(buffer, start, end));
         return;
       default:
         readAuth(new Reader(buffer, start, end));
@@ -230,107 +219,31 @@ export class Connection implements ConnectionHandler, PacketSink, Displaceable, 
     throw new MqttError(Reason.packetTooLarge, `a packet of ${bytes} bytes`);
   }
 
-  // --------------------------------------------------------------------------------------------- CONNECT
+  // ------------------------------------------------------------------------------------ from its opening
 
-  #begin(reader: Reader): void {
-    const packet = this.#readConnect(reader);
-    this.#phase = 'connecting';
-    this.#packetBytesMax = packet.properties.maximumPacketSize ?? Number.POSITIVE_INFINITY;
-    const agreement = agreeOn(packet, this.#context.settings.limits);
-    this.#agreement = agreement;
-    // The packet itself is not kept: it holds the password.
-    this.#will = packet.will;
-    // What the client sends behind CONNECT waits until it is answered.
-    this.#decoder.hold();
-    this.#pause(PAUSED_CONNECTING);
-    this.#opening = this.#connectTo(packet, agreement).finally(() => {
-      this.#opening = null;
-      if (this.#isOver()) this.#leaveClients();
-    });
+  holdSocket(yes: boolean): void {
+    if (yes) this.#pause(PAUSED_CONNECTING);
+    else this.#resume(PAUSED_CONNECTING);
   }
 
-  #readConnect(reader: Reader): ConnectPacket {
-    try {
-      const version = readConnectVersion(reader);
-      this.#version = version.version;
-      return readConnect(reader, version);
-    } catch (error) {
-      if (error instanceof UnsupportedVersionError) this.#version = error.version;
-      throw error;
-    }
+  adopt(session: Session, sessionExpiryMs: number, open: Open): void {
+    this.#session = session;
+    this.#sessionExpiryMs = sessionExpiryMs;
+    this.#open = open;
   }
 
-  async #connectTo(packet: ConnectPacket, agreement: Agreement): Promise<void> {
-    const { core, clients, wills } = this.#context;
-    const { clientId } = agreement;
-    try {
-      this.#principal = await this.#authenticate(packet);
-      if (this.#isOver()) return;
-      // [MQTT-3.1.4-3]: the older connection ends before this one has the session.
-      const older = clients.get(clientId);
-      clients.set(clientId, this);
-      await older?.displace();
-      if (this.#isOver()) return;
-      const existing = packet.clean ? undefined : core.sessions.get(clientId);
-      const { session, present } = await core.sessions.open(clientId, {
-        clean: packet.clean,
-        durable: agreement.durable || existing?.durable === true,
-        expiryMs: agreement.sessionExpiryMs,
-      });
-      if (present) wills.cancel(clientId);
-      else wills.publishNow(clientId);
-      if (this.#isOver()) {
-        session.detach(agreement.sessionExpiryMs);
-        return;
-      }
-      this.#session = session;
-      this.#sessionExpiryMs = agreement.sessionExpiryMs;
-      const agreed = { packet, agreement, session, principal: this.#principal };
-      const open = buildOpen(this.#context, this.#transport, agreed, this);
-      this.#open = open;
-      open.outbound.attach();
-      if (session.durable) await this.#whenStored();
-      if (this.#isOver()) return;
-      this.#accept(open, present, agreement);
-    } catch (error) {
-      this.fail(error as Error);
-    }
-  }
-
-  async #authenticate(packet: ConnectPacket): Promise<Principal> {
-    const { authenticator, logger } = this.#context;
-    const credentials = credentialsOf(packet);
-    let principal: Principal | null;
-    try {
-      principal = await authenticator.authenticate(
-        credentials,
-        originOf(this.#transport, this.#agreement?.clientId ?? ''),
-      );
-    } catch (error) {
-      logger.error({ error: String(error) }, 'a client could not be authenticated');
-      throw new MqttError(Reason.serverUnavailable, 'credentials cannot be checked now');
-    }
-    if (principal !== null) return principal;
-    const reason = credentials.kind === 'anonymous' ? Reason.notAuthorized : Reason.badUserNameOrPassword;
-    throw new MqttError(reason, 'credentials refused');
-  }
-
-  #whenStored(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#context.core.whenStored((error) => (error === null ? resolve() : reject(error)));
-    });
-  }
-
-  #accept(open: Open, present: boolean, agreement: Agreement): void {
+  accept(connack: Buffer): void {
+    const open = this.#open as Open;
     const { clock } = this.#context.core;
-    const connack = acceptingConnack(this.#version, present, agreement);
+    this.#client = open.client;
+    this.#opening = null;
     this.#timer?.cancel();
     this.#timer = null;
     this.#phase = 'open';
     this.#lastPacketMs = clock.nowMs();
     if (open.keepAliveMs > 0) this.#timer = clock.after(open.keepAliveMs, () => this.#checkKeepAlive());
     this.#decoder.packetBytesMax = this.#context.settings.limits.packetBytesMax;
-    this.#decoder.speak(this.#version);
+    this.#decoder.speak(open.client.version);
     // [MQTT-3.2.0-1]: CONNACK is the first packet that the client gets.
     this.#transport.write(connack);
     open.outbound.open();
@@ -341,6 +254,10 @@ export class Connection implements ConnectionHandler, PacketSink, Displaceable, 
     }
     if (this.#open !== null) this.#settleRead(open);
     this.#resume(PAUSED_CONNECTING);
+  }
+
+  openingSettled(): void {
+    if (this.isOver()) this.#leaveClients();
   }
 
   // ---------------------------------------------------------------------------------------- while it is open
@@ -404,9 +321,9 @@ export class Connection implements ConnectionHandler, PacketSink, Displaceable, 
   // ------------------------------------------------------------------------------------------------ the end
 
   /** `[MQTT-3.14.4-1]`, `[MQTT-3.14.4-2]`: nothing that follows DISCONNECT is looked at. */
-  #leave(reader: Reader): void {
+  #leave(open: Open, reader: Reader): void {
     const { limits } = this.#context.settings;
-    const farewell = handleDisconnect(reader, this.#version, this.#sessionExpiryMs, limits);
+    const farewell = handleDisconnect(reader, open.client.version, this.#sessionExpiryMs, limits);
     this.#sessionExpiryMs = farewell.sessionExpiryMs;
     this.#tearDown(farewell.keepsWill);
     this.#transport.close(
@@ -417,7 +334,7 @@ export class Connection implements ConnectionHandler, PacketSink, Displaceable, 
 
   /** An error ends the connection: told with CONNACK, with DISCONNECT, or only by the close. */
   fail(error: Error): void {
-    if (this.#isOver()) return;
+    if (this.isOver()) return;
     let reason: ReasonCode = Reason.unspecifiedError;
     if (error instanceof MqttError) reason = error.reason;
     else if (error instanceof CoreError) {
@@ -438,39 +355,24 @@ export class Connection implements ConnectionHandler, PacketSink, Displaceable, 
     this.#end(closeReasonFrom(reason), text, told);
   }
 
-  /** Before CONNACK. A first packet that is no CONNECT at all gets no answer; a malformed one only in version 5. */
   #refuse(reason: ReasonCode, text: string): void {
-    const closeReason = closeReasonFrom(reason);
-    const answered =
-      this.#phase === 'connecting' || this.#version === 5 || reason === Reason.unsupportedProtocolVersion;
+    const connack = this.#opening?.refusingConnack(reason, text) ?? null;
     this.#tearDown(true);
-    if (answered) {
-      const code = this.#version === 5 ? reason : connectReturnFromReason(reason);
-      // [MQTT-3.2.2-6]: session present is 0 with every refusal.
-      this.#transport.write(connackPacket(this.#version, false, code, this.#refusalProperties(text)));
-    }
-    this.#transport.close(closeReason, text);
-  }
-
-  #refusalProperties(text: string): { reasonString?: string } {
-    return this.#version === 5 && text.length + 32 <= this.#packetBytesMax ? { reasonString: text } : {};
+    if (connack !== null) this.#transport.write(connack);
+    this.#transport.close(closeReasonFrom(reason), text);
   }
 
   /** `told`: the reason code for a version 5 client; null tells none. */
   #end(reason: CloseReason, detail: string, told: ReasonCode | null): void {
-    if (this.#isOver()) return;
-    const wasOpen = this.#phase === 'open';
+    if (this.isOver()) return;
+    const client = this.isOpen() ? this.#client : null;
     this.#tearDown(true);
     // [MQTT-3.14.0-1]: no DISCONNECT before a successful CONNACK.
-    if (told !== null && wasOpen && this.#version === 5) {
-      const packet = disconnectPacket(told, detail, this.#packetBytesMax);
-      if (packet.length <= this.#packetBytesMax) this.#transport.write(packet);
+    if (told !== null && client?.version === 5) {
+      const packet = disconnectPacket(told, detail, client.packetBytesMax);
+      if (packet.length <= client.packetBytesMax) this.#transport.write(packet);
     }
     this.#transport.close(reason, detail);
-  }
-
-  #isOver(): boolean {
-    return this.#phase === 'over';
   }
 
   /** Gives everything back. Writing and closing the transport is the caller's. */
@@ -482,23 +384,22 @@ export class Connection implements ConnectionHandler, PacketSink, Displaceable, 
     this.#timer = null;
     this.#decoder.stop();
     // While the session is being opened, the next client of this name has to find this one and wait for it.
-    if (this.#opening === null) this.#leaveClients();
+    if (this.#opening === null || this.#opening.pending === null) this.#leaveClients();
     const open = this.#open;
     this.#open = null;
     open?.outbound.close();
     open?.inbound.close();
     this.#session?.detach(this.#sessionExpiryMs);
     this.#session = null;
-    const agreement = this.#agreement;
-    if (withWill && wasOpen && this.#will !== null && this.#principal !== null && agreement !== null) {
-      const { wills } = this.#context;
-      wills.schedule(agreement.clientId, this.#will, this.#principal, this.#sessionExpiryMs);
+    if (withWill && wasOpen && open !== null && open.will !== null) {
+      const { clientId, principal } = open.client;
+      this.#context.wills.schedule(clientId, open.will, principal, this.#sessionExpiryMs);
     }
   }
 
   #leaveClients(): void {
     const { clients } = this.#context;
-    const clientId = this.#agreement?.clientId ?? '';
+    const clientId = this.#clientId;
     if (clients.get(clientId) === this) clients.delete(clientId);
   }
 }

@@ -5,7 +5,7 @@
 
 import type { Principal, Session } from '../../src/core/index.ts';
 import type { Transport } from '../../src/host.ts';
-import type { ConnectPacket } from './codec/connect.ts';
+import type { ConnectPacket, Will } from './codec/connect.ts';
 import { PublishFrame } from './codec/publish.ts';
 import type { MqttContext } from './context.ts';
 import type { Agreement } from './handlers/connect.ts';
@@ -26,6 +26,8 @@ export interface Open {
   readonly replay: Replay;
   readonly publish: PublishHandler;
   readonly subscribing: SubscribeContext;
+  /** Of the connect packet only this is kept: it holds the password too. */
+  readonly will: Will | null;
   /** 0: none. */
   readonly keepAliveMs: number;
 }
@@ -55,6 +57,7 @@ export function buildOpen(
     clientId: agreement.clientId,
     user: packet.user ?? '',
     principal,
+    keepAliveSeconds: agreement.keepAliveSeconds,
     bridge: packet.bridge,
     packetBytesMax: agreement.packetBytesMax,
     inflightMax: agreement.inflightMax,
@@ -111,6 +114,7 @@ export function buildOpen(
       events,
       waitingCount: 0,
     },
+    will: packet.will,
     keepAliveMs: agreement.keepAliveSeconds * 1000 * KEEP_ALIVE_GRACE,
   };
 }

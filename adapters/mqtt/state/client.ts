@@ -21,6 +21,7 @@ export interface Client {
   readonly clientId: string;
   readonly user: string;
   readonly principal: Principal;
+  readonly keepAliveSeconds: number;
   /** A bridge of another server, before version 5: hears no echo and sees retain flags as published. */
   readonly bridge: boolean;
   /** What the client takes at most; Infinity where it set no bound. */
