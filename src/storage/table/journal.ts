@@ -1,8 +1,8 @@
 /**
  * The journal: files of frames in front of LMDB. A commit appends one frame to the newest file and, with durability
- * `fsync`, syncs it: one sequential write, whatever was changed. Now and then the changes of a whole file are put
- * into LMDB and the file goes; rows that were appended and removed in between never reach LMDB. At opening the
- * files are replayed. Used by `table-store.ts`.
+ * `fsync`, syncs it: one sequential write, whatever was changed. When a file is full enough, a new one begins, and what
+ * is left of the changes of the file before is put into LMDB, so that it can go. Rows that were removed in the time of
+ * two files never reach LMDB. At opening the files are replayed. Used by `table-store.ts`.
  *
  * File `<sequence number, 20 digits>.journal`:
  *
@@ -107,7 +107,7 @@ export class Journal {
   readonly #durable: boolean;
   #sequence: number;
   #file: JournalFile;
-  /** Files whose changes are on their way into LMDB. */
+  /** Files that are not written to any more, oldest first. */
   #old: JournalFile[] = [];
 
   /** `replay` has to be done before. */
@@ -149,10 +149,9 @@ export class Journal {
     this.#file = next;
   }
 
-  /** Everything before the last `rotate` is safe in LMDB. */
-  removeOld(): void {
-    for (const file of this.#old) file.delete();
-    this.#old = [];
+  /** What the files before the last `rotate` hold is safe in LMDB; but for the newest of them, unless `everything`. */
+  removeOld(everything: boolean): void {
+    for (const file of this.#old.splice(0, this.#old.length - (everything ? 0 : 1))) file.delete();
   }
 
   close(): void {

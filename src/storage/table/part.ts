@@ -1,7 +1,8 @@
 /**
  * How row logs and tables work together with the store that keeps them, without knowing it: each is a `Part`, and
  * sees its store as a `Home`. Life of a change: made in memory → written into a frame → `framed` once the journal has
- * it → `beginMove`, `changesToMove`, `endMove` when a checkpoint puts it into LMDB.
+ * it → `beginMove`, `changesToMove`, `endMove` when a checkpoint puts it into LMDB. Rows become older by one journal file
+ * with each checkpoint, and the one after moves what is left of them: most rows are removed before.
  */
 
 import type { Change, Database } from './database.ts';
@@ -11,8 +12,11 @@ export interface Part {
   /** Adds everything changed since the last frame that the journal took. */
   writeChanges(frame: FrameWriter): void;
   framed(): void;
-  /** Fixes what goes into LMDB: all that is framed, and it is called when all is. */
-  beginMove(): void;
+  /**
+   * Fixes what goes into LMDB: at least what was framed before the last `beginMove`, `everything` also what was since.
+   * Called when all is framed.
+   */
+  beginMove(everything: boolean): void;
   /** May be asked for again after a failure, until `endMove`. */
   changesToMove(): Iterable<Change>;
   /** LMDB has it. */

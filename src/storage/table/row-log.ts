@@ -4,7 +4,8 @@
  *
  *   0 … storedEnd     in LMDB, except those in `#gone` and `#goneMoving` and everything before `#clearedBefore`
  *   storedEnd … movingEnd   on their way into LMDB; read from memory
- *   … journaledEnd    in memory and in the journal
+ *   … agedEnd         in memory and in the older journal file: the next checkpoint moves what is left of them
+ *   … journaledEnd    in memory and in the newer journal file
  *   … endOffset       in memory only; the next commit journals them, except those removed by then
  *
  * The end offset survives because a number above it is reserved in the log's registry entry, and journaled with the
@@ -38,6 +39,7 @@ export class DurableRowLog implements RowLog, Part {
   readonly #window: RowWindow;
   #storedEnd: number;
   #movingEnd: number;
+  #agedEnd: number;
   #journaledEnd: number;
   #reservedEnd: number;
   #storedCount: number;
@@ -61,6 +63,7 @@ export class DurableRowLog implements RowLog, Part {
     this.#window = new RowWindow(found.endOffset);
     this.#storedEnd = found.endOffset;
     this.#movingEnd = found.endOffset;
+    this.#agedEnd = found.endOffset;
     this.#journaledEnd = found.endOffset;
     this.#reservedEnd = found.reservedEnd;
     this.#storedCount = found.storedCount;
@@ -178,15 +181,20 @@ export class DurableRowLog implements RowLog, Part {
     this.#removals = [];
     this.#journaledEnd = this.endOffset;
     this.#inFrame = false;
+    this.#joinCheckpoint();
+  }
+
+  #joinCheckpoint(): void {
     if (this.#inCheckpoint) return;
     this.#inCheckpoint = true;
     this.#home.toMove(this);
   }
 
-  /** Fixes what goes into LMDB now; everything is journaled. */
-  beginMove(): void {
+  beginMove(everything: boolean): void {
     this.#inCheckpoint = false;
-    this.#movingEnd = this.endOffset;
+    this.#movingEnd = everything ? this.endOffset : this.#agedEnd;
+    this.#agedEnd = this.endOffset;
+    if (this.#movingEnd < this.#agedEnd) this.#joinCheckpoint();
     this.#clearMoving = this.#clearToStore;
     this.#clearToStore = 0;
     this.#goneMoving = this.#gone ?? NONE;

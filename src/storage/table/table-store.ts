@@ -1,7 +1,7 @@
 /**
  * All row logs and tables of a storage: the journal, LMDB behind it, and the checkpoints that move one into the
  * other. A commit writes one frame (a single sequential write, and one sync with durability `fsync`). When the
- * journal has grown, everything journaled is put into LMDB in the background and the old journal file goes. A
+ * journal file has grown, a new one begins, and in the background what the file before it holds is put into LMDB. A
  * checkpoint that fails, on a full disk, is tried again; until it succeeds nothing is lost, because the journal has
  * it all. Opened by `storage/index.ts`.
  */
@@ -187,7 +187,7 @@ export class TableStore implements CommitPart, RowLogHome {
     if (!this.#needsRepair) return;
     if (this.#moving === null) {
       this.#appendFrame();
-      this.#moving = this.#checkpoint();
+      this.#moving = this.#checkpoint(true);
     }
     throw new Error('a sync failed; what it covered is being written anew');
   }
@@ -209,14 +209,14 @@ export class TableStore implements CommitPart, RowLogHome {
       // The disk is full: the journal grows on in its old file, and the next commit tries again.
       return;
     }
-    this.#moving = this.#checkpoint();
+    this.#moving = this.#checkpoint(false);
   }
 
   /** Never rejects. */
-  async #checkpoint(): Promise<void> {
+  async #checkpoint(everything: boolean): Promise<void> {
     const parts = [...this.#toMove];
     this.#toMove = new Set();
-    for (const part of parts) part.beginMove();
+    for (const part of parts) part.beginMove(everything);
     while (!(await this.#move(parts))) {
       if (this.#closing) return;
       await new Promise<void>((resolve) => {
@@ -225,7 +225,7 @@ export class TableStore implements CommitPart, RowLogHome {
       });
     }
     for (const part of parts) part.endMove();
-    this.#journal.removeOld();
+    this.#journal.removeOld(everything);
     this.#moving = null;
     this.#needsRepair = false;
     const open = this.#heldBack;
@@ -262,7 +262,7 @@ export class TableStore implements CommitPart, RowLogHome {
       if (this.#moving !== null) await this.#moving;
       if (this.#moveFailure !== null) throw this.#moveFailure;
       const parts = [...this.#toMove];
-      for (const part of parts) part.beginMove();
+      for (const part of parts) part.beginMove(true);
       await this.database.apply(changesOf(parts));
       this.#journal.closeEmpty();
     } catch (error) {

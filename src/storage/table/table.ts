@@ -141,6 +141,7 @@ export class DurableTable implements Table, Part {
     this.#home.toMove(this);
   }
 
+  /** Keys are few and change in place: all of them move. */
   beginMove(): void {
     this.#inCheckpoint = false;
     this.#moving = this.#fresh;
