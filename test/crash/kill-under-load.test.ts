@@ -6,6 +6,7 @@
  */
 import { expect, it, onTestFinished } from 'vitest';
 import { startGateway } from '../interop/gateway.ts';
+import { KILLS, makeRandom, SEED } from './seed.ts';
 import {
   Ledger,
   type Ledgers,
@@ -21,22 +22,9 @@ import {
   waitForQuiet,
 } from './traffic.ts';
 
-const KILLS = Number(process.env.ROSETTAMQ_CRASH_KILLS ?? 3);
-const SEED = Number(process.env.ROSETTAMQ_CRASH_SEED ?? Math.floor(Math.random() * 2 ** 31));
 /** The shortest and longest time that traffic runs before a kill. */
 const LOAD_MS = [60, 1000] as const;
 const DRAIN_SECONDS_MAX = 60;
-
-/** Mulberry32: small, and the same sequence for the same seed everywhere. */
-function makeRandom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 it(`loses nothing that was acknowledged when killed ${KILLS} times under load (seed ${SEED})`, {
   timeout: (60 + KILLS * 10) * 1000,
