@@ -149,6 +149,7 @@ class RunningGateway implements Gateway {
       authenticator,
       clusterId,
       version: this.#parts.version,
+      isDraining: () => this.#isDraining,
       listening: (name) => this.#network.listening(name),
     });
     this.#isListening = true;

@@ -145,6 +145,8 @@ export interface Host {
   readonly clusterId: Uint8Array;
   /** Product version, as in package.json. */
   readonly version: string;
+  /** The gateway has been told to stop: clients still come, and had better go elsewhere. Absent: never. */
+  isDraining?(): boolean;
   /** Bound listeners by spec name, once the gateway listens: to tell clients where to come. */
   listening(name: string): { readonly host: string; readonly port: number } | undefined;
 }

@@ -13,11 +13,11 @@ import type {
   DisconnectReason,
   Transport,
 } from '../../src/host.ts';
-import { disconnectPacket, readAuth } from './codec/control.ts';
+import { disconnectPacket } from './codec/control.ts';
 import { Decoder, type PacketSink } from './codec/decoder.ts';
 import { PacketType, Reader } from './codec/wire.ts';
 import type { MqttContext } from './context.ts';
-import { closeReasonFrom, MqttError, malformed, protocolError, Reason, type ReasonCode } from './errors.ts';
+import { closeReasonFrom, MqttError, malformed, Reason, type ReasonCode } from './errors.ts';
 import {
   handlePuback,
   handlePubcomp,
@@ -25,6 +25,8 @@ import {
   handlePubrel,
   handleShortPuback,
 } from './handlers/ack.ts';
+import { Reauthentication } from './handlers/authentication.ts';
+import { redirectionOf } from './handlers/connect.ts';
 import { handleDisconnect } from './handlers/disconnect.ts';
 import { handleSubscribe, handleUnsubscribe } from './handlers/subscribe.ts';
 import type { Open } from './open.ts';
@@ -36,6 +38,7 @@ const PAUSED_CONNECTING = 1;
 const PAUSED_CONGESTED = 2;
 const PAUSED_RECEIPTS = 4;
 const PAUSED_OUTPUT = 8;
+const PAUSED_RATE = 16;
 /** A client that sends without reading what it is owed is not read above so many times the soft bound. */
 const OUTPUT_PAUSE_FACTOR = 4;
 const KEEP_ALIVE_PUT_OFF_MS = 1_000;
@@ -107,7 +110,8 @@ export class Connection implements ConnectionHandler, PacketSink, OpeningConnect
   }
 
   disconnect(reason: DisconnectReason): void {
-    this.#end(reason, '', REASON_BY_DISCONNECT[reason]);
+    const told = REASON_BY_DISCONNECT[reason];
+    this.#end(reason, '', reason === 'shutting-down' ? (redirectionOf(this.#context) ?? told) : told);
   }
 
   describe(): ConnectionDescription {
@@ -156,6 +160,25 @@ export class Connection implements ConnectionHandler, PacketSink, OpeningConnect
 
   isOver(): boolean {
     return this.#phase === 'over';
+  }
+
+  rest(waitMs: number): void {
+    this.#decoder.hold();
+    this.#pause(PAUSED_RATE);
+    this.#context.core.clock.after(waitMs, () => this.#goOn());
+  }
+
+  /** What was kept may be too much again. */
+  #goOn(): void {
+    if (this.isOver()) return;
+    this.#lastPacketMs = this.#context.core.clock.nowMs();
+    try {
+      this.#decoder.release();
+    } catch (error) {
+      this.fail(error as Error);
+    }
+    if (this.#open !== null) this.#settleRead(this.#open);
+    if (!this.#decoder.isHeld) this.#resume(PAUSED_RATE);
   }
 
   sessionGone(reason: 'deleted' | 'expired' | 'displaced'): void {
@@ -209,9 +232,8 @@ export class Connection implements ConnectionHandler, PacketSink, OpeningConnect
         this.#leave(open, new Reader(buffer, start, end));
         return;
       default:
-        readAuth(new Reader(buffer, start, end));
-        // [MQTT-4.12.0-6]: AUTH belongs to an authentication method, and CONNECT named none.
-        throw protocolError('AUTH without an authentication method in CONNECT');
+        open.reauthentication ??= new Reauthentication(this.#context, this.#transport, open.client, this);
+        open.reauthentication.handle(new Reader(buffer, start, end));
     }
   }
 
@@ -254,6 +276,11 @@ export class Connection implements ConnectionHandler, PacketSink, OpeningConnect
     }
     if (this.#open !== null) this.#settleRead(open);
     this.#resume(PAUSED_CONNECTING);
+  }
+
+  abandon(): void {
+    this.#tearDown(false);
+    this.#transport.close('client-closed', 'before it was authenticated');
   }
 
   openingSettled(): void {
@@ -369,7 +396,9 @@ export class Connection implements ConnectionHandler, PacketSink, OpeningConnect
     this.#tearDown(true);
     // [MQTT-3.14.0-1]: no DISCONNECT before a successful CONNACK.
     if (told !== null && client?.version === 5) {
-      const packet = disconnectPacket(told, detail, client.packetBytesMax);
+      const isRedirected = told === Reason.useAnotherServer || told === Reason.serverMoved;
+      const reference = isRedirected ? this.#context.settings.serverReference : '';
+      const packet = disconnectPacket(told, detail, client.packetBytesMax, reference);
       if (packet.length <= client.packetBytesMax) this.#transport.write(packet);
     }
     this.#transport.close(reason, detail);
@@ -387,6 +416,8 @@ export class Connection implements ConnectionHandler, PacketSink, OpeningConnect
     if (this.#opening === null || this.#opening.pending === null) this.#leaveClients();
     const open = this.#open;
     this.#open = null;
+    this.#opening?.close();
+    open?.reauthentication?.close();
     open?.outbound.close();
     open?.inbound.close();
     this.#session?.detach(this.#sessionExpiryMs);

@@ -4,6 +4,7 @@ import type { Core } from '../../src/core/index.ts';
 import type { Authenticator, Logger } from '../../src/host.ts';
 import type { PublishEncoder } from './codec/publish-encoder.ts';
 import type { MqttSettings } from './settings.ts';
+import type { ConnectRates } from './state/connect-rates.ts';
 import type { Wills } from './state/wills.ts';
 
 /** A connection as another one sees it that comes with the same client identifier. */
@@ -19,6 +20,9 @@ export interface MqttContext {
   readonly settings: MqttSettings;
   readonly encoder: PublishEncoder;
   readonly wills: Wills;
+  readonly connectRates: ConnectRates;
+  /** The gateway is about to stop. */
+  isDraining(): boolean;
   /** By client identifier, from CONNECT on. */
   readonly clients: Map<string, Displaceable>;
 }

@@ -14,6 +14,8 @@ export const Reason = {
   disconnectWithWill: 0x04,
   noMatchingSubscribers: 0x10,
   noSubscriptionExisted: 0x11,
+  continueAuthentication: 0x18,
+  reAuthenticate: 0x19,
   unspecifiedError: 0x80,
   malformedPacket: 0x81,
   protocolError: 0x82,
@@ -34,9 +36,14 @@ export const Reason = {
   receiveMaximumExceeded: 0x93,
   topicAliasInvalid: 0x94,
   packetTooLarge: 0x95,
+  messageRateTooHigh: 0x96,
   quotaExceeded: 0x97,
   administrativeAction: 0x98,
+  payloadFormatInvalid: 0x99,
+  useAnotherServer: 0x9c,
+  serverMoved: 0x9d,
   sharedSubscriptionsNotSupported: 0x9e,
+  connectionRateExceeded: 0x9f,
 } as const;
 export type ReasonCode = (typeof Reason)[keyof typeof Reason];
 
@@ -82,8 +89,12 @@ export function closeReasonFrom(reason: ReasonCode): CloseReason {
     case Reason.packetTooLarge:
     case Reason.receiveMaximumExceeded:
     case Reason.quotaExceeded:
+    case Reason.messageRateTooHigh:
+    case Reason.connectionRateExceeded:
       return 'limit-reached';
     case Reason.administrativeAction:
+    case Reason.useAnotherServer:
+    case Reason.serverMoved:
       return 'administrative';
     case Reason.serverShuttingDown:
       return 'shutting-down';

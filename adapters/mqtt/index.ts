@@ -8,6 +8,7 @@ import { PublishEncoder } from './codec/publish-encoder.ts';
 import { Connection } from './connection.ts';
 import type { MqttContext } from './context.ts';
 import type { MqttSettings } from './settings.ts';
+import { ConnectRates } from './state/connect-rates.ts';
 import { Wills } from './state/wills.ts';
 
 export { type MqttSettings, mqttSettings } from './settings.ts';
@@ -24,6 +25,12 @@ export function createMqttAdapter(host: Host, settings: MqttSettings): Adapter {
     settings,
     encoder: new PublishEncoder(core.clock),
     wills: new Wills(core, logger),
+    connectRates: new ConnectRates(
+      core.clock,
+      settings.limits.connectsPerMinuteMax,
+      settings.limits.connectRefusedSeconds * 1000,
+    ),
+    isDraining: () => host.isDraining?.() === true,
     clients: new Map(),
   };
   return {

@@ -8,12 +8,14 @@ import type { Transport } from '../../src/host.ts';
 import type { ConnectPacket, Will } from './codec/connect.ts';
 import { PublishFrame } from './codec/publish.ts';
 import type { MqttContext } from './context.ts';
+import type { Reauthentication } from './handlers/authentication.ts';
 import type { Agreement } from './handlers/connect.ts';
 import { PublishHandler } from './handlers/publish.ts';
 import type { SubscribeContext } from './handlers/subscribe.ts';
 import { AliasesIn } from './state/aliases.ts';
 import type { Client, ConnectionEvents } from './state/client.ts';
 import { Inbound } from './state/inbound.ts';
+import { messageRateFrom } from './state/message-rate.ts';
 import { Outbound } from './state/outbound.ts';
 import { Replay } from './state/replay.ts';
 import { SessionState } from './state/session-state.ts';
@@ -28,6 +30,8 @@ export interface Open {
   readonly subscribing: SubscribeContext;
   /** Of the connect packet only this is kept: it holds the password too. */
   readonly will: Will | null;
+  /** From the first AUTH on. */
+  reauthentication: Reauthentication | null;
   /** 0: none. */
   readonly keepAliveMs: number;
 }
@@ -57,6 +61,7 @@ export function buildOpen(
     clientId: agreement.clientId,
     user: packet.user ?? '',
     principal,
+    method: packet.properties.authenticationMethod ?? null,
     keepAliveSeconds: agreement.keepAliveSeconds,
     bridge: packet.bridge,
     packetBytesMax: agreement.packetBytesMax,
@@ -103,7 +108,15 @@ export function buildOpen(
     inbound,
     outbound,
     replay,
-    publish: new PublishHandler(packet.version, frame, inbound, aliases, limits.topicLevelsMax),
+    publish: new PublishHandler({
+      version: packet.version,
+      frame,
+      inbound,
+      aliases,
+      rate: messageRateFrom(core.clock, limits),
+      events,
+      settings,
+    }),
     subscribing: {
       core,
       transport,
@@ -115,6 +128,7 @@ export function buildOpen(
       waitingCount: 0,
     },
     will: packet.will,
+    reauthentication: null,
     keepAliveMs: agreement.keepAliveSeconds * 1000 * KEEP_ALIVE_GRACE,
   };
 }

@@ -14,13 +14,20 @@ import {
   readConnectVersion,
   UnsupportedVersionError,
 } from './codec/connect.ts';
-import { connackPacket } from './codec/control.ts';
+import { connackPacket, readDisconnect } from './codec/control.ts';
 import type { Decoder } from './codec/decoder.ts';
-import type { PropertyValues } from './codec/properties.ts';
-import { type ProtocolVersion, Reader } from './codec/wire.ts';
+import { NO_PROPERTIES, type PropertyValues } from './codec/properties.ts';
+import { PacketType, type ProtocolVersion, Reader } from './codec/wire.ts';
 import type { Displaceable, MqttContext } from './context.ts';
-import { connectReturnFromReason, MqttError, Reason, type ReasonCode } from './errors.ts';
-import { type Agreement, acceptingConnack, agreeOn, credentialsOf } from './handlers/connect.ts';
+import { connectReturnFromReason, MqttError, protocolError, Reason, type ReasonCode } from './errors.ts';
+import { beginExchange, readAuthMessage, takeStep, writeAuth } from './handlers/authentication.ts';
+import {
+  type Agreement,
+  acceptingConnack,
+  agreeOn,
+  credentialsOf,
+  redirectionOf,
+} from './handlers/connect.ts';
 import { buildOpen, type Open } from './open.ts';
 import type { ConnectionEvents } from './state/client.ts';
 
@@ -33,6 +40,8 @@ export interface OpeningConnection extends ConnectionEvents, Displaceable {
   adopt(session: Session, sessionExpiryMs: number, open: Open): void;
   /** Everything is ready; `connack` tells the client. */
   accept(connack: Buffer): void;
+  /** The client goes before it is let in. */
+  abandon(): void;
   /** Nothing is under way any more. */
   openingSettled(): void;
 }
@@ -53,6 +62,13 @@ export class Opening {
   /** What the client takes at most; known as soon as CONNECT is read. */
   #packetBytesMax = Number.POSITIVE_INFINITY;
 
+  #serverReference = '';
+  /** Of an authentication by challenge and response; null for another. */
+  #method: string | null = null;
+  /** Takes the client's next message, or null when the connection is over. */
+  #awaiting: ((message: Uint8Array | null) => void) | null = null;
+  #authentication: PropertyValues = NO_PROPERTIES;
+
   constructor(context: MqttContext, transport: Transport, decoder: Decoder, connection: OpeningConnection) {
     this.#context = context;
     this.#transport = transport;
@@ -60,15 +76,33 @@ export class Opening {
     this.#connection = connection;
   }
 
-  packet(_first: number, buffer: Buffer, start: number, end: number): void {
-    const packet = this.#readConnect(new Reader(buffer, start, end));
+  packet(first: number, buffer: Buffer, start: number, end: number): void {
+    const reader = new Reader(buffer, start, end);
+    if (!this.begun) this.#begin(this.#readConnect(reader));
+    else if (first >> 4 === PacketType.AUTH) this.#takeAuth(reader);
+    else {
+      readDisconnect(reader, this.version);
+      this.#connection.abandon();
+    }
+  }
+
+  /** The connection is over. */
+  close(): void {
+    this.#awaiting?.(null);
+    this.#awaiting = null;
+  }
+
+  #begin(packet: ConnectPacket): void {
+    const { settings, connectRates } = this.#context;
     this.begun = true;
     this.#packetBytesMax = packet.properties.maximumPacketSize ?? Number.POSITIVE_INFINITY;
-    const agreement = agreeOn(packet, this.#context.settings.limits);
+    this.#redirect();
+    const agreement = agreeOn(packet, settings);
     this.agreement = agreement;
-    // What the client sends behind CONNECT waits until it is answered.
-    this.#decoder.hold();
-    this.#connection.holdSocket(true);
+    if (connectRates.isRefused(agreement.clientId)) {
+      throw new MqttError(Reason.connectionRateExceeded, 'this client connects too often');
+    }
+    this.#hold();
     this.pending = this.#connect(packet, agreement).finally(() => {
       this.pending = null;
       this.#connection.openingSettled();
@@ -85,7 +119,27 @@ export class Opening {
   }
 
   #refusalProperties(text: string): PropertyValues {
-    return this.version === 5 && text.length + 32 <= this.#packetBytesMax ? { reasonString: text } : {};
+    if (this.version !== 5) return NO_PROPERTIES;
+    const serverReference = this.#serverReference;
+    const room = this.#packetBytesMax - Buffer.byteLength(serverReference) - Buffer.byteLength(text) - 32;
+    return {
+      ...(room >= 0 ? { reasonString: text } : {}),
+      ...(serverReference === '' ? {} : { serverReference }),
+    };
+  }
+
+  /** What the client sends behind a packet that is being thought about waits. */
+  #hold(): void {
+    this.#decoder.hold();
+    this.#connection.holdSocket(true);
+  }
+
+  /** MQTT 5.0 section 4.11: the client is told where else to go. */
+  #redirect(): void {
+    const reason = redirectionOf(this.#context);
+    if (reason === null) return;
+    this.#serverReference = this.#context.settings.serverReference;
+    throw new MqttError(reason, 'another server is to be used');
   }
 
   #readConnect(reader: Reader): ConnectPacket {
@@ -102,9 +156,14 @@ export class Opening {
   async #connect(packet: ConnectPacket, agreement: Agreement): Promise<void> {
     const connection = this.#connection;
     try {
-      const principal = await this.#authenticate(packet);
+      const method = packet.properties.authenticationMethod;
+      const principal =
+        method === undefined
+          ? await this.#authenticate(packet)
+          : await this.#exchange(method, packet.properties.authenticationData);
       this.principal = principal;
-      if (connection.isOver()) return;
+      if (connection.isOver() || principal === null) return;
+      this.#context.connectRates.count(agreement.clientId);
       const found = await this.#findSession(packet, agreement);
       if (found === null) return;
       const { session, present } = found;
@@ -118,7 +177,7 @@ export class Opening {
       open.outbound.attach();
       if (session.durable) await this.#whenStored();
       if (connection.isOver()) return;
-      connection.accept(acceptingConnack(this.version, present, agreement));
+      connection.accept(acceptingConnack(this.version, present, agreement, this.#authentication));
     } catch (error) {
       connection.fail(error as Error);
     }
@@ -140,6 +199,54 @@ export class Opening {
     if (principal !== null) return principal;
     const reason = credentials.kind === 'anonymous' ? Reason.notAuthorized : Reason.badUserNameOrPassword;
     throw new MqttError(reason, 'credentials refused');
+  }
+
+  /** MQTT 5.0 section 4.12. Without data in CONNECT the client waits to be asked. Null: the connection is over. */
+  async #exchange(method: string, data: Uint8Array | undefined): Promise<Principal | null> {
+    const exchange = beginExchange(this.#context, this.#transport, method, this.agreement?.clientId ?? '');
+    this.#method = method;
+    let message: Uint8Array | null = data === undefined ? null : new Uint8Array(data);
+    for (;;) {
+      let challenge: Uint8Array = new Uint8Array(0);
+      if (message !== null) {
+        const step = await takeStep(this.#context, exchange, message);
+        if (this.#connection.isOver()) return null;
+        if (step.outcome === 'accepted') {
+          this.#authentication = {
+            authenticationMethod: method,
+            ...(step.message.length === 0 ? {} : { authenticationData: step.message }),
+          };
+          return step.principal;
+        }
+        challenge = step.message;
+      }
+      writeAuth(this.#transport, Reason.continueAuthentication, method, challenge, this.#packetBytesMax);
+      message = await this.#nextAuth();
+      if (message === null) return null;
+    }
+  }
+
+  #nextAuth(): Promise<Uint8Array | null> {
+    return new Promise((resolve) => {
+      this.#awaiting = resolve;
+      this.#decoder.speak('authentication');
+      try {
+        this.#decoder.release();
+      } catch (error) {
+        this.#connection.fail(error as Error);
+      }
+      if (!this.#decoder.isHeld) this.#connection.holdSocket(false);
+    });
+  }
+
+  #takeAuth(reader: Reader): void {
+    const { reason, data } = readAuthMessage(reader, this.#method);
+    if (reason !== Reason.continueAuthentication) {
+      throw protocolError('re-authentication before authentication is done');
+    }
+    this.#hold();
+    this.#awaiting?.(data);
+    this.#awaiting = null;
   }
 
   /** Null: the connection is over meanwhile, and nothing is left of it. */

@@ -45,6 +45,24 @@ const limits = Type.Object(
     ),
     topicLevelsMax: count(128, 65_535, 'Levels of a topic name or filter.'),
     clientIdBytesMax: count(65_535, 65_535, 'Bytes of a client identifier.', 23),
+    messagesPerSecondMax: count(0, 10_000_000, 'Messages a second from one client; 0 for no bound.', 0),
+    bytesPerSecondMax: count(
+      0,
+      10_000_000_000,
+      'Bytes of PUBLISH packets a second from one client; 0 for no bound.',
+      0,
+    ),
+    connectsPerMinuteMax: count(
+      0,
+      100_000,
+      'Times that one client identifier may connect in a minute before it is refused for a while; 0 for no bound.',
+      0,
+    ),
+    connectRefusedSeconds: count(
+      60,
+      86_400,
+      'Seconds for which a client is refused that connects too often.',
+    ),
     subscriptionsPerPacketMax: count(10_000, 1_000_000, 'Topic filters in one SUBSCRIBE or UNSUBSCRIBE.'),
     sessionExpirySecondsMax: count(
       604_800,
@@ -92,6 +110,34 @@ export const mqttSettings = Type.Object(
       description:
         'What an MQTT 3.1 or 3.1.1 publisher sees when it may not publish, for these versions have no code for it: ' +
         'its connection closes, or the message is acknowledged and dropped.',
+    }),
+    overRate: Type.Union([Type.Literal('pause'), Type.Literal('disconnect')], {
+      default: 'pause',
+      description:
+        'What a client meets that publishes faster than the limits say: it is not read for a while, or it is ' +
+        'disconnected (MQTT 5 clients with reason 0x96).',
+    }),
+    checkPayloadFormat: Type.Boolean({
+      default: false,
+      description: 'Whether payloads that MQTT 5 publishers call text must be UTF-8; others are refused.',
+    }),
+    responseInformation: Type.String({
+      default: '',
+      maxLength: 1024,
+      description:
+        'What an MQTT 5 client is told that asks for response information: the beginning of topics for its ' +
+        'replies, such as replies/%c/ where %c is its client identifier. Empty: nothing.',
+    }),
+    serverReference: Type.String({
+      default: '',
+      maxLength: 1024,
+      description: 'Other servers for clients that are redirected, such as host1:1883 host2. Empty: none.',
+    }),
+    redirect: Type.Union([Type.Literal('off'), Type.Literal('draining'), Type.Literal('always')], {
+      default: 'draining',
+      description:
+        'When clients are sent to the servers of serverReference: never, while the gateway stops, or all of them ' +
+        'for good.',
     }),
     limits,
   },

@@ -31,6 +31,8 @@ import type { ProtocolVersion, Reader } from './wire.ts';
 export interface Will extends MqttApplicationMessage {
   readonly topic: string;
   readonly delaySeconds: number;
+  /** The payload is said to be UTF-8 text. */
+  readonly isText: boolean;
 }
 
 export interface ConnectPacket {
@@ -125,6 +127,7 @@ function readWill(reader: Reader, version: ProtocolVersion, qos: Reliability, re
   return {
     topic,
     delaySeconds: properties.willDelaySeconds,
+    isText: properties.isText,
     // The will is kept as long as the connection: not together with the chunk that it came in.
     body: new Uint8Array(reader.bytes()),
     qos,

@@ -165,11 +165,32 @@ export function subackPacket(
   );
 }
 
-/** Version 5 only: earlier servers just close. */
-export function disconnectPacket(reason: number, text: string, packetBytesMax: number): Buffer {
-  return withReasonString(packetBytesMax, text, (values) =>
-    values === NO_PROPERTIES
-      ? packet(PacketType.DISCONNECT << 4, Buffer.from([reason]))
-      : packet(PacketType.DISCONNECT << 4, Buffer.from([reason]), propertyBlock(values)),
+/** Version 5 only: earlier servers just close. `serverReference` is where else to go; empty for nowhere. */
+export function disconnectPacket(
+  reason: number,
+  text: string,
+  packetBytesMax: number,
+  serverReference = '',
+): Buffer {
+  const head = Buffer.from([reason]);
+  return withReasonString(packetBytesMax, text, (values) => {
+    if (serverReference !== '') {
+      return packet(PacketType.DISCONNECT << 4, head, propertyBlock({ ...values, serverReference }));
+    }
+    return values === NO_PROPERTIES
+      ? packet(PacketType.DISCONNECT << 4, head)
+      : packet(PacketType.DISCONNECT << 4, head, propertyBlock(values));
+  });
+}
+
+/** Version 5 only. Empty data is left out. */
+export function authPacket(reason: number, method: string, data: Uint8Array): Buffer {
+  return packet(
+    PacketType.AUTH << 4,
+    Buffer.from([reason]),
+    propertyBlock({
+      authenticationMethod: method,
+      ...(data.length === 0 ? {} : { authenticationData: data }),
+    }),
   );
 }

@@ -28,14 +28,23 @@ const FIRST_OK = 0;
 const FIRST_MALFORMED = 1;
 const FIRST_OUT_OF_TURN = 2;
 
+/** What the next packet may be: CONNECT, those of an authentication, or all of a version. */
+export type Expected = 'connect' | 'authentication' | ProtocolVersion;
+
 /** For each first byte whether a client may begin a packet with it. `[MQTT-2.1.3-1]`, 3: `[MQTT-2.2.2-1]`. */
-function firstBytes(version: ProtocolVersion | 0): Uint8Array {
+function firstBytes(expected: Expected): Uint8Array {
   const table = new Uint8Array(256).fill(FIRST_MALFORMED);
   const allow = (type: number, flags: number): void => {
     table[(type << 4) | flags] = FIRST_OK;
   };
-  if (version === 0) {
+  if (expected === 'connect') {
     allow(PacketType.CONNECT, 0);
+    return table;
+  }
+  if (expected === 'authentication') {
+    // [MQTT-3.1.2-30]
+    table.fill(FIRST_OUT_OF_TURN, PacketType.CONNECT << 4);
+    for (const type of [PacketType.AUTH, PacketType.DISCONNECT]) allow(type, 0);
     return table;
   }
   for (const type of [PacketType.CONNACK, PacketType.SUBACK, PacketType.UNSUBACK, PacketType.PINGRESP]) {
@@ -46,22 +55,23 @@ function firstBytes(version: ProtocolVersion | 0): Uint8Array {
   for (const type of [PacketType.PUBACK, PacketType.PUBREC, PacketType.PUBCOMP]) allow(type, 0);
   for (const type of [PacketType.PINGREQ, PacketType.DISCONNECT]) allow(type, 0);
   for (const type of [PacketType.PUBREL, PacketType.SUBSCRIBE, PacketType.UNSUBSCRIBE]) allow(type, 2);
-  if (version === 5) allow(PacketType.AUTH, 0);
+  if (expected === 5) allow(PacketType.AUTH, 0);
   for (let flags = 0; flags < 16; flags++) {
     const qos = (flags >> 1) & 3;
     const duplicate = (flags & 8) !== 0;
     // [MQTT-3.3.1-4], [MQTT-3.3.1-2]
     if (qos !== 3 && !(duplicate && qos === 0)) allow(PacketType.PUBLISH, flags);
   }
-  if (version === 3) {
+  if (expected === 3) {
     // In MQTT 3.1 SUBSCRIBE, UNSUBSCRIBE and PUBREL have QoS 1 and may carry DUP.
     for (const type of [PacketType.PUBREL, PacketType.SUBSCRIBE, PacketType.UNSUBSCRIBE]) allow(type, 2 | 8);
   }
   return table;
 }
 
-const FIRST_BYTES: Readonly<Record<ProtocolVersion | 0, Uint8Array>> = {
-  0: firstBytes(0),
+const FIRST_BYTES: Readonly<Record<Expected, Uint8Array>> = {
+  connect: firstBytes('connect'),
+  authentication: firstBytes('authentication'),
   3: firstBytes(3),
   4: firstBytes(4),
   5: firstBytes(5),
@@ -71,7 +81,7 @@ export class Decoder {
   /** Bytes of one whole packet. */
   packetBytesMax: number;
   readonly #sink: PacketSink;
-  #firstBytes: Uint8Array = FIRST_BYTES[0];
+  #firstBytes: Uint8Array = FIRST_BYTES.connect;
   /** The packet that a chunk left unfinished; null when there is none. */
   #tail: Buffer | null = null;
   #tailBytes = 0;
@@ -89,9 +99,14 @@ export class Decoder {
     this.packetBytesMax = packetBytesMax;
   }
 
-  /** From now on packets of this version are expected, and no CONNECT. */
-  speak(version: ProtocolVersion): void {
-    this.#firstBytes = FIRST_BYTES[version];
+  /** From now on these packets are expected, and no CONNECT. */
+  speak(expected: Expected): void {
+    this.#firstBytes = FIRST_BYTES[expected];
+  }
+
+  /** What comes is kept. */
+  get isHeld(): boolean {
+    return this.#held !== null;
   }
 
   /** Keeps what comes until `release`. Also from inside `packet`. */
@@ -231,7 +246,10 @@ export class Decoder {
 
 function refusedFirstByte(first: number, table: Uint8Array): MqttError {
   const type = first >> 4;
-  if (table === FIRST_BYTES[0]) return protocolError('the first packet is not CONNECT'); // [MQTT-3.1.0-1]
+  if (table === FIRST_BYTES.connect) return protocolError('the first packet is not CONNECT'); // [MQTT-3.1.0-1]
+  if (table === FIRST_BYTES.authentication && table[first] === FIRST_OUT_OF_TURN) {
+    return protocolError(`a packet of type ${type} before authentication is done`);
+  }
   if (table[first] === FIRST_OUT_OF_TURN) {
     if (type === PacketType.CONNECT) return protocolError('a second CONNECT');
     return protocolError(`a client does not send packets of type ${type}`);

@@ -117,6 +117,8 @@ export class MessageProperties {
   /** -1 when absent, for 0 is an error that the caller answers. */
   topicAlias = -1;
   priority = 0;
+  /** The payload is said to be UTF-8 text. */
+  isText = false;
 
   clear(): void {
     this.native = null;
@@ -124,6 +126,7 @@ export class MessageProperties {
     this.willDelaySeconds = 0;
     this.topicAlias = -1;
     this.priority = 0;
+    this.isText = false;
   }
 
   /**
@@ -190,6 +193,9 @@ export class MessageProperties {
         return this.#readUserProperty(reader);
       case MessageProperty.contentType:
         reader.passText();
+        return true;
+      case MessageProperty.payloadFormatIndicator:
+        this.isText = readNumber(reader, definition) === 1;
         return true;
       default:
         readNumber(reader, definition);

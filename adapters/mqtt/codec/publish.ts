@@ -50,6 +50,8 @@ export class PublishFrame implements MqttApplicationMessage {
   priority = 0;
   /** -1 when absent. */
   topicAlias = -1;
+  /** The payload is said to be UTF-8 text. */
+  isText = false;
   #lastTopic = '';
   #lastAddress = '';
   #lastBytes: Uint8Array = NOTHING;
@@ -79,6 +81,7 @@ export class PublishFrame implements MqttApplicationMessage {
         this.expirySeconds = -1;
         this.priority = 0;
         this.topicAlias = -1;
+        this.isText = false;
       } else {
         at = this.#readProperties(buffer, at, end);
       }
@@ -128,6 +131,7 @@ export class PublishFrame implements MqttApplicationMessage {
     this.expirySeconds = properties.expirySeconds;
     this.priority = properties.priority;
     this.topicAlias = properties.topicAlias;
+    this.isText = properties.isText;
     return reader.at;
   }
 }

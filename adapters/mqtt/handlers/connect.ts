@@ -3,14 +3,16 @@
  * Without effects; the connection acts on the agreement. Source: MQTT 5.0 section 3.1 and 3.2, MQTT 3.1.1 the same.
  */
 
+import { isUtf8 } from 'node:buffer';
 import { randomUUID } from 'node:crypto';
 import type { Credentials } from '../../../src/host.ts';
 import type { ConnectPacket } from '../codec/connect.ts';
 import { connackPacket } from '../codec/control.ts';
 import type { PropertyValues } from '../codec/properties.ts';
 import type { ProtocolVersion } from '../codec/wire.ts';
-import { MqttError, Reason } from '../errors.ts';
-import type { MqttLimits } from '../settings.ts';
+import type { MqttContext } from '../context.ts';
+import { MqttError, Reason, type ReasonCode } from '../errors.ts';
+import type { MqttLimits, MqttSettings } from '../settings.ts';
 import { refusalOf } from './publish.ts';
 
 const SECONDS_FOREVER = 0xffff_ffff;
@@ -36,12 +38,10 @@ export interface Agreement {
 }
 
 /** Throws MqttError, with which CONNACK refuses. */
-export function agreeOn(packet: ConnectPacket, limits: MqttLimits): Agreement {
+export function agreeOn(packet: ConnectPacket, settings: MqttSettings): Agreement {
   const { version, properties } = packet;
-  if (properties.authenticationMethod !== undefined) {
-    throw new MqttError(Reason.badAuthenticationMethod, 'the authentication method is not known'); // [MQTT-4.12.0-1]
-  }
-  checkWill(packet, limits);
+  const { limits } = settings;
+  checkWill(packet, settings);
   const assigned = packet.clientId === '';
   const clientId = assigned ? assignClientId(packet) : packet.clientId;
   if (Buffer.byteLength(clientId) > limits.clientIdBytesMax) {
@@ -76,18 +76,43 @@ export function agreeOn(packet: ConnectPacket, limits: MqttLimits): Agreement {
             ...(assigned ? { assignedClientIdentifier: clientId } : {}),
             ...(limits.topicAliasMaximum > 0 ? { topicAliasMaximum: limits.topicAliasMaximum } : {}),
             sharedSubscriptionAvailable: 0,
+            ...responseInformationFor(packet, clientId, settings),
             ...(keepAliveSeconds === packet.keepAliveSeconds ? {} : { serverKeepAlive: keepAliveSeconds }),
           },
   };
 }
 
+/** Why a client is to go to another server, or null. A stop is for a while, a redirection of all is for good. */
+export function redirectionOf({ settings, isDraining }: MqttContext): ReasonCode | null {
+  if (settings.serverReference === '') return null;
+  if (settings.redirect === 'always') return Reason.serverMoved;
+  return settings.redirect === 'draining' && isDraining() ? Reason.useAnotherServer : null;
+}
+
 /** The CONNACK that accepts. `[MQTT-3.1.2-24]`: where the client has no room for it, it cannot be served. */
-export function acceptingConnack(version: ProtocolVersion, present: boolean, agreement: Agreement): Buffer {
-  const packet = connackPacket(version, present, Reason.success, agreement.properties);
+export function acceptingConnack(
+  version: ProtocolVersion,
+  present: boolean,
+  agreement: Agreement,
+  authentication: PropertyValues,
+): Buffer {
+  const properties = { ...agreement.properties, ...authentication };
+  const packet = connackPacket(version, present, Reason.success, properties);
   if (packet.length > agreement.packetBytesMax) {
     throw new MqttError(Reason.packetTooLarge, 'the maximum packet size leaves no room for CONNACK');
   }
   return packet;
+}
+
+/** `[MQTT-3.1.2-28]`: only where it was asked for. A topic cannot hold a client identifier with wildcards. */
+function responseInformationFor(
+  packet: ConnectPacket,
+  clientId: string,
+  { responseInformation }: MqttSettings,
+): PropertyValues {
+  if (responseInformation === '' || packet.properties.requestResponseInformation !== 1) return {};
+  if (responseInformation.includes('%c') && /[+#]/.test(clientId)) return {};
+  return { responseInformation: responseInformation.replaceAll('%c', () => clientId) };
 }
 
 export function expiryMsFromSeconds(seconds: number): number {
@@ -101,8 +126,12 @@ function askedExpirySeconds(packet: ConnectPacket, limits: MqttLimits): number {
 }
 
 /** A will goes where any client may publish. */
-function checkWill({ will }: ConnectPacket, limits: MqttLimits): void {
-  if (will !== null && refusalOf(will.topic, limits.topicLevelsMax) !== 0) {
+function checkWill({ will }: ConnectPacket, { limits, checkPayloadFormat }: MqttSettings): void {
+  if (will === null) return;
+  if (checkPayloadFormat && will.isText && !isUtf8(will.body)) {
+    throw new MqttError(Reason.payloadFormatInvalid, 'the will is not the text that it is said to be');
+  }
+  if (refusalOf(will.topic, limits.topicLevelsMax) !== 0) {
     throw new MqttError(Reason.topicNameInvalid, 'the will topic is not for clients to publish to');
   }
 }

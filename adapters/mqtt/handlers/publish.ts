@@ -1,10 +1,14 @@
 /** PUBLISH of a client: reads the frame, gives an aliased topic its name, judges the topic and passes it inward. */
 
+import { isUtf8 } from 'node:buffer';
 import type { PublishFrame } from '../codec/publish.ts';
 import type { ProtocolVersion } from '../codec/wire.ts';
 import { MqttError, Reason, type ReasonCode } from '../errors.ts';
+import type { MqttSettings } from '../settings.ts';
 import type { AliasesIn } from '../state/aliases.ts';
+import type { ConnectionEvents } from '../state/client.ts';
 import type { Inbound } from '../state/inbound.ts';
+import type { MessageRate } from '../state/message-rate.ts';
 
 const DOLLAR = 0x24;
 const SLASH = 0x2f;
@@ -18,40 +22,58 @@ const REFUSALS: ReadonlyMap<string, ReasonCode> = new Map([
   ['$delayed', Reason.topicNameInvalid],
 ]);
 
+export interface PublishOptions {
+  readonly version: ProtocolVersion;
+  readonly frame: PublishFrame;
+  readonly inbound: Inbound;
+  readonly aliases: AliasesIn;
+  readonly rate: MessageRate | null;
+  readonly events: ConnectionEvents;
+  readonly settings: MqttSettings;
+}
+
 export class PublishHandler {
+  readonly #options: PublishOptions;
   readonly #version: ProtocolVersion;
   readonly #frame: PublishFrame;
   readonly #inbound: Inbound;
-  readonly #aliases: AliasesIn;
-  readonly #topicLevelsMax: number;
+  readonly #rate: MessageRate | null;
+  readonly #checksFormat: boolean;
   #judged = '';
   #refusal: ReasonCode | 0 = 0;
 
-  constructor(
-    version: ProtocolVersion,
-    frame: PublishFrame,
-    inbound: Inbound,
-    aliases: AliasesIn,
-    topicLevelsMax: number,
-  ) {
-    this.#version = version;
-    this.#frame = frame;
-    this.#inbound = inbound;
-    this.#aliases = aliases;
-    this.#topicLevelsMax = topicLevelsMax;
+  constructor(options: PublishOptions) {
+    this.#options = options;
+    this.#version = options.version;
+    this.#frame = options.frame;
+    this.#inbound = options.inbound;
+    this.#rate = options.rate;
+    this.#checksFormat = options.settings.checkPayloadFormat;
   }
 
   handle(first: number, buffer: Buffer, start: number, end: number): void {
     const frame = this.#frame;
     frame.read(this.#version, first, buffer, start, end);
-    if (frame.topicAlias >= 0) this.#aliases.resolve(frame);
+    if (this.#rate !== null) this.#spend(this.#rate, end - start);
+    if (frame.topicAlias >= 0) this.#options.aliases.resolve(frame);
     else if (frame.topic === '')
       throw new MqttError(Reason.protocolError, 'neither a topic nor a topic alias');
     if (frame.topic !== this.#judged) {
-      this.#refusal = refusalOf(frame.topic, this.#topicLevelsMax);
+      this.#refusal = refusalOf(frame.topic, this.#options.settings.limits.topicLevelsMax);
       this.#judged = frame.topic;
     }
-    this.#inbound.publish(frame, this.#refusal);
+    if (this.#checksFormat && frame.isText && !isUtf8(frame.body)) {
+      this.#inbound.publish(frame, Reason.payloadFormatInvalid);
+    } else this.#inbound.publish(frame, this.#refusal);
+  }
+
+  #spend(rate: MessageRate, bytes: number): void {
+    const waitMs = rate.spend(bytes);
+    if (waitMs === 0) return;
+    if (this.#options.settings.overRate === 'disconnect') {
+      throw new MqttError(Reason.messageRateTooHigh, 'messages come faster than allowed');
+    }
+    this.#options.events.rest(waitMs);
   }
 }
 

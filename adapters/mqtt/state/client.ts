@@ -1,6 +1,5 @@
 /**
- * What CONNECT and its answer settled about one client, read by everything that serves the connection and never
- * changed; and how the parts of a connection speak to it.
+ * What CONNECT and its answer settled about one client, read by everything that serves the connection; and how the parts of a connection speak to it.
  */
 
 import type { Principal, PublisherInfo } from '../../../src/core/index.ts';
@@ -12,6 +11,8 @@ export interface ConnectionEvents extends PublisherInfo {
   isOpen(): boolean;
   /** Ends the connection with this error. */
   fail(error: Error): void;
+  /** The client publishes too fast: what it sends is looked at again after so many milliseconds. */
+  rest(waitMs: number): void;
   /** Somebody took or deleted its session. */
   sessionGone(reason: 'deleted' | 'expired' | 'displaced'): void;
 }
@@ -20,7 +21,10 @@ export interface Client {
   readonly version: ProtocolVersion;
   readonly clientId: string;
   readonly user: string;
-  readonly principal: Principal;
+  /** Another one of the same user after a re-authentication. */
+  principal: Principal;
+  /** The authentication method that CONNECT named; null for none. */
+  readonly method: string | null;
   readonly keepAliveSeconds: number;
   /** A bridge of another server, before version 5: hears no echo and sees retain flags as published. */
   readonly bridge: boolean;

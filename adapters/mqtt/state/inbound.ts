@@ -85,7 +85,9 @@ export class Inbound implements AckWriter {
     if (this.#version5) this.#checkQuota();
     const type = frame.qos === 1 ? PacketType.PUBACK : PacketType.PUBREC;
     if (refusal !== 0) {
-      this.#refuseNow(type, packetId, refusal, `'${frame.topic}' is not for clients to publish to`);
+      const isForm = refusal === Reason.payloadFormatInvalid;
+      const text = isForm ? 'the payload is not UTF-8' : `'${frame.topic}' is not for clients to publish to`;
+      this.#refuseNow(type, packetId, refusal, text);
       return;
     }
     if (frame.qos === 2) {

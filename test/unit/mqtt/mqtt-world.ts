@@ -203,6 +203,7 @@ export interface WorldOptions {
   readonly mqttLimits?: Partial<MqttSettings['limits']>;
   readonly access?: Access;
   readonly authenticator?: Authenticator;
+  readonly isDraining?: () => boolean;
 }
 
 const ANYBODY: Principal = { user: '', groups: [], clientId: '' };
@@ -226,6 +227,7 @@ export async function openMqttWorld(options: WorldOptions = {}): Promise<MqttWor
       authenticator: options.authenticator ?? authenticatorOf(() => ANYBODY),
       clusterId: new Uint8Array(16),
       version: '0.0.0',
+      isDraining: options.isDraining ?? (() => false),
       listening: () => undefined,
     },
     settingsWith(options),
