@@ -1,7 +1,8 @@
 /**
  * What addresses remember: the last message that was published with the wish to be retained, for each address.
- * Held in memory as a trie of levels, so that a wildcard finds its matches without looking at the rest, and in a
- * row log, so that it is there again after a restart. An empty body forgets.
+ * Held in memory as a trie of levels, so that a wildcard finds its matches without looking at the rest, with the places
+ * of whole addresses beside it, because most publishers replace what is there; and in a row log, so that it is there
+ * again after a restart. An empty body forgets.
  */
 
 import type { Clock } from './clock.ts';
@@ -41,7 +42,8 @@ export class RetainedStore implements Retained {
   readonly #options: RetainedOptions;
   readonly #log: RowLog;
   readonly #root: Node = { levels: new Map(), slot: null };
-  #count = 0;
+  /** The nodes that have a slot, by their whole address. */
+  readonly #places = new Map<string, Node>();
   #bytes = 0;
 
   private constructor(options: RetainedOptions, log: RowLog) {
@@ -66,7 +68,7 @@ export class RetainedStore implements Retained {
   }
 
   get count(): number {
-    return this.#count;
+    return this.#places.size;
   }
 
   /** Remembers, or forgets where the body is empty. Throws CoreError `limit-reached` when there is no room. */
@@ -77,9 +79,9 @@ export class RetainedStore implements Retained {
       durability.written();
       return;
     }
-    const known = this.get(message.address) !== undefined;
-    if (!known && this.#count >= limits.retainedMessagesMax) {
-      throw new CoreError('limit-reached', `${this.#count} retained messages already (retainedMessagesMax)`);
+    const { count } = this;
+    if (count >= limits.retainedMessagesMax && !this.#places.has(message.address)) {
+      throw new CoreError('limit-reached', `${count} retained messages already (retainedMessagesMax)`);
     }
     if (this.#bytes + message.body.length > limits.retainedBytesMax) {
       throw new CoreError(
@@ -93,12 +95,7 @@ export class RetainedStore implements Retained {
   }
 
   get(address: string): Message | undefined {
-    let node: Node | undefined = this.#root;
-    for (const level of address.split('/')) {
-      node = node.levels.get(level);
-      if (node === undefined) return undefined;
-    }
-    return node.slot?.message;
+    return this.#places.get(address)?.slot?.message;
   }
 
   *match(pattern: Pattern): Iterable<Message> {
@@ -145,8 +142,15 @@ export class RetainedStore implements Retained {
   }
 
   #put(message: Message, row: number): void {
+    const node = this.#places.get(message.address) ?? this.#makePlace(message.address);
+    if (node.slot !== null) this.#drop(node.slot);
+    node.slot = { message, row };
+    this.#bytes += message.body.length;
+  }
+
+  #makePlace(address: string): Node {
     let node = this.#root;
-    for (const level of message.address.split('/')) {
+    for (const level of address.split('/')) {
       let child = node.levels.get(level);
       if (child === undefined) {
         child = { levels: new Map(), slot: null };
@@ -154,10 +158,8 @@ export class RetainedStore implements Retained {
       }
       node = child;
     }
-    if (node.slot === null) this.#count++;
-    else this.#drop(node.slot);
-    node.slot = { message, row };
-    this.#bytes += message.body.length;
+    this.#places.set(address, node);
+    return node;
   }
 
   #drop(slot: Slot): void {
@@ -170,8 +172,8 @@ export class RetainedStore implements Retained {
     if (at === levels.length) {
       if (node.slot !== null) {
         this.#drop(node.slot);
+        this.#places.delete(node.slot.message.address);
         node.slot = null;
-        this.#count--;
       }
     } else {
       const level = levels[at] as string;
