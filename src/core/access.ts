@@ -29,3 +29,5 @@ export interface Access {
 
 export const ALLOW_ALL: Access = { unrestricted: true, generation: 0, may: () => true };
 export const ANONYMOUS: Principal = { user: '', groups: [], clientId: '' };
+/** Whoever manages the gateway: may do everything, and no rule is asked. Compared by identity. */
+export const OPERATOR: Principal = Object.freeze({ user: '', groups: Object.freeze([]), clientId: '' });

@@ -404,7 +404,7 @@ export interface CoreEvent {
   readonly details: Readonly<Record<string, string | number | boolean>>;
 }
 
-export { type Access, type Action, ALLOW_ALL, ANONYMOUS, type Principal } from './access.ts';
+export { type Access, type Action, ALLOW_ALL, ANONYMOUS, OPERATOR, type Principal } from './access.ts';
 export * from './address.ts';
 export type { Clock, Timer } from './clock.ts';
 export * from './delivery.ts';
