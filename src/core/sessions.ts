@@ -14,6 +14,9 @@ import type { Router } from './router.ts';
 import { type SessionHome, StoredSession, type SubscriptionEntry } from './session.ts';
 import type { Storage, Table } from './storage.ts';
 
+/** A session that expired while the process was away stays so long after the start. */
+const EXPIRY_GRACE_MS = 5_000;
+
 export interface SessionsOptions {
   readonly context: GroupContext;
   readonly router: Router;
@@ -220,7 +223,8 @@ export class SessionRegistry implements Sessions, SessionHome {
       const expiresAtMs = record.expiresAtMs === 0 ? nowMs + record.expiryMs : record.expiresAtMs;
       // Written down, so that a process that restarts again and again does not keep it for ever.
       if (record.expiresAtMs === 0) this.saveExpiry(session, expiresAtMs);
-      session.expireAt(expiresAtMs);
+      // What ended meanwhile ends when adapters have had the time to look at what it leaves behind.
+      session.expireAt(Math.max(expiresAtMs, this.context.clock.nowMs() + EXPIRY_GRACE_MS));
     }
   }
 }
