@@ -422,10 +422,11 @@ export class Connection implements ConnectionHandler, PacketSink, OpeningConnect
     open?.inbound.close();
     this.#session?.detach(this.#sessionExpiryMs);
     this.#session = null;
-    if (withWill && wasOpen && open !== null && open.will !== null) {
-      const { clientId, principal } = open.client;
-      this.#context.wills.schedule(clientId, open.will, principal, this.#sessionExpiryMs);
-    }
+    if (open === null || open.will === null) return;
+    const { clientId, principal } = open.client;
+    const { wills } = this.#context;
+    if (withWill && wasOpen) wills.schedule(clientId, open.will, principal, this.#sessionExpiryMs);
+    else wills.forget(clientId);
   }
 
   #leaveClients(): void {

@@ -36,11 +36,13 @@ export function createMqttAdapter(host: Host, settings: MqttSettings): Adapter {
   return {
     name: 'mqtt',
     listeners: listenersFrom(settings),
-    start: () => Promise.resolve(),
+    start: () => {
+      context.wills.restore();
+      return Promise.resolve();
+    },
     connect: (transport: Transport) => new Connection(context, transport),
     stop: () => {
-      // Delays end with the process: a will late is better than none.
-      context.wills.publishAll();
+      context.wills.stop();
       return Promise.resolve();
     },
   };

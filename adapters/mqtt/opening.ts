@@ -175,6 +175,7 @@ export class Opening {
       );
       connection.adopt(session, agreement.sessionExpiryMs, open);
       open.outbound.attach();
+      this.#context.wills.keep(session, packet.will, principal, agreement.sessionExpiryMs);
       if (session.durable) await this.#whenStored();
       if (connection.isOver()) return;
       connection.accept(acceptingConnack(this.version, present, agreement, this.#authentication));

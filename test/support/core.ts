@@ -35,10 +35,11 @@ export async function openTestCore(
   options: {
     readonly storage?: MemoryStorage;
     readonly limits?: Partial<Limits>;
+    readonly nowMs?: number;
     readonly core?: Partial<CoreOptions>;
   } = {},
 ): Promise<TestCore> {
-  const clock = new TestClock();
+  const clock = new TestClock(options.nowMs);
   const storage = options.storage ?? new MemoryStorage();
   const events: CoreEvent[] = [];
   const core = await createCore({

@@ -198,6 +198,8 @@ export interface MqttWorld extends TestCore {
 
 export interface WorldOptions {
   readonly storage?: MemoryStorage;
+  /** Where its clock begins. */
+  readonly nowMs?: number;
   readonly limits?: Partial<Limits>;
   readonly settings?: Partial<Omit<MqttSettings, 'limits'>>;
   readonly mqttLimits?: Partial<MqttSettings['limits']>;
@@ -217,6 +219,7 @@ export async function openMqttWorld(options: WorldOptions = {}): Promise<MqttWor
   const world = await openTestCore({
     storage: options.storage ?? new MemoryStorage(),
     limits: options.limits ?? {},
+    ...(options.nowMs === undefined ? {} : { nowMs: options.nowMs }),
     core: { codecs: [mqtt5Codec], ...(options.access === undefined ? {} : { access: options.access }) },
   });
   const adapter = createMqttAdapter(

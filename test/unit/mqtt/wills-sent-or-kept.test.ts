@@ -132,13 +132,120 @@ it('counts nothing behind DISCONNECT', async () => {
   expect(await heard(watcher)).toEqual([]);
 });
 
-it('is sent when the server stops, delayed or not', async () => {
+it('is sent when the server stops, where it has no delay', async () => {
   const [world, watcher] = await watched();
   const delayed = await world.connected(DELAYED);
   delayed.drop();
   const client = await world.connected({ version: 5, clientId: 'd', will: WILL });
   client.handler.disconnect('shutting-down');
   await world.adapter.stop();
-  expect(await heard(watcher)).toEqual(['gone', 'gone']);
+  expect(await heard(watcher)).toEqual(['gone']);
   expect((await client.read()) as Packet[]).toMatchObject([{ cmd: 'disconnect', reasonCode: 0x8b }]);
+});
+
+/** The process ends as with a kill and comes back on what it stored. */
+async function restarted(world: MqttWorld, awayMs = 0): Promise<MqttWorld> {
+  await world.clock.turn();
+  const { storage } = world;
+  const again = await openMqttWorld({ storage, nowMs: world.clock.nowMs() + awayMs });
+  return again;
+}
+
+const WATCHER = { version: 5, clientId: 'watcher', properties: { sessionExpiryInterval: 600 } } as const;
+const KEPT = { ...DELAYED, clean: false };
+
+async function watchedOnDisk(): Promise<MqttWorld> {
+  const world = await openMqttWorld();
+  const watcher = await world.connected(WATCHER);
+  await watcher.subscribe('will', 1);
+  return world;
+}
+
+async function heardAfter(world: MqttWorld, ms: number): Promise<string[]> {
+  world.clock.advance(ms);
+  await world.clock.turn();
+  const watcher = world.client();
+  const connack = await watcher.connect({ ...WATCHER, clean: false });
+  expect(connack).toMatchObject({ sessionPresent: true });
+  const publishes = (await watcher.read()) as IPublishPacket[];
+  for (const { messageId } of publishes) watcher.write({ cmd: 'puback', messageId } as Packet);
+  await watcher.read();
+  return publishes.map(({ payload }) => String(payload));
+}
+
+it('a delayed will survives the end of the process, and waits for what is left of its delay', async () => {
+  const world = await watchedOnDisk();
+  (await world.connected(DELAYED)).drop();
+  world.clock.advance(4_000);
+  const again = await restarted(world);
+  expect(await heardAfter(again, 5_000)).toEqual([]);
+  expect(await heardAfter(again, 2_000)).toEqual(['gone']);
+});
+
+it('a will that fell due while there was no process is published by the next one, once', async () => {
+  const world = await watchedOnDisk();
+  (await world.connected(DELAYED)).drop();
+  const again = await restarted(world, 3_600_000);
+  expect(await heardAfter(again, 0)).toEqual(['gone']);
+  const third = await restarted(again);
+  expect(await heardAfter(third, 60_000)).toEqual([]);
+});
+
+it('a client that was connected when the process was killed has its will published after the restart', async () => {
+  const world = await watchedOnDisk();
+  await world.connected({ ...DELAYED, will: WILL });
+  const again = await restarted(world);
+  expect(await heardAfter(again, 0)).toEqual(['gone']);
+});
+
+it('its delay counts from the start, and a client that resumes its session before takes it back', async () => {
+  const world = await watchedOnDisk();
+  await world.connected(DELAYED);
+  const again = await restarted(world);
+  expect(await heardAfter(again, 9_000)).toEqual([]);
+  const client = await again.connected({ ...KEPT, will: undefined } as never);
+  expect(await heardAfter(again, 30_000)).toEqual([]);
+  client.drop();
+  const third = await restarted(again);
+  expect(await heardAfter(third, 60_000)).toEqual([]);
+});
+
+it('a will that was taken back with DISCONNECT stays so over a restart', async () => {
+  const world = await watchedOnDisk();
+  const client = await world.connected(DELAYED);
+  client.writeBytes('e0 00');
+  const again = await restarted(world);
+  expect(await heardAfter(again, 60_000)).toEqual([]);
+});
+
+it('a stop in good order keeps delayed wills for the next process', async () => {
+  const world = await watchedOnDisk();
+  const client = await world.connected(DELAYED);
+  client.handler.disconnect('shutting-down');
+  await world.adapter.stop();
+  const again = await restarted(world);
+  expect(await heardAfter(again, 9_000)).toEqual([]);
+  expect(await heardAfter(again, 2_000)).toEqual(['gone']);
+});
+
+it('what is stored of a will is all of it', async () => {
+  const world = await watchedOnDisk();
+  const properties = {
+    willDelayInterval: 5,
+    payloadFormatIndicator: true,
+    contentType: 'text/plain',
+    responseTopic: 'r',
+    correlationData: Buffer.from([1, 2]),
+    messageExpiryInterval: 100,
+    userProperties: { a: ['1', '2'] },
+  };
+  await world.connected({ ...DELAYED, will: { ...WILL, qos: 2, retain: true, properties } });
+  const again = await restarted(world);
+  again.clock.advance(6_000);
+  await again.clock.turn();
+  const late = await again.connected({ version: 5, clientId: 'late' });
+  const [, publish] = (await late.subscribe('will', 2)) as IPublishPacket[];
+  expect(publish).toMatchObject({ qos: 2, retain: true });
+  const { willDelayInterval, ...kept } = properties;
+  expect(publish?.properties).toMatchObject({ ...kept, messageExpiryInterval: expect.any(Number) });
 });
