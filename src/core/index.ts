@@ -217,6 +217,8 @@ export interface Retained {
   readonly count: number;
   /** What the addresses under `pattern` remember, without the expired. */
   match(pattern: Pattern): Iterable<Message>;
+  /** Forgets it, and tells no subscriber. Returns whether there was something. */
+  forget(address: string): boolean;
 }
 
 // ----------------------------------------------------------------------------------- streams (read: pulled)

@@ -75,8 +75,7 @@ export class RetainedStore implements Retained {
   set(message: Message): void {
     const { limits, format, durability } = this.#options;
     if (message.body.length === 0) {
-      this.#remove(this.#root, message.address.split('/'), 0);
-      durability.written();
+      this.forget(message.address);
       return;
     }
     const { count } = this;
@@ -92,6 +91,13 @@ export class RetainedStore implements Retained {
     const row = this.#log.append(format.encode(message, RETAINED_DELIVERY, message.expiresAtMs));
     this.#put(message.kept(), row);
     durability.written();
+  }
+
+  forget(address: string): boolean {
+    if (!this.#places.has(address)) return false;
+    this.#remove(this.#root, address.split('/'), 0);
+    this.#options.durability.written();
+    return true;
   }
 
   get(address: string): Message | undefined {
