@@ -44,6 +44,12 @@ const limits = Type.Object(
       0,
     ),
     topicLevelsMax: count(128, 65_535, 'Levels of a topic name or filter.'),
+    delaySecondsMax: count(
+      2_592_000,
+      315_360_000,
+      'Seconds for which $delayed/<seconds>/<topic> may hold a message back; 0 offers no delays.',
+      0,
+    ),
     clientIdBytesMax: count(65_535, 65_535, 'Bytes of a client identifier.', 23),
     messagesPerSecondMax: count(0, 10_000_000, 'Messages a second from one client; 0 for no bound.', 0),
     bytesPerSecondMax: count(

@@ -17,6 +17,7 @@ import { Publishing } from './publish.ts';
 import { QueueRegistry } from './queues.ts';
 import { RetainedStore } from './retained.ts';
 import { type Destination, Router, WRITTEN } from './router.ts';
+import { StoredSchedule } from './schedule.ts';
 import { SessionRegistry } from './sessions.ts';
 import { DEFAULT_STREAM_LOG, StreamRegistry } from './streams.ts';
 
@@ -87,9 +88,20 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     report: options.report,
     streamLog: options.streamLog ?? DEFAULT_STREAM_LOG,
   });
+  const schedule = await StoredSchedule.load({
+    storage,
+    durability,
+    format,
+    clock,
+    limits,
+    access,
+    counters,
+    publish: (message) => publishing.publish(message, null, 0),
+  });
   await cursors.load();
   await streams.load();
   await rules.load();
+  schedule.start();
 
   return {
     clock,
@@ -102,11 +114,16 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     streams,
     cursors,
     rules,
+    schedule,
     counters,
     openPublisher: (info) => publishing.openPublisher(info),
+    announce: (message) => {
+      publishing.route(message, null);
+    },
     whenStored: (done) => durability.whenStored(done),
     explain: (address) => explain(router, retained, address),
     close: async () => {
+      schedule.stop();
       await streams.close();
       await new Promise<void>((resolve) => durability.whenStored(() => resolve()));
     },

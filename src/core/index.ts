@@ -221,6 +221,23 @@ export interface Retained {
   forget(address: string): boolean;
 }
 
+/** Messages that are published later, also after a restart. */
+export interface Schedule {
+  /** How many wait. */
+  readonly count: number;
+  /**
+   * As `Publisher.publish`, for a message that is published at `dueMs`, milliseconds since 1970: the receipt says that
+   * it is kept until then. Throws CoreError, `limit-reached` where no more can wait.
+   */
+  add(
+    message: Message,
+    dueMs: number,
+    principal: Principal,
+    sink: ReceiptSink | null,
+    token: number,
+  ): PublishResult;
+}
+
 // ----------------------------------------------------------------------------------- streams (read: pulled)
 
 export interface StreamSpec {
@@ -345,8 +362,11 @@ export interface Core {
   readonly streams: Streams;
   readonly cursors: Cursors;
   readonly rules: MappingRules;
+  readonly schedule: Schedule;
   readonly counters: CoreCounters;
   openPublisher(info: PublisherInfo): Publisher;
+  /** Publishes what the gateway itself has to say: nobody's rights are asked for, and it is not counted. */
+  announce(message: Message): void;
   /** Calls `done` when everything that was changed so far is durable, or cannot be made so. */
   whenStored(done: (error: CoreError | null) => void): void;
   explain(address: string): Match[];

@@ -52,6 +52,8 @@ export class PublishFrame implements MqttApplicationMessage {
   topicAlias = -1;
   /** The payload is said to be UTF-8 text. */
   isText = false;
+  /** How long it is to be held back, which its topic said; 0: not at all. Set by the handler. */
+  delaySeconds = 0;
   #lastTopic = '';
   #lastAddress = '';
   #lastBytes: Uint8Array = NOTHING;

@@ -1,6 +1,7 @@
 /** PUBLISH of a client: reads the frame, gives an aliased topic its name, judges the topic and passes it inward. */
 
 import { isUtf8 } from 'node:buffer';
+import { addressFromTopic } from '../../../mappings/mqtt.ts';
 import type { PublishFrame } from '../codec/publish.ts';
 import type { ProtocolVersion } from '../codec/wire.ts';
 import { MqttError, Reason, type ReasonCode } from '../errors.ts';
@@ -12,6 +13,10 @@ import type { MessageRate } from '../state/message-rate.ts';
 
 const DOLLAR = 0x24;
 const SLASH = 0x2f;
+/** `$delayed/<seconds>/<topic>`: a message for `<topic>` in so many seconds. */
+const DELAYED_ROOT = '$delayed/';
+/** Differs from no delay, and is due at once. */
+const AT_ONCE_SECONDS = 0.001;
 
 /** First levels that are the server's own, or stand for what this server does not offer. */
 const REFUSALS: ReadonlyMap<string, ReasonCode> = new Map([
@@ -41,6 +46,9 @@ export class PublishHandler {
   readonly #checksFormat: boolean;
   #judged = '';
   #refusal: ReasonCode | 0 = 0;
+  #delaySeconds = 0;
+  /** Where to, of a message that is held back. */
+  #delayedAddress = '';
 
   constructor(options: PublishOptions) {
     this.#options = options;
@@ -58,13 +66,34 @@ export class PublishHandler {
     if (frame.topicAlias >= 0) this.#options.aliases.resolve(frame);
     else if (frame.topic === '')
       throw new MqttError(Reason.protocolError, 'neither a topic nor a topic alias');
-    if (frame.topic !== this.#judged) {
-      this.#refusal = refusalOf(frame.topic, this.#options.settings.limits.topicLevelsMax);
-      this.#judged = frame.topic;
-    }
+    if (frame.topic !== this.#judged) this.#judge(frame.topic);
+    frame.delaySeconds = this.#delaySeconds;
+    if (this.#delaySeconds !== 0) frame.address = this.#delayedAddress;
     if (this.#checksFormat && frame.isText && !isUtf8(frame.body)) {
       this.#inbound.publish(frame, Reason.payloadFormatInvalid);
     } else this.#inbound.publish(frame, this.#refusal);
+  }
+
+  #judge(topic: string): void {
+    const { topicLevelsMax, delaySecondsMax } = this.#options.settings.limits;
+    this.#judged = topic;
+    this.#delaySeconds = 0;
+    if (!topic.startsWith(DELAYED_ROOT)) {
+      this.#refusal = refusalOf(topic, topicLevelsMax);
+      return;
+    }
+    const delayed = /^(\d{1,10})\/([\s\S]+)$/.exec(topic.slice(DELAYED_ROOT.length));
+    if (delayed === null) {
+      this.#refusal = Reason.topicNameInvalid;
+      return;
+    }
+    const seconds = Number(delayed[1]);
+    const target = delayed[2] as string;
+    this.#refusal =
+      seconds > delaySecondsMax ? Reason.implementationSpecific : refusalOf(target, topicLevelsMax);
+    // No delay at all is as if it had been published there.
+    this.#delaySeconds = Math.max(seconds, AT_ONCE_SECONDS);
+    this.#delayedAddress = addressFromTopic(target);
   }
 
   #spend(rate: MessageRate, bytes: number): void {

@@ -11,6 +11,7 @@ import {
   NO_ROUTE,
   PENDING,
   type Publisher,
+  type PublishResult,
   type Session,
 } from '../../../src/core/index.ts';
 import type { Transport } from '../../../src/host.ts';
@@ -85,9 +86,7 @@ export class Inbound implements AckWriter {
     if (this.#version5) this.#checkQuota();
     const type = frame.qos === 1 ? PacketType.PUBACK : PacketType.PUBREC;
     if (refusal !== 0) {
-      const isForm = refusal === Reason.payloadFormatInvalid;
-      const text = isForm ? 'the payload is not UTF-8' : `'${frame.topic}' is not for clients to publish to`;
-      this.#refuseNow(type, packetId, refusal, text);
+      this.#refuseNow(type, packetId, refusal, explainRefusal(refusal, frame.topic));
       return;
     }
     if (frame.qos === 2) {
@@ -97,7 +96,10 @@ export class Inbound implements AckWriter {
     }
     let result: number;
     try {
-      result = this.#publisher.publish(this.#messageOf(frame), this.#acks, this.#acks.nextToken);
+      result =
+        frame.delaySeconds === 0
+          ? this.#publisher.publish(this.#messageOf(frame), this.#acks, this.#acks.nextToken)
+          : this.#holdBack(frame, this.#acks, this.#acks.nextToken);
     } catch (error) {
       if (!(error instanceof CoreError)) throw error;
       this.#forget(type, packetId);
@@ -165,9 +167,17 @@ export class Inbound implements AckWriter {
     return messageFromMqtt(frame, frame.address, this.#clientId, this.#core.clock.nowMs());
   }
 
+  /** It is as old as if it were published when it is due. */
+  #holdBack(frame: PublishFrame, sink: AckQueue | null, token: number): PublishResult {
+    const dueMs = this.#core.clock.nowMs() + frame.delaySeconds * 1000;
+    const message = messageFromMqtt(frame, frame.address, this.#clientId, dueMs);
+    return this.#core.schedule.add(message, dueMs, this.#options.events.principal, sink, token);
+  }
+
   #publishUnacknowledged(frame: PublishFrame): void {
     try {
-      this.#publisher.publish(this.#messageOf(frame), null, 0);
+      if (frame.delaySeconds === 0) this.#publisher.publish(this.#messageOf(frame), null, 0);
+      else this.#holdBack(frame, null, 0);
     } catch (error) {
       // Counted by the core; MQTT has no answer to a QoS 0 message.
       if (!(error instanceof CoreError)) throw error;
@@ -252,4 +262,10 @@ export class Inbound implements AckWriter {
       ackPacket(type as typeof PacketType.PUBACK, packetId, reason, reasonString, client.packetBytesMax),
     );
   }
+}
+
+function explainRefusal(refusal: ReasonCode, topic: string): string {
+  if (refusal === Reason.payloadFormatInvalid) return 'the payload is not UTF-8';
+  if (refusal === Reason.implementationSpecific) return 'the delay is longer than delaySecondsMax';
+  return `'${topic}' is not for clients to publish to`;
 }
