@@ -81,6 +81,8 @@ export const limitsSettings = Type.Object(
       'queueMemoryBytesMax',
       'Bytes of message bodies that one queue holds in memory; beyond, they are read from the disk again.',
     ),
+    scheduledMessagesMax: limit('scheduledMessagesMax', 'Messages that wait to be published later.'),
+    scheduledBytesMax: limit('scheduledBytesMax', 'Bytes of the messages that wait to be published later.'),
     heldBytesMax: limit(
       'heldBytesMax',
       'Bytes of messages that wait in memory over all queues and sessions, above which publishers are held back.',

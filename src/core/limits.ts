@@ -21,6 +21,9 @@ export interface Limits {
   readonly sessionQueueBytesMax: number;
   /** Bytes of message bodies that one queue holds in memory before it keeps them only in its log. */
   readonly queueMemoryBytesMax: number;
+  /** Messages that wait to be published later, and their bytes in memory. */
+  readonly scheduledMessagesMax: number;
+  readonly scheduledBytesMax: number;
   /** Bytes of messages that wait in memory over all queues and sessions, above which publishers are held back. */
   readonly heldBytesMax: number;
   /** Addresses whose route is remembered. */
@@ -53,6 +56,8 @@ export const DEFAULT_LIMITS: Limits = {
   sessionQueueMessagesMax: 100_000,
   sessionQueueBytesMax: 256 * 1024 * 1024,
   queueMemoryBytesMax: 64 * 1024 * 1024,
+  scheduledMessagesMax: 100_000,
+  scheduledBytesMax: 128 * 1024 * 1024,
   heldBytesMax: 512 * 1024 * 1024,
   routeCacheEntriesMax: 65_536,
   uncommittedBytesMax: 64 * 1024 * 1024,
