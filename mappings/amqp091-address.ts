@@ -6,12 +6,13 @@
  */
 
 import {
+  DEAD_LETTER_ROOT,
+  defaultExchangeAddress,
   escapeLevel,
   MANY,
   ONE,
   Pattern,
   QUEUE_ROOT,
-  queueAddress,
   ROOT_EXCHANGE,
   swapSeparators,
   type Token,
@@ -34,11 +35,12 @@ export interface Amqp091Route {
 }
 
 const QUEUE_PREFIX = `${QUEUE_ROOT}/`;
+const DEAD_LETTER_PREFIX = `${DEAD_LETTER_ROOT}/`;
 
 /** The address of messages that are published to `exchange` with `key`. */
 export function addressFromAmqp091(exchange: string, key: string): string {
   if (exchange === '') {
-    return key.startsWith(REPLY_PREFIX) ? key.slice(REPLY_PREFIX.length) : queueAddress(key);
+    return key.startsWith(REPLY_PREFIX) ? key.slice(REPLY_PREFIX.length) : defaultExchangeAddress(key);
   }
   if (exchange === ROOT_EXCHANGE) return swapSeparators(key);
   const root = escapeLevel(exchange);
@@ -75,9 +77,12 @@ function keyUnderExchange(address: string, exchange: string): string | null {
 function routeByFirstLevel(address: string): Amqp091Route | null {
   if (address.startsWith(QUEUE_PREFIX) && !address.includes('/', QUEUE_PREFIX.length)) {
     const key = unescapeLevel(address.slice(QUEUE_PREFIX.length));
-    // A queue's name that reads as a reply address means that address.
-    return key.startsWith(REPLY_PREFIX) ? null : { exchange: '', key, long: false };
+    // A queue's name that reads as an address of the default exchange means that address.
+    const isName = ![REPLY_PREFIX, QUEUE_PREFIX, DEAD_LETTER_PREFIX].some((prefix) => key.startsWith(prefix));
+    return isName ? { exchange: '', key, long: false } : null;
   }
+  // Below a queue: its address itself is the key.
+  if (address.startsWith(QUEUE_PREFIX)) return { exchange: '', key: address, long: false };
   const slash = address.indexOf('/');
   const exchange = unescapeLevel(slash < 0 ? address : address.slice(0, slash));
   // These two names are no subtrees: the key of the one is a whole address, of the other a queue.

@@ -81,6 +81,23 @@ export const limitsSettings = Type.Object(
       'queueMemoryBytesMax',
       'Bytes of message bodies that one queue holds in memory; beyond, they are read from the disk again.',
     ),
+    groupsPerQueueMax: limit('groupsPerQueueMax', 'Named consumer groups of one queue.'),
+    visibilityTimeoutMs: limit(
+      'visibilityTimeoutMs',
+      'Milliseconds that a member of a consumer group has to settle a message before another member gets it.',
+    ),
+    deliveryAttemptsMax: Type.Integer({
+      default: DEFAULT_LIMITS.deliveryAttemptsMax,
+      minimum: 0,
+      description:
+        'How often a consumer group hands out a message that fails before it becomes a dead letter; 0 is without end.',
+    }),
+    groupIdleMs: Type.Integer({
+      default: DEFAULT_LIMITS.groupIdleMs,
+      minimum: 0,
+      description:
+        'Milliseconds without a member after which a consumer group goes, with what it gathered; 0 is never.',
+    }),
     scheduledMessagesMax: limit('scheduledMessagesMax', 'Messages that wait to be published later.'),
     scheduledBytesMax: limit('scheduledBytesMax', 'Bytes of the messages that wait to be published later.'),
     heldBytesMax: limit(

@@ -7,6 +7,9 @@
 /** The address through which a queue is reached by its name. */
 export const QUEUE_ROOT = '$queue';
 
+/** The root of the queues that gather dead letters: the queue `$dlq/q` has the address of that name. */
+export const DEAD_LETTER_ROOT = '$dlq';
+
 /** The exchange whose subtree is the whole address space. */
 export const ROOT_EXCHANGE = 'amq.topic';
 
@@ -22,14 +25,42 @@ export function unescapeLevel(level: string): string {
   return level.replace(ESCAPED_SLASH, (_, code: string) => (code === '2F' ? '/' : `%${code.slice(2)}`));
 }
 
+const QUEUE_PREFIX = `${QUEUE_ROOT}/`;
+const DEAD_LETTER_PREFIX = `${DEAD_LETTER_ROOT}/`;
+
+/** The two levels of a queue's address. */
+export function queueLevels(name: string): readonly [root: string, level: string] {
+  return name.startsWith(DEAD_LETTER_PREFIX)
+    ? [DEAD_LETTER_ROOT, escapeLevel(name.slice(DEAD_LETTER_PREFIX.length))]
+    : [QUEUE_ROOT, escapeLevel(name)];
+}
+
 /** The address of a queue. */
 export function queueAddress(name: string): string {
-  return `${QUEUE_ROOT}/${escapeLevel(name)}`;
+  return queueLevels(name).join('/');
+}
+
+/** The queue at whose address, or below it, this one is; null for one that belongs to no queue. */
+export function queueNameFromAddress(address: string): string | null {
+  if (address.charCodeAt(0) !== 0x24) return null;
+  const isDead = address.startsWith(DEAD_LETTER_PREFIX);
+  if (!isDead && !address.startsWith(QUEUE_PREFIX)) return null;
+  const start = isDead ? DEAD_LETTER_PREFIX.length : QUEUE_PREFIX.length;
+  const end = address.indexOf('/', start);
+  const name = unescapeLevel(end < 0 ? address.slice(start) : address.slice(start, end));
+  if (name === '') return null;
+  // Its own root tells such a queue from one that only has the name: no queue has two addresses.
+  return isDead ? DEAD_LETTER_PREFIX + name : name;
+}
+
+/** Where a key of the default exchange leads: to the queue of that name, or below it where the key says so. */
+export function defaultExchangeAddress(key: string): string {
+  return key.startsWith(QUEUE_PREFIX) && key.length > QUEUE_PREFIX.length ? key : queueAddress(key);
 }
 
 /** The address of key `key` (in address form) of an exchange; the default exchange reaches queues by name. */
 export function exchangeAddress(exchange: string, key: string): string {
-  if (exchange === '') return queueAddress(swapSeparators(key));
+  if (exchange === '') return defaultExchangeAddress(swapSeparators(key));
   if (exchange === ROOT_EXCHANGE) return key;
   return key === '' ? escapeLevel(exchange) : `${escapeLevel(exchange)}/${key}`;
 }
@@ -43,7 +74,10 @@ export function originOf(
   const slash = address.indexOf('/');
   const first = slash < 0 ? address : address.slice(0, slash);
   const rest = slash < 0 ? '' : address.slice(slash + 1);
-  if (first === QUEUE_ROOT) return { exchange: '', key: swapSeparators(unescapeLevel(rest)) };
+  if (first === QUEUE_ROOT) {
+    const key = rest.includes('/') ? address : unescapeLevel(rest);
+    return { exchange: '', key: swapSeparators(key) };
+  }
   return { exchange: unescapeLevel(first), key: rest };
 }
 

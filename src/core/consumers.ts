@@ -12,6 +12,8 @@ export class Holder implements Subscription {
   readonly consumer: Consumer;
   readonly settled: boolean;
   readonly priority: number;
+  /** Milliseconds that it has to settle a delivery; 0 is for ever. */
+  readonly timeoutMs: number;
   credit = 0;
   readonly #owner: EntryOwner;
   readonly #consumers: Consumers;
@@ -25,12 +27,19 @@ export class Holder implements Subscription {
     consumer: Consumer,
     settled: boolean,
     priority: number,
+    timeoutMs: number,
   ) {
     this.#owner = owner;
     this.#consumers = consumers;
     this.consumer = consumer;
     this.settled = settled;
     this.priority = priority;
+    this.timeoutMs = timeoutMs;
+  }
+
+  /** What it has held longest. */
+  get oldest(): Entry | null {
+    return this.#oldest;
   }
 
   grant(credit: number): void {
@@ -75,6 +84,7 @@ export class Holder implements Subscription {
     else this.#newest.next = entry;
     this.#newest = entry;
     this.#consumers.unsettledCount++;
+    this.#consumers.byOffset?.set(entry.offset, entry);
   }
 
   drop(entry: Entry): void {
@@ -87,6 +97,7 @@ export class Holder implements Subscription {
     entry.previous = null;
     entry.next = null;
     this.#consumers.unsettledCount--;
+    this.#consumers.byOffset?.delete(entry.offset);
     if (this.#closed && this.#oldest === null) this.#consumers.leave(this);
   }
 
@@ -103,6 +114,8 @@ export class Holder implements Subscription {
 
 export class Consumers {
   unsettledCount = 0;
+  /** What is handed out, where it is settled by its offset; null elsewhere. */
+  readonly byOffset: Map<number, Entry> | null;
   #holders: Holder[] = [];
   /** Closed, but with deliveries that may still be settled. */
   readonly #lingering = new Set<Holder>();
@@ -113,9 +126,10 @@ export class Consumers {
   #prioritised = false;
   #taken: Holder | null = null;
 
-  /** `owner`: the group that takes back what is let go. */
-  constructor(owner: EntryOwner) {
+  /** `owner`: the group that takes back what is let go. `findsByOffset`: deliveries are settled by offset too. */
+  constructor(owner: EntryOwner, findsByOffset: boolean) {
     this.#owner = owner;
+    this.byOffset = findsByOffset ? new Map() : null;
   }
 
   get count(): number {
@@ -124,12 +138,18 @@ export class Consumers {
 
   /** Holds what was taken one by one, without a consumer. */
   get taken(): Holder {
-    this.#taken ??= new Holder(this.#owner, this, NOBODY, false, 0);
+    this.#taken ??= new Holder(this.#owner, this, NOBODY, false, 0, 0);
     return this.#taken;
   }
 
-  add(consumer: Consumer, settled: boolean, priority: number): Holder {
-    const holder = new Holder(this.#owner, this, consumer, settled, priority);
+  /** Everybody who may hold something, of those that have a time limit. */
+  *timed(): Iterable<Holder> {
+    for (const holder of this.#holders) if (holder.timeoutMs > 0) yield holder;
+    for (const holder of this.#lingering) if (holder.timeoutMs > 0) yield holder;
+  }
+
+  add(consumer: Consumer, settled: boolean, priority: number, timeoutMs: number): Holder {
+    const holder = new Holder(this.#owner, this, consumer, settled, priority, timeoutMs);
     this.#holders.push(holder);
     this.#prioritised = this.#holders.some((other) => other.priority !== priority);
     return holder;
@@ -150,19 +170,25 @@ export class Consumers {
     this.#lingering.delete(holder);
   }
 
-  /** Takes one credit from the consumer whose turn it is; null when nobody has any. */
-  next(): Holder | null {
+  /** Takes one credit from the consumer whose turn it is, from `avoid` only where it must; null when nobody has any. */
+  next(avoid: Holder | null): Holder | null {
     const holders = this.#holders;
     const count = holders.length;
     let found = -1;
+    let avoided = -1;
     for (let i = 0; i < count; i++) {
       const at = (this.#turn + i) % count;
       const holder = holders[at] as Holder;
       if (holder.credit <= 0) continue;
+      if (holder === avoid) {
+        avoided = at;
+        continue;
+      }
       if (found >= 0 && holder.priority <= (holders[found] as Holder).priority) continue;
       found = at;
       if (!this.#prioritised) break;
     }
+    if (found < 0) found = avoided;
     if (found < 0) {
       this.credited = false;
       return null;

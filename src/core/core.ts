@@ -49,8 +49,10 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     limits,
     clock,
     counters,
+    missingQueueAt: (address) => queues.missingAt(address),
+    provideQueue: (name) => queues.provide(name),
   });
-  const queues = await QueueRegistry.load({
+  const queues: QueueRegistry = await QueueRegistry.load({
     context,
     router,
     storage,

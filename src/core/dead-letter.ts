@@ -16,7 +16,17 @@ const REASONS: Record<DiscardReason, string> = {
   rejected: 'rejected',
   expired: 'expired',
   overflow: 'maxlen',
+  failed: 'delivery_limit',
 };
+
+/** Why a message died, and where it goes where its queue names no exchange for that. */
+export interface Death {
+  readonly reason: DiscardReason;
+  /** What a consumer said of it; empty where nobody said anything. */
+  readonly note: string;
+  /** Null: nowhere. */
+  readonly address: string | null;
+}
 
 /**
  * The message as its dead-letter exchange gets it, or null where the queue has none or it has been here before
@@ -26,11 +36,12 @@ export function deadLetterOf(
   message: Message,
   via: string | null,
   queue: QueueSpec,
-  reason: DiscardReason,
+  death: Death,
   nowMs: number,
 ): Message | null {
   const target = queue.deadLetter;
-  if (target === null) return null;
+  const { reason, note } = death;
+  if (target === null && death.address === null) return null;
   const origin = originOf(message.address, via);
   const { headers } = message.properties;
   const deaths = deathsOf(headers);
@@ -38,7 +49,7 @@ export function deadLetterOf(
   const text = REASONS[reason];
   const same = deaths.findIndex((d) => textOf(d, 'queue') === queue.name && textOf(d, 'reason') === text);
   const count = same < 0 ? 1n : countOf(deaths[same] as readonly Header[]) + 1n;
-  const death: Header[] = [
+  const entry: Header[] = [
     { name: 'count', value: { kind: 'i64', value: count } },
     { name: 'reason', value: { kind: 'string', value: text } },
     { name: 'queue', value: { kind: 'string', value: queue.name } },
@@ -49,13 +60,19 @@ export function deadLetterOf(
       value: { kind: 'list', value: [{ kind: 'string', value: swapSeparators(origin.key) }] },
     },
   ];
+  if (note !== '') entry.push({ name: 'detail', value: { kind: 'string', value: note } });
   const older = deaths.filter((_, i) => i !== same);
   const history: HeaderValue = {
     kind: 'list',
-    value: [death, ...older].map((value) => ({ kind: 'map', value })),
+    value: [entry, ...older].map((value) => ({ kind: 'map', value })),
   };
   return message.with({
-    address: exchangeAddress(target.exchange, target.key ?? origin.key),
+    address:
+      target === null
+        ? (death.address as string)
+        : exchangeAddress(target.exchange, target.key ?? origin.key),
+    // What has no other place than a queue of dead letters is kept there whatever its publisher asked.
+    reliability: target === null && message.reliability === 0 ? 1 : message.reliability,
     expiresAtMs: 0,
     retain: false,
     properties: {

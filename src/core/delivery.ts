@@ -55,6 +55,11 @@ export interface Consumer {
    * messages already settled.
    */
   deliver(message: Message, options: DeliveryOptions, delivery: Delivery | null): void;
+  /**
+   * Somebody else settled this delivery, or it was not settled in time: it is not the consumer's any more. Not called
+   * for what the consumer settles itself.
+   */
+  left?(delivery: Delivery): void;
   /** The queue or session is gone; nothing more comes. */
   cancelled(reason: 'deleted' | 'expired' | 'displaced'): void;
 }

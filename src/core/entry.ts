@@ -6,7 +6,8 @@ import type { Message } from './message.ts';
 
 /** What an entry tells its group. */
 export interface EntryOwner {
-  settled(entry: Entry, outcome: Outcome): void;
+  /** `holder` has let go of it. */
+  settled(entry: Entry, outcome: Outcome, holder: Holder): void;
   released(entries: Entry[]): void;
   pump(): void;
 }
@@ -25,6 +26,10 @@ export class Entry implements Delivery {
   row = -1;
   failedCount = 0;
   redelivered = false;
+  /** When its holder got it, where that matters: in the ticks of `visibility.ts`. */
+  heldTick = 0;
+  /** Who failed with it, and gets it again only where nobody else can. */
+  avoid: Holder | null = null;
   holder: Holder | null = null;
   previous: Entry | null = null;
   next: Entry | null = null;
@@ -54,8 +59,21 @@ export class Entry implements Delivery {
   }
 
   settle(outcome: Outcome): void {
-    if (this.holder === null) return;
-    this.holder.drop(this);
-    this.#owner.settled(this, outcome);
+    const { holder } = this;
+    if (holder === null) return;
+    holder.drop(this);
+    this.#owner.settled(this, outcome, holder);
+  }
+
+  /**
+   * The same in place of this one, which nobody holds any more: a consumer from which it was taken may still try to
+   * settle it, and must not settle what another one has by then.
+   */
+  renewed(): Entry {
+    const entry = new Entry(this.#owner, this.message, this.options, this.sequence, this.deadlineMs);
+    entry.row = this.row;
+    entry.failedCount = this.failedCount;
+    entry.redelivered = this.redelivered;
+    return entry;
   }
 }

@@ -11,7 +11,7 @@ import { strict as assert } from 'node:assert';
 import type { Clock, Timer } from './clock.ts';
 import type { Congestion } from './congestion.ts';
 import { Consumers, type Holder } from './consumers.ts';
-import type { Consumer, DeliveryOptions } from './delivery.ts';
+import type { Consumer, DeliveryOptions, Outcome } from './delivery.ts';
 import type { Durability } from './durability.ts';
 import { Entry, type EntryOwner } from './entry.ts';
 import type { CoreCounters } from './index.ts';
@@ -19,10 +19,11 @@ import type { Message } from './message.ts';
 import type { MessageFormat } from './message-format.ts';
 import { type Acceptance, FULL, IGNORED, TAKEN, WRITTEN } from './router.ts';
 import type { RowLog } from './storage.ts';
+import { Visibility } from './visibility.ts';
 import { Waiting } from './waiting.ts';
 
 /** Why a message left without being consumed. */
-export type DiscardReason = 'rejected' | 'expired' | 'overflow';
+export type DiscardReason = 'rejected' | 'expired' | 'overflow' | 'failed';
 
 export interface GroupBounds {
   /** -1: no bound. */
@@ -41,8 +42,16 @@ export interface GroupOptions {
   readonly memoryBytesMax: number;
   /** What has expired leaves on time though nobody consumes; without it, when somebody would have got it. */
   readonly expiresUnattended: boolean;
-  /** A message leaves without being consumed. Called before its row is removed; must not touch the group. */
-  discarded(message: Message, options: DeliveryOptions, reason: DiscardReason): void;
+  /**
+   * Given for a group with members: every message is kept on disk whatever its publisher asked, deliveries are settled
+   * by offset too, and what failed goes to another member, so often at most (0: without end).
+   */
+  readonly members?: { readonly attemptsMax: number };
+  /**
+   * A message leaves without being consumed; `note` is what a consumer said of it. Called before its row is removed;
+   * must not touch the group.
+   */
+  discarded(message: Message, options: DeliveryOptions, reason: DiscardReason, note: string): void;
 }
 
 /** What all groups of a core share. */
@@ -68,6 +77,8 @@ export class Group implements EntryOwner {
   readonly #log: RowLog | null;
   readonly #consumers: Consumers;
   readonly #waiting: Waiting;
+  readonly #keepsAll: boolean;
+  #visibility: Visibility | null = null;
   #sequence = 0;
   /** Runs for the entry at the front. */
   #timer: Timer | null = null;
@@ -77,9 +88,14 @@ export class Group implements EntryOwner {
     this.#context = context;
     this.#options = options;
     this.#log = options.log;
-    this.#consumers = new Consumers(this);
-    this.#waiting = new Waiting(context, options.log, options.memoryBytesMax, (message, wishes, deadlineMs) =>
-      this.#entryOf(message, wishes, deadlineMs),
+    this.#keepsAll = options.members !== undefined;
+    this.#consumers = new Consumers(this, this.#keepsAll);
+    this.#waiting = new Waiting(
+      context,
+      options.log,
+      options.memoryBytesMax,
+      this.#keepsAll,
+      (message, wishes, deadlineMs) => this.#entryOf(message, wishes, deadlineMs),
     );
     if (this.#waiting.isPaged) this.#watchDeadline(FIRST_PAGE_ROWS);
   }
@@ -104,9 +120,9 @@ export class Group implements EntryOwner {
       return IGNORED;
     }
     const { bounds } = this.#options;
-    const persist = this.#log !== null && message.durable;
+    const persist = this.#log !== null && (message.durable || this.#keepsAll);
     if (this.#consumers.credited && this.#waiting.isEmpty) {
-      const holder = this.#consumers.next();
+      const holder = this.#consumers.next(null);
       if (holder !== null) {
         this.#context.counters.delivered++;
         if (holder.settled) {
@@ -117,8 +133,7 @@ export class Group implements EntryOwner {
         const row = persist ? this.#append(message, options, deadlineMs) : -1;
         const entry = this.#entryOf(message, options, deadlineMs);
         entry.row = row;
-        holder.hold(entry);
-        holder.consumer.deliver(message, options, entry);
+        this.#handOut(holder, entry);
         return persist ? WRITTEN : TAKEN;
       }
     }
@@ -128,9 +143,28 @@ export class Group implements EntryOwner {
     return persist ? WRITTEN : TAKEN;
   }
 
-  /** Begins with no credit. `settled`: nothing is to be settled, deliveries are forgotten as they leave. */
-  consume(consumer: Consumer, settled: boolean, priority: number): Holder {
-    return this.#consumers.add(consumer, settled, priority);
+  /**
+   * Begins with no credit. `settled`: nothing is to be settled, deliveries are forgotten as they leave. `timeoutMs`:
+   * what is not settled by then goes to another consumer; 0 is never.
+   */
+  consume(consumer: Consumer, settled: boolean, priority: number, timeoutMs = 0): Holder {
+    return this.#consumers.add(consumer, settled, priority, settled ? 0 : timeoutMs);
+  }
+
+  /** Some consumer holds what has this offset. Only in a group with members. */
+  isHeldAt(offset: number): boolean {
+    return this.#consumers.byOffset?.has(offset) === true;
+  }
+
+  /** Settles what some consumer holds at this offset. Only in a group with members. Returns whether there was such. */
+  settleAt(offset: number, outcome: Outcome, note: string): boolean {
+    const entry = this.#consumers.byOffset?.get(offset);
+    const holder = entry?.holder;
+    if (entry === undefined || holder === null || holder === undefined) return false;
+    holder.drop(entry);
+    this.#settle(entry.renewed(), outcome, holder, note);
+    holder.consumer.left?.(entry);
+    return true;
   }
 
   /** The oldest waiting entry handed out without a consumer; null when nothing waits. */
@@ -150,7 +184,7 @@ export class Group implements EntryOwner {
   /** Hands out what waits to whoever has credit. */
   pump(): void {
     while (this.#consumers.credited && this.#waiting.atHand > 0) {
-      const holder = this.#consumers.next();
+      const holder = this.#consumers.next(this.#waiting.first()?.avoid ?? null);
       if (holder === null) break;
       const entry = this.#shift() as Entry;
       if (this.#dropIfExpired(entry)) {
@@ -161,30 +195,15 @@ export class Group implements EntryOwner {
       if (holder.settled) {
         this.#forget(entry);
         holder.consumer.deliver(entry.message, entry.options, null);
-      } else {
-        holder.hold(entry);
-        holder.consumer.deliver(entry.message, entry.options, entry);
-      }
+      } else this.#handOut(holder, entry);
     }
     if (this.#waiting.isPaged && this.#waiting.atHand < PAGE_AHEAD && this.#consumers.credited)
       this.#loadSoon(PAGE_ROWS);
   }
 
   /** Called by an entry when its holder settles it. */
-  settled(entry: Entry, outcome: 'accepted' | 'released' | 'rejected' | 'modified'): void {
-    if (outcome === 'accepted') {
-      this.#forget(entry);
-      return;
-    }
-    if (outcome === 'rejected') {
-      this.#discard(entry.message, entry.options, 'rejected');
-      this.#forget(entry);
-      return;
-    }
-    if (outcome === 'modified') entry.failedCount++;
-    this.#giveBack(entry);
-    this.#watchDeadline(PAGE_ROWS);
-    this.pump();
+  settled(entry: Entry, outcome: Outcome, holder: Holder): void {
+    this.#settle(entry, outcome, holder, '');
   }
 
   /** A consumer has gone: what it held goes back in order. */
@@ -233,10 +252,61 @@ export class Group implements EntryOwner {
   close(reason: 'deleted' | 'expired' | 'displaced'): void {
     this.#closed = true;
     this.#timer?.cancel();
+    this.#visibility?.close();
     this.#waiting.close();
     for (const entry of this.#consumers.closeAll(reason)) this.#letGo(entry);
     for (let entry = this.#waiting.shift(); entry !== undefined; entry = this.#waiting.shift())
       this.#letGo(entry);
+  }
+
+  #handOut(holder: Holder, entry: Entry): void {
+    holder.hold(entry);
+    if (holder.timeoutMs > 0) {
+      this.#visibility ??= new Visibility(this.#context.clock, this.#consumers, (late) =>
+        this.#takeBack(late),
+      );
+      this.#visibility.watch(holder, entry);
+    }
+    holder.consumer.deliver(entry.message, entry.options, entry);
+  }
+
+  #settle(entry: Entry, outcome: Outcome, holder: Holder, note: string): void {
+    if (outcome === 'accepted') {
+      this.#forget(entry);
+      return;
+    }
+    if (outcome === 'rejected') {
+      this.#discard(entry.message, entry.options, 'rejected', note);
+      this.#forget(entry);
+      return;
+    }
+    if (outcome === 'modified' && this.#countFailure(entry, holder, note)) return;
+    this.#giveBack(entry);
+    this.#watchDeadline(PAGE_ROWS);
+    this.pump();
+  }
+
+  /** Not settled in time. */
+  #takeBack(late: readonly (readonly [Holder, Entry])[]): void {
+    for (const [holder, entry] of late) {
+      const renewed = entry.renewed();
+      if (!this.#countFailure(renewed, holder, 'not settled in time')) this.#giveBack(renewed);
+    }
+    this.#watchDeadline(PAGE_ROWS);
+    this.pump();
+    for (const [holder, entry] of late) holder.consumer.left?.(entry);
+  }
+
+  /** Returns whether that was once too often, and it is gone. */
+  #countFailure(entry: Entry, holder: Holder, note: string): boolean {
+    entry.failedCount++;
+    const { members } = this.#options;
+    if (members === undefined) return false;
+    entry.avoid = holder;
+    if (members.attemptsMax === 0 || entry.failedCount < members.attemptsMax) return false;
+    this.#discard(entry.message, entry.options, 'failed', note);
+    this.#forget(entry);
+    return true;
   }
 
   #entryOf(message: Message, options: DeliveryOptions, deadlineMs: number): Entry {
@@ -301,10 +371,10 @@ export class Group implements EntryOwner {
     this.#context.congestion.release(entry.bytes);
   }
 
-  #discard(message: Message, options: DeliveryOptions, reason: DiscardReason): void {
+  #discard(message: Message, options: DeliveryOptions, reason: DiscardReason, note = ''): void {
     if (reason === 'expired') this.#context.counters.expired++;
     else if (reason === 'overflow') this.#context.counters.dropped++;
-    this.#options.discarded(message, options, reason);
+    this.#options.discarded(message, options, reason, note);
   }
 
   #dropIfExpired(entry: Entry): boolean {

@@ -6,11 +6,11 @@
 
 import type { Access, Principal } from './access.ts';
 import type { Clock } from './clock.ts';
-import type { Consumer, Delivery, DeliveryOptions, Subscription } from './delivery.ts';
+import type { Consumer, Delivery, DeliveryOptions, Outcome, Subscription } from './delivery.ts';
 import type { CoreError } from './errors.ts';
 import type { Limits } from './limits.ts';
 import type { Header, Message, NativeCodec, Reliability } from './message.ts';
-import type { Pattern } from './pattern.ts';
+import type { Pattern, Token } from './pattern.ts';
 import type { StreamRecord } from './record-batch.ts';
 import type { BatchLogOptions, Storage } from './storage.ts';
 
@@ -33,6 +33,10 @@ export interface ReceiptSink {
 
 export interface PublisherInfo {
   readonly principal: Principal;
+  /** The gateway itself, or its operator: no rights are asked, and it may publish under `$SYS`. */
+  readonly trusted?: boolean;
+  /** Sending to the address of a queue that is not there makes it, where the principal may. */
+  readonly providesQueues?: boolean;
   /** The core is short of room (`true`: stop reading the publisher's socket) or has it again (`false`). */
   congested(yes: boolean): void;
 }
@@ -70,6 +74,21 @@ export interface QueueSpec {
   readonly arguments: readonly Header[];
 }
 
+/** Members who share what reaches a queue and matches the group's filter. Every group gets its own copy. */
+export interface QueueGroup {
+  readonly name: string;
+  /** `name`, or `name@filter` where the filter is not everything. */
+  readonly id: string;
+  readonly readyCount: number;
+  readonly unsettledCount: number;
+  readonly consumerCount: number;
+  /** As of a queue. `timely`: what is not settled in `visibilityTimeoutMs` goes to another member. */
+  consume(
+    consumer: Consumer,
+    options: { readonly settled: boolean; readonly priority: number; readonly timely: boolean },
+  ): Subscription;
+}
+
 export interface Queue {
   readonly spec: QueueSpec;
   /** Waiting for a consumer. */
@@ -88,11 +107,31 @@ export interface Queue {
   take(settled: boolean): Promise<Delivery | null>;
   /** Removes what is waiting; returns how many. */
   purge(): number;
+  readonly groups: Iterable<QueueGroup>;
+  /**
+   * The named group with this filter, relative to the queue; made, and kept like the queue, where there is none.
+   * Throws CoreError `limit-reached` or `invalid-name`.
+   */
+  group(name: string, filter: readonly Token[]): QueueGroup;
+  /** Ends a group with what it gathered; returns false where there is none of this id. */
+  removeGroup(id: string): boolean;
+  /**
+   * Settles for whoever holds it the delivery at `offset` in the group of this id, or of this name where that says
+   * enough. `note` goes into the history of a dead letter. Returns false where nothing of the kind is held.
+   */
+  settle(group: string, offset: number, outcome: Outcome, note: string): boolean;
 }
 
 export interface Queues {
   /** Returns the existing queue of that name, whatever its spec: the caller compares. */
   declare(spec: QueueSpec): Promise<Queue>;
+  /**
+   * The queue of that name, made durable and without bounds where there is none. It is nobody's yet: until somebody
+   * declares or consumes it under its own name, it keeps only what no named group wants.
+   */
+  provide(name: string): Queue;
+  /** The queue that a message at `address` would wait in if it were there; null where it is, or where none belongs. */
+  missingAt(address: string): string | null;
   get(name: string): Queue | undefined;
   list(): Iterable<Queue>;
   /** Returns how many messages were waiting. Throws CoreError `in-use` or `not-empty`. */

@@ -21,6 +21,14 @@ export interface Limits {
   readonly sessionQueueBytesMax: number;
   /** Bytes of message bodies that one queue holds in memory before it keeps them only in its log. */
   readonly queueMemoryBytesMax: number;
+  /** Named groups of one queue. */
+  readonly groupsPerQueueMax: number;
+  /** Milliseconds that a member of a named group has for a message before another one gets it. */
+  readonly visibilityTimeoutMs: number;
+  /** How often a named group hands out one message that fails before it becomes a dead letter; 0 is without end. */
+  readonly deliveryAttemptsMax: number;
+  /** Milliseconds without a member after which a named group goes, with what it gathered; 0 is never. */
+  readonly groupIdleMs: number;
   /** Messages that wait to be published later, and their bytes in memory. */
   readonly scheduledMessagesMax: number;
   readonly scheduledBytesMax: number;
@@ -56,6 +64,10 @@ export const DEFAULT_LIMITS: Limits = {
   sessionQueueMessagesMax: 100_000,
   sessionQueueBytesMax: 256 * 1024 * 1024,
   queueMemoryBytesMax: 64 * 1024 * 1024,
+  groupsPerQueueMax: 100,
+  visibilityTimeoutMs: 30_000,
+  deliveryAttemptsMax: 20,
+  groupIdleMs: 30 * 86_400_000,
   scheduledMessagesMax: 100_000,
   scheduledBytesMax: 128 * 1024 * 1024,
   heldBytesMax: 512 * 1024 * 1024,

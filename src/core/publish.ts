@@ -5,6 +5,7 @@
  */
 
 import { type Access, OPERATOR } from './access.ts';
+import { queueAddress } from './address.ts';
 import type { Clock } from './clock.ts';
 import type { Congestion } from './congestion.ts';
 import type { Durability } from './durability.ts';
@@ -45,7 +46,12 @@ export interface PublishingOptions {
   readonly limits: Limits;
   readonly clock: Clock;
   readonly counters: CoreCounters;
+  /** The queue that a message at this address would wait in if it were there; null where there is nothing to make. */
+  readonly missingQueueAt: (address: string) => string | null;
+  readonly provideQueue: (name: string) => void;
 }
+
+const DOLLAR = 0x24;
 
 /** Rounds of dead letters that make dead letters in one commit; what is left then waits for the next. */
 const DEAD_LETTER_ROUNDS_MAX = 16;
@@ -86,6 +92,9 @@ export class Publishing {
           this.#counters.refused++;
           throw new CoreError('access-refused', `may not publish to '${message.address}'`);
         }
+        if (info.providesQueues === true && message.address.charCodeAt(0) === DOLLAR) {
+          this.#provideQueue(message.address, info);
+        }
         return this.publish(message, sink, token);
       },
       close: () => congestion.forget(info),
@@ -124,6 +133,22 @@ export class Publishing {
       return NO_ROUTE;
     }
     return STORED;
+  }
+
+  /** Makes the queue at whose address this message is, where nothing is there yet. */
+  #provideQueue(address: string, { principal }: PublisherInfo): void {
+    if (this.#router.routes(address).routes.length > 0) return;
+    const { access, missingQueueAt, provideQueue } = this.#options;
+    const name = missingQueueAt(address);
+    if (name === null) return;
+    try {
+      if (!access.unrestricted && !access.may(principal, 'configure', queueAddress(name)))
+        throw new CoreError('access-refused', `there is no queue '${name}', and it may not be made`);
+      provideQueue(name);
+    } catch (error) {
+      this.#counters.refused++;
+      throw error;
+    }
   }
 
   /** Gives the message to everything that wants it but `except`, and tells the strongest that was said. */

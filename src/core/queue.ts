@@ -1,29 +1,51 @@
 /**
- * A queue: a destination with one group of competing consumers. Made by `queues.ts`, found by adapters under its
- * name. Its lifetime rules (auto-delete, expiry) are here; the order and settlement of messages are the group's.
+ * A queue: a destination with one group of competing consumers for all who name none, and further groups by name
+ * (`queue-groups.ts`). Made by `queues.ts`, found by adapters under its name. Its lifetime rules (auto-delete, expiry)
+ * are here; the order and settlement of messages are the group's.
  */
 
 import type { Timer } from './clock.ts';
 import { CoreError } from './errors.ts';
+import type { DiscardReason } from './group.ts';
 import { Group, type GroupContext } from './group.ts';
-import type { Consumer, Delivery, Queue, QueueSpec, Subscription } from './index.ts';
+import type {
+  Consumer,
+  Delivery,
+  DeliveryOptions,
+  Outcome,
+  Queue,
+  QueueSpec,
+  Subscription,
+} from './index.ts';
+import type { Limits } from './limits.ts';
 import type { Message } from './message.ts';
+import type { Token } from './pattern.ts';
+import type { NamedGroup } from './queue-group.ts';
+import { type GroupRecord, QueueGroups } from './queue-groups.ts';
 import type { Acceptance, Destination, Route } from './router.ts';
 import type { RowLog } from './storage.ts';
 
 /** What a queue asks of the registry that made it. */
 export interface QueueHome {
   readonly context: GroupContext;
-  readonly memoryBytesMax: number;
+  readonly limits: Limits;
   /** It has become useless: delete it. */
   outlived(queue: StoredQueue): void;
-  /** A message that nobody consumed; `via` is the exchange that it came by. */
-  deadLetter(
-    message: Message,
-    via: string | null,
-    queue: QueueSpec,
-    reason: 'rejected' | 'expired' | 'overflow',
-  ): void;
+  /** Somebody uses it under its own name. */
+  claimed(queue: StoredQueue): void;
+  createGroupLog(queue: StoredQueue, group: number): RowLog;
+  saveGroup(queue: StoredQueue, group: number, record: GroupRecord): void;
+  /** The group is over, its log to be deleted. */
+  forgetGroup(queue: StoredQueue, group: NamedGroup): void;
+  /** A message that nobody consumed. `grouped`: a member of a named group had it. */
+  deadLetter(message: Message, options: DeliveryOptions, queue: QueueSpec, death: QueueDeath): void;
+}
+
+export interface QueueDeath {
+  readonly reason: DiscardReason;
+  /** What a consumer said of it. */
+  readonly note: string;
+  readonly grouped: boolean;
 }
 
 export class StoredQueue implements Queue, Destination {
@@ -34,13 +56,18 @@ export class StoredQueue implements Queue, Destination {
   readonly log: RowLog | null;
   readonly #home: QueueHome;
   readonly #group: Group;
+  /** Null until there is a named one. */
+  #groups: QueueGroups | null = null;
+  #isClaimed: boolean;
   #exclusive: Consumer | null = null;
   #hadConsumer = false;
   #lastUsedMs: number;
   #expiry: Timer | null = null;
   #closed = false;
 
-  constructor(home: QueueHome, spec: QueueSpec, number: number, log: RowLog | null) {
+  /** `isClaimed`: it was declared or used under its own name, and not only made for messages or groups. */
+  constructor(home: QueueHome, spec: QueueSpec, number: number, log: RowLog | null, isClaimed: boolean) {
+    this.#isClaimed = isClaimed;
     this.spec = spec;
     this.number = number;
     this.log = log;
@@ -48,9 +75,10 @@ export class StoredQueue implements Queue, Destination {
     this.#group = new Group(home.context, {
       log,
       bounds: spec,
-      memoryBytesMax: home.memoryBytesMax,
+      memoryBytesMax: home.limits.queueMemoryBytesMax,
       expiresUnattended: true,
-      discarded: (message, options, reason) => home.deadLetter(message, options.via, spec, reason),
+      discarded: (message, options, reason, note) =>
+        home.deadLetter(message, options, spec, { reason, note, grouped: false }),
     });
     this.#lastUsedMs = home.context.clock.nowMs();
     this.#watchExpiry();
@@ -61,26 +89,64 @@ export class StoredQueue implements Queue, Destination {
   }
 
   get readyCount(): number {
-    return this.#group.readyCount;
+    return this.#group.readyCount + (this.#groups?.keptCount ?? 0);
   }
 
   get unsettledCount(): number {
-    return this.#group.unsettledCount;
+    return this.#group.unsettledCount - (this.#groups?.keptCount ?? 0);
   }
 
   get consumerCount(): number {
-    return this.#group.consumerCount;
+    const groups = this.#groups;
+    if (groups === null) return this.#group.consumerCount;
+    return this.#group.consumerCount - groups.handOverCount + groups.consumerCount;
+  }
+
+  get isClaimed(): boolean {
+    return this.#isClaimed;
+  }
+
+  get groups(): Iterable<NamedGroup> {
+    return this.#groups?.values() ?? [];
   }
 
   accept(message: Message, route: Route): Acceptance {
-    return this.#group.accept(message, route.options);
+    return this.#groups === null
+      ? this.#group.accept(message, route.options)
+      : this.#groups.accept(message, route.options);
+  }
+
+  group(name: string, filter: readonly Token[]): NamedGroup {
+    this.touch();
+    return this.#namedGroups().open(name, filter);
+  }
+
+  removeGroup(id: string): boolean {
+    return this.#groups?.remove(id, 'deleted') ?? false;
+  }
+
+  settle(group: string, offset: number, outcome: Outcome, note: string): boolean {
+    return this.#groups?.settle(group, offset, outcome, note) ?? false;
+  }
+
+  restoreGroup(number: number, record: GroupRecord, log: RowLog): void {
+    this.#namedGroups().restore(number, record, log);
+  }
+
+  /** It is used under its own name from now on. */
+  claim(): void {
+    if (this.#isClaimed) return;
+    this.#isClaimed = true;
+    this.#groups?.claim();
+    this.#home.claimed(this);
   }
 
   consume(
     consumer: Consumer,
     options: { readonly settled: boolean; readonly exclusive: boolean; readonly priority: number },
   ): Subscription {
-    if (this.#exclusive !== null || (options.exclusive && this.#group.consumerCount > 0)) {
+    this.claim();
+    if (this.#exclusive !== null || (options.exclusive && this.consumerCount > 0)) {
       throw new CoreError('exclusive', `queue '${this.name}' is consumed exclusively, or cannot be`);
     }
     if (options.exclusive) this.#exclusive = consumer;
@@ -100,11 +166,13 @@ export class StoredQueue implements Queue, Destination {
   }
 
   take(settled: boolean): Promise<Delivery | null> {
+    this.claim();
     this.touch();
     return this.#group.take(settled);
   }
 
   purge(): number {
+    this.claim();
     return this.#group.purge();
   }
 
@@ -117,11 +185,31 @@ export class StoredQueue implements Queue, Destination {
   close(reason: 'deleted' | 'expired'): void {
     this.#closed = true;
     this.#expiry?.cancel();
+    this.#groups?.close(reason);
     this.#group.close(reason);
   }
 
+  #namedGroups(): QueueGroups {
+    const home = this.#home;
+    this.#groups ??= new QueueGroups(
+      {
+        context: home.context,
+        limits: home.limits,
+        spec: this.spec,
+        unnamed: this.#group,
+        createLog: (number) => (this.log === null ? null : home.createGroupLog(this, number)),
+        save: (number, record) => home.saveGroup(this, number, record),
+        forget: (group) => home.forgetGroup(this, group),
+        discarded: (message, options, reason, note) =>
+          home.deadLetter(message, options, this.spec, { reason, note, grouped: true }),
+      },
+      this.#isClaimed,
+    );
+    return this.#groups;
+  }
+
   #leaveIfUseless(): void {
-    if (this.#closed || !this.spec.autoDelete || !this.#hadConsumer || this.#group.consumerCount > 0) return;
+    if (this.#closed || !this.spec.autoDelete || !this.#hadConsumer || this.consumerCount > 0) return;
     this.#home.outlived(this);
   }
 
@@ -132,7 +220,7 @@ export class StoredQueue implements Queue, Destination {
     const dueMs = this.#lastUsedMs + expiresMs;
     this.#expiry = clock.after(Math.max(1, dueMs - clock.nowMs()), () => {
       if (this.#closed) return;
-      if (this.#group.consumerCount > 0) this.touch();
+      if (this.consumerCount > 0) this.touch();
       if (this.#lastUsedMs + expiresMs <= clock.nowMs()) this.#home.outlived(this);
       else this.#watchExpiry();
     });

@@ -1,21 +1,24 @@
 /**
  * All queues by name. Durable ones are written to the table `queues` under a number that also names their log, so
  * that no name is too long for a key and a queue declared again never meets the rows of the old one. Every queue
- * is bound to the address of its own name.
+ * is bound to the address of its own name, and to what is below it unless it belongs to one connection. Named groups
+ * stand in the table `queue-groups`, under the numbers of their queue and their own.
  */
 
-import { escapeLevel, QUEUE_ROOT } from './address.ts';
+import { DEAD_LETTER_ROOT, originOf, queueAddress, queueLevels, queueNameFromAddress } from './address.ts';
 import { deadLetterOf } from './dead-letter.ts';
 import { decodeDefinition, encodeDefinition } from './definition.ts';
 import { CoreError } from './errors.ts';
 import type { GroupContext } from './group.ts';
-import type { Queue, QueueSpec, Queues } from './index.ts';
+import type { DeliveryOptions, Queue, QueueSpec, Queues } from './index.ts';
 import type { Limits } from './limits.ts';
 import type { Message } from './message.ts';
-import { Pattern } from './pattern.ts';
-import { type QueueHome, StoredQueue } from './queue.ts';
+import { MANY, Pattern, type Token } from './pattern.ts';
+import { type QueueDeath, type QueueHome, StoredQueue } from './queue.ts';
+import type { NamedGroup } from './queue-group.ts';
+import type { GroupRecord } from './queue-groups.ts';
 import type { Binding, Router } from './router.ts';
-import type { Storage, Table } from './storage.ts';
+import type { RowLog, Storage, Table } from './storage.ts';
 
 export interface QueuesOptions {
   readonly context: GroupContext;
@@ -26,32 +29,56 @@ export interface QueuesOptions {
   readonly publishLater: (message: Message) => void;
 }
 
+interface KnownQueue {
+  readonly queue: StoredQueue;
+  readonly bindings: readonly Binding[];
+}
+
+/** What stands in the table: a queue that nobody claimed says so. */
+type QueueRecord = Omit<QueueSpec, 'owner'> & { readonly unclaimed?: true };
+
+/** Names that are never made only because somebody sends to them: queues of one connection have such, and they go. */
+const NEVER_PROVIDED = /^(amq\.|\$)/;
+
 export class QueueRegistry implements Queues, QueueHome {
   readonly context: GroupContext;
-  readonly memoryBytesMax: number;
+  readonly limits: Limits;
   readonly #options: QueuesOptions;
   readonly #table: Table;
-  readonly #queues = new Map<string, { readonly queue: StoredQueue; readonly binding: Binding }>();
-  readonly #opening = new Map<string, Promise<StoredQueue>>();
+  readonly #groupTable: Table;
+  readonly #queues = new Map<string, KnownQueue>();
   readonly #owned = new Map<object, Set<string>>();
   /** Told before a queue goes, so that what is bound to it goes first. */
   #leaving: (name: string) => void = () => {};
   #nextNumber = 1;
 
-  private constructor(options: QueuesOptions, table: Table) {
+  private constructor(options: QueuesOptions, table: Table, groupTable: Table) {
     this.context = options.context;
-    this.memoryBytesMax = options.limits.queueMemoryBytesMax;
+    this.limits = options.limits;
     this.#options = options;
     this.#table = table;
+    this.#groupTable = groupTable;
   }
 
   static async load(options: QueuesOptions): Promise<QueueRegistry> {
-    const registry = new QueueRegistry(options, await options.storage.openTable('queues'));
+    const { storage } = options;
+    const registry = new QueueRegistry(
+      options,
+      await storage.openTable('queues'),
+      await storage.openTable('queue-groups'),
+    );
+    const byNumber = new Map<number, StoredQueue>();
     for await (const [key, bytes] of registry.#table.scan('')) {
       const number = Number(key);
-      const spec = { ...(decodeDefinition(bytes) as QueueSpec), owner: null };
-      await registry.#open(spec, number);
+      const { unclaimed, ...stored } = decodeDefinition(bytes) as QueueRecord;
+      const log = await storage.openRowLog(queueLogName(number), { durable: true });
+      byNumber.set(number, registry.#add({ ...stored, owner: null }, number, log, unclaimed !== true));
       registry.#nextNumber = Math.max(registry.#nextNumber, number + 1);
+    }
+    for await (const [key, bytes] of registry.#groupTable.scan('')) {
+      const [queue, group] = key.split('/').map(Number) as [number, number];
+      const log = await storage.openRowLog(groupLogName(queue, group), { durable: true });
+      byNumber.get(queue)?.restoreGroup(group, decodeDefinition(bytes) as GroupRecord, log);
     }
     return registry;
   }
@@ -61,23 +88,33 @@ export class QueueRegistry implements Queues, QueueHome {
   }
 
   async declare(spec: QueueSpec): Promise<StoredQueue> {
-    const existing = this.#queues.get(spec.name);
-    if (existing !== undefined) return existing.queue;
-    const opening = this.#opening.get(spec.name);
-    if (opening !== undefined) return opening;
-    if (this.#queues.size >= this.#options.limits.queuesMax) {
-      throw new CoreError('limit-reached', `there are ${this.#queues.size} queues already (queuesMax)`);
-    }
-    const number = this.#nextNumber++;
-    const opened = this.#open(spec, number).finally(() => this.#opening.delete(spec.name));
-    this.#opening.set(spec.name, opened);
-    const queue = await opened;
-    if (isStored(spec)) {
-      const { owner: _, ...stored } = spec;
-      this.#table.put(String(number), encodeDefinition(stored));
-      this.context.durability.written();
-    }
+    const queue = this.#declare(spec, true);
+    queue.claim();
     return queue;
+  }
+
+  provide(name: string): StoredQueue {
+    return this.#declare(
+      {
+        name,
+        durable: true,
+        autoDelete: false,
+        owner: null,
+        messagesMax: -1,
+        bytesMax: -1,
+        overflow: 'drop-oldest',
+        messageTtlMs: -1,
+        expiresMs: -1,
+        deadLetter: null,
+        arguments: [],
+      },
+      false,
+    );
+  }
+
+  missingAt(address: string): string | null {
+    const name = queueNameFromAddress(address);
+    return name === null || NEVER_PROVIDED.test(name) || this.#queues.has(name) ? null : name;
   }
 
   get(name: string): StoredQueue | undefined {
@@ -117,33 +154,93 @@ export class QueueRegistry implements Queues, QueueHome {
     if (this.get(queue.name) === queue) this.#remove(queue, 'expired');
   }
 
-  deadLetter(
-    message: Message,
-    via: string | null,
-    spec: QueueSpec,
-    reason: 'rejected' | 'expired' | 'overflow',
-  ): void {
-    const dead = deadLetterOf(message, via, spec, reason, this.context.clock.nowMs());
+  deadLetter(message: Message, options: DeliveryOptions, spec: QueueSpec, death: QueueDeath): void {
+    const address = this.#deadAddress(message, options, spec, death);
+    const nowMs = this.context.clock.nowMs();
+    const dead = deadLetterOf(message, options.via, spec, { ...death, address }, nowMs);
     if (dead === null) return;
     this.context.counters.deadLettered++;
     this.#options.publishLater(dead);
   }
 
-  async #open(spec: QueueSpec, number: number): Promise<StoredQueue> {
-    const log = isStored(spec)
-      ? await this.#options.storage.openRowLog(`queue-${number}`, { durable: true })
-      : null;
-    const queue = new StoredQueue(this, spec, number, log);
-    const binding: Binding = {
-      pattern: new Pattern([QUEUE_ROOT, escapeLevel(spec.name)]),
-      destination: queue,
-      options: null,
-      via: '',
-      match: null,
-      rule: null,
-    };
-    this.#queues.set(spec.name, { queue, binding });
-    this.#options.router.add(binding);
+  claimed(queue: StoredQueue): void {
+    if (!isStored(queue.spec)) return;
+    this.#save(queue);
+    this.context.durability.written();
+  }
+
+  createGroupLog(queue: StoredQueue, group: number): RowLog {
+    return this.#options.storage.createRowLog(groupLogName(queue.number, group));
+  }
+
+  saveGroup(queue: StoredQueue, group: number, record: GroupRecord): void {
+    if (queue.log === null) return;
+    this.#groupTable.put(`${queue.number}/${group}`, encodeDefinition(record));
+    this.context.durability.written();
+  }
+
+  forgetGroup(queue: StoredQueue, group: NamedGroup): void {
+    if (group.log === null) return;
+    this.#groupTable.remove(`${queue.number}/${group.number}`);
+    group.log.delete().catch((error: unknown) => this.context.readFailed(error));
+    this.context.durability.written();
+  }
+
+  /** Where a named group's dead letters go whose queue names no exchange: to the queue of that root, which is made. */
+  #deadAddress(
+    message: Message,
+    options: DeliveryOptions,
+    spec: QueueSpec,
+    { reason, grouped }: QueueDeath,
+  ): string | null {
+    if (!grouped || spec.deadLetter !== null || (reason !== 'rejected' && reason !== 'failed')) return null;
+    if (spec.name.startsWith(`${DEAD_LETTER_ROOT}/`)) return null;
+    const name = `${DEAD_LETTER_ROOT}/${spec.name}`;
+    try {
+      this.provide(name);
+    } catch (error) {
+      if (!(error instanceof CoreError)) throw error;
+      this.context.counters.dropped++;
+      return null;
+    }
+    const own = queueAddress(spec.name);
+    const { address } = message;
+    if (address === own || address.startsWith(`${own}/`))
+      return queueAddress(name) + address.slice(own.length);
+    const { key } = originOf(address, options.via);
+    return key === '' ? queueAddress(name) : `${queueAddress(name)}/${key}`;
+  }
+
+  #declare(spec: QueueSpec, isClaimed: boolean): StoredQueue {
+    const existing = this.#queues.get(spec.name);
+    if (existing !== undefined) return existing.queue;
+    if (this.#queues.size >= this.limits.queuesMax) {
+      throw new CoreError('limit-reached', `there are ${this.#queues.size} queues already (queuesMax)`);
+    }
+    const number = this.#nextNumber++;
+    const log = isStored(spec) ? this.#options.storage.createRowLog(queueLogName(number)) : null;
+    const queue = this.#add(spec, number, log, isClaimed);
+    if (log !== null) {
+      this.#save(queue);
+      this.context.durability.written();
+    }
+    return queue;
+  }
+
+  #save(queue: StoredQueue): void {
+    const { owner: _, ...stored } = queue.spec;
+    const record: QueueRecord = queue.isClaimed ? stored : { ...stored, unclaimed: true };
+    this.#table.put(String(queue.number), encodeDefinition(record));
+  }
+
+  #add(spec: QueueSpec, number: number, log: RowLog | null, isClaimed: boolean): StoredQueue {
+    const queue = new StoredQueue(this, spec, number, log, isClaimed);
+    const levels = queueLevels(spec.name);
+    const bindings = [bindingOf(queue, levels)];
+    // Queues of one connection come and go, and nobody sends below them.
+    if (spec.owner === null) bindings.push(bindingOf(queue, [...levels, MANY]));
+    this.#queues.set(spec.name, { queue, bindings });
+    for (const binding of bindings) this.#options.router.add(binding);
     if (spec.owner !== null) {
       const names = this.#owned.get(spec.owner);
       if (names === undefined) this.#owned.set(spec.owner, new Set([spec.name]));
@@ -157,7 +254,7 @@ export class QueueRegistry implements Queues, QueueHome {
     const known = this.#queues.get(name);
     if (known === undefined) return;
     this.#leaving(name);
-    this.#options.router.remove(known.binding);
+    for (const binding of known.bindings) this.#options.router.remove(binding);
     this.#queues.delete(name);
     if (spec.owner !== null) this.#owned.get(spec.owner)?.delete(name);
     queue.close(reason);
@@ -167,6 +264,25 @@ export class QueueRegistry implements Queues, QueueHome {
       this.context.durability.written();
     }
   }
+}
+
+function bindingOf(queue: StoredQueue, tokens: readonly Token[]): Binding {
+  return {
+    pattern: new Pattern(tokens),
+    destination: queue,
+    options: null,
+    via: '',
+    match: null,
+    rule: null,
+  };
+}
+
+function queueLogName(queue: number): string {
+  return `queue-${queue}`;
+}
+
+function groupLogName(queue: number, group: number): string {
+  return `queue-${queue}-group-${group}`;
 }
 
 /** A queue of one connection goes with it, so it is never worth a row. */

@@ -10,6 +10,8 @@ export interface Storage {
   openBatchLog(name: string, options: BatchLogOptions): Promise<BatchLog>;
   /** Single rows that may be removed one by one: queues and sessions. `durable: false` keeps them in memory. */
   openRowLog(name: string, options: { readonly durable: boolean }): Promise<RowLog>;
+  /** As `openRowLog` with `durable`, for a name that never had a log: nothing is to be read, so nothing is waited for. */
+  createRowLog(name: string): RowLog;
   /** Small keyed state: definitions, sessions, retained messages, cursors. Opens or creates. */
   openTable(name: string): Promise<Table>;
   /**

@@ -23,6 +23,8 @@ export class Waiting {
   readonly #context: GroupContext;
   readonly #log: RowLog | null;
   readonly #memoryBytesMax: number;
+  /** Also what need not survive is kept when it was read back after a restart. */
+  readonly #keepsAll: boolean;
   /** Makes an entry of what was read back, the next in order. */
   readonly #entryOf: (message: Message, options: DeliveryOptions, deadlineMs: number) => Entry;
   readonly #returned = new EntryHeap();
@@ -45,11 +47,13 @@ export class Waiting {
     context: GroupContext,
     log: RowLog | null,
     memoryBytesMax: number,
+    keepsAll: boolean,
     entryOf: (message: Message, options: DeliveryOptions, deadlineMs: number) => Entry,
   ) {
     this.#context = context;
     this.#log = log;
     this.#memoryBytesMax = memoryBytesMax;
+    this.#keepsAll = keepsAll;
     this.#entryOf = entryOf;
     this.#recoveredBelow = log?.endOffset ?? 0;
     if (log !== null && log.rowCount > 0) {
@@ -191,7 +195,7 @@ export class Waiting {
     const { message, options, deadlineMs } = stored;
     const recovered = offset < this.#recoveredBelow;
     if (!recovered) this.#pagedBodyBytes -= message.body.length;
-    else if (!message.durable) {
+    else if (!message.durable && !this.#keepsAll) {
       log.remove(offset);
       durability.written();
       return;

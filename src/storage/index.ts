@@ -154,6 +154,11 @@ class FolderStorage implements Storage {
     return log;
   }
 
+  createRowLog(name: string): RowLog {
+    this.#assertOpen();
+    return this.#store.openRowLog(name);
+  }
+
   async openTable(name: string): Promise<Table> {
     this.#assertOpen();
     return this.#store.openTable(name);

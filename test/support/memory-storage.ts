@@ -33,9 +33,17 @@ export class MemoryStorage implements Storage {
   }
 
   async openRowLog(name: string, options: { readonly durable: boolean }): Promise<MemoryRowLog> {
+    return this.#rowLog(name, options.durable);
+  }
+
+  createRowLog(name: string): MemoryRowLog {
+    return this.#rowLog(name, true);
+  }
+
+  #rowLog(name: string, durable: boolean): MemoryRowLog {
     let log = this.rowLogs.get(name);
     if (log === undefined) {
-      log = new MemoryRowLog(this, name, options.durable);
+      log = new MemoryRowLog(this, name, durable);
       this.rowLogs.set(name, log);
     }
     return log;
