@@ -2,6 +2,8 @@
  * Who may do what, asked by the core at its doors. The rules live in `src/auth`; the core only knows the question.
  */
 
+import type { Pattern } from './pattern.ts';
+
 /** An authenticated identity. */
 export interface Principal {
   readonly user: string;
@@ -23,11 +25,52 @@ export interface Access {
   readonly unrestricted: boolean;
   /** Another number whenever an answer may have changed: what was decided under another one is asked again. */
   readonly generation: number;
-  /** `target` is an address, or a pattern's text where a pattern is subscribed. */
+  /** `target` is an address; for `subscribe` an MQTT filter's text. */
   may(principal: Principal, action: Action, target: string): boolean;
+  /** Whether it may with every address that the pattern matches. */
+  mayAll(principal: Principal, action: Action, pattern: Pattern): boolean;
 }
 
-export const ALLOW_ALL: Access = { unrestricted: true, generation: 0, may: () => true };
+export const ALLOW_ALL: Access = { unrestricted: true, generation: 0, may: () => true, mayAll: () => true };
 export const ANONYMOUS: Principal = { user: '', groups: [], clientId: '' };
 /** Whoever manages the gateway: may do everything, and no rule is asked. Compared by identity. */
 export const OPERATOR: Principal = Object.freeze({ user: '', groups: Object.freeze([]), clientId: '' });
+
+/** The root of what the gateway tells about itself: no publisher has it, whatever the rules say. */
+export const SYSTEM_ROOT = '$SYS';
+
+export function isSystemAddress(address: string): boolean {
+  return address === SYSTEM_ROOT || address.startsWith(`${SYSTEM_ROOT}/`);
+}
+
+/**
+ * Remembers the last answer about one action: whoever asks about the same address again and again, as a publisher
+ * with one topic does, pays one comparison. Changed rules are asked anew.
+ */
+export class LastAnswer {
+  readonly #access: Access;
+  readonly #action: Action;
+  #principal: Principal = ANONYMOUS;
+  #address = '';
+  #generation = Number.NaN;
+  #answer = false;
+
+  constructor(access: Access, action: Action) {
+    this.#access = access;
+    this.#action = action;
+  }
+
+  may(principal: Principal, address: string): boolean {
+    const access = this.#access;
+    if (access.unrestricted || principal === OPERATOR) return true;
+    const { generation } = access;
+    if (generation === this.#generation && address === this.#address && principal === this.#principal) {
+      return this.#answer;
+    }
+    this.#answer = access.may(principal, this.#action, address);
+    this.#principal = principal;
+    this.#address = address;
+    this.#generation = generation;
+    return this.#answer;
+  }
+}

@@ -33,8 +33,6 @@ export interface ReceiptSink {
 
 export interface PublisherInfo {
   readonly principal: Principal;
-  /** The gateway itself, or its operator: no rights are asked, and it may publish under `$SYS`. */
-  readonly trusted?: boolean;
   /** Sending to the address of a queue that is not there makes it, where the principal may. */
   readonly providesQueues?: boolean;
   /** The core is short of room (`true`: stop reading the publisher's socket) or has it again (`false`). */
@@ -465,7 +463,15 @@ export interface CoreEvent {
   readonly details: Readonly<Record<string, string | number | boolean>>;
 }
 
-export { type Access, type Action, ALLOW_ALL, ANONYMOUS, OPERATOR, type Principal } from './access.ts';
+export {
+  type Access,
+  type Action,
+  ALLOW_ALL,
+  ANONYMOUS,
+  LastAnswer,
+  OPERATOR,
+  type Principal,
+} from './access.ts';
 export * from './address.ts';
 export type { Clock, Timer } from './clock.ts';
 export * from './delivery.ts';

@@ -4,7 +4,7 @@
  * and dead letters.
  */
 
-import { type Access, OPERATOR } from './access.ts';
+import { type Access, isSystemAddress, LastAnswer } from './access.ts';
 import { queueAddress } from './address.ts';
 import type { Clock } from './clock.ts';
 import type { Congestion } from './congestion.ts';
@@ -82,19 +82,16 @@ export class Publishing {
   openPublisher(info: PublisherInfo): Publisher {
     const { congestion, access } = this.#options;
     congestion.listen(info);
+    const rights = new LastAnswer(access, 'publish');
     return {
       publish: (message, sink, token) => {
-        if (
-          !access.unrestricted &&
-          info.principal !== OPERATOR &&
-          !access.may(info.principal, 'publish', message.address)
-        ) {
+        const { address } = message;
+        const isReserved = address.charCodeAt(0) === DOLLAR;
+        if (!rights.may(info.principal, address) || (isReserved && isSystemAddress(address))) {
           this.#counters.refused++;
-          throw new CoreError('access-refused', `may not publish to '${message.address}'`);
+          throw new CoreError('access-refused', `may not publish to '${address}'`);
         }
-        if (info.providesQueues === true && message.address.charCodeAt(0) === DOLLAR) {
-          this.#provideQueue(message.address, info);
-        }
+        if (isReserved && info.providesQueues === true) this.#provideQueue(address, info);
         return this.publish(message, sink, token);
       },
       close: () => congestion.forget(info),

@@ -9,5 +9,10 @@ export function authenticatorOf(authenticate: Authenticator['authenticate']): Au
 }
 
 export function accessOf(may: Access['may']): Access {
-  return { unrestricted: false, generation: 0, may };
+  return {
+    unrestricted: false,
+    generation: 0,
+    may,
+    mayAll: (principal, action, pattern) => may(principal, action, pattern.toString()),
+  };
 }

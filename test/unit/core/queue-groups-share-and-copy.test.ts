@@ -11,6 +11,7 @@ import {
   queueSpec,
   type TestCore,
 } from '../../support/core.ts';
+import { accessOf } from '../../support/doors.ts';
 
 const EVERYTHING: readonly Token[] = [MANY];
 
@@ -304,11 +305,7 @@ describe('publishing below a queue that is not there', () => {
     const refused = new Set<string>();
     const { core } = await openTestCore({
       core: {
-        access: {
-          unrestricted: false,
-          generation: 0,
-          may: (_principal, action, target) => !(action === 'configure' && refused.has(target)),
-        },
+        access: accessOf((_principal, action, target) => !(action === 'configure' && refused.has(target))),
       },
     });
     expect(publisherOn(core, false)('$queue/orders/x', 'lost')).toBe(NO_ROUTE);
