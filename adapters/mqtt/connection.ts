@@ -90,6 +90,7 @@ export class Connection implements ConnectionHandler, PacketSink, OpeningConnect
 
   received(chunk: Buffer): void {
     this.#lastPacketMs = this.#context.core.clock.nowMs();
+    this.#context.traffic.bytesReceived += chunk.length;
     try {
       this.#decoder.feed(chunk);
     } catch (error) {
@@ -197,12 +198,14 @@ export class Connection implements ConnectionHandler, PacketSink, OpeningConnect
 
   packet(first: number, buffer: Buffer, start: number, end: number): void {
     const open = this.#open;
+    this.#context.traffic.packetsReceived++;
     if (open === null) {
       this.#opening?.packet(first, buffer, start, end);
       return;
     }
     switch (first >> 4) {
       case PacketType.PUBLISH:
+        this.#context.traffic.publishesReceived++;
         open.publish.handle(first, buffer, start, end);
         return;
       case PacketType.PUBACK:
@@ -268,6 +271,8 @@ export class Connection implements ConnectionHandler, PacketSink, OpeningConnect
     this.#decoder.speak(open.client.version);
     // [MQTT-3.2.0-1]: CONNACK is the first packet that the client gets.
     this.#transport.write(connack);
+    this.#context.traffic.sent(connack.length);
+    this.#context.traffic.accepted(this.#context.clients.size);
     open.outbound.open();
     try {
       this.#decoder.release();
@@ -328,6 +333,7 @@ export class Connection implements ConnectionHandler, PacketSink, OpeningConnect
 
   #writePong(): void {
     const at = this.#transport.reserve(2);
+    this.#context.traffic.sent(2);
     this.#transport.buffer[at] = PacketType.PINGRESP << 4;
     this.#transport.buffer[at + 1] = 0;
   }
@@ -385,7 +391,10 @@ export class Connection implements ConnectionHandler, PacketSink, OpeningConnect
   #refuse(reason: ReasonCode, text: string): void {
     const connack = this.#opening?.refusingConnack(reason, text) ?? null;
     this.#tearDown(true);
-    if (connack !== null) this.#transport.write(connack);
+    if (connack !== null) {
+      this.#transport.write(connack);
+      this.#context.traffic.sent(connack.length);
+    }
     this.#transport.close(closeReasonFrom(reason), text);
   }
 
@@ -399,7 +408,10 @@ export class Connection implements ConnectionHandler, PacketSink, OpeningConnect
       const isRedirected = told === Reason.useAnotherServer || told === Reason.serverMoved;
       const reference = isRedirected ? this.#context.settings.serverReference : '';
       const packet = disconnectPacket(told, detail, client.packetBytesMax, reference);
-      if (packet.length <= client.packetBytesMax) this.#transport.write(packet);
+      if (packet.length <= client.packetBytesMax) {
+        this.#transport.write(packet);
+        this.#context.traffic.sent(packet.length);
+      }
     }
     this.#transport.close(reason, detail);
   }

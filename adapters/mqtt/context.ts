@@ -5,7 +5,9 @@ import type { Authenticator, Logger } from '../../src/host.ts';
 import type { PublishEncoder } from './codec/publish-encoder.ts';
 import type { MqttSettings } from './settings.ts';
 import type { ConnectRates } from './state/connect-rates.ts';
+import type { Traffic } from './state/traffic.ts';
 import type { Wills } from './state/wills.ts';
+import type { SysTopics } from './sys/topics.ts';
 
 /** A connection as another one sees it that comes with the same client identifier. */
 export interface Displaceable {
@@ -20,6 +22,8 @@ export interface MqttContext {
   readonly settings: MqttSettings;
   readonly encoder: PublishEncoder;
   readonly wills: Wills;
+  readonly traffic: Traffic;
+  readonly sys: SysTopics;
   readonly connectRates: ConnectRates;
   /** The gateway is about to stop. */
   isDraining(): boolean;

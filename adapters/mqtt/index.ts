@@ -1,5 +1,5 @@
 /**
- * The MQTT adapter: versions 3.1, 3.1.1 and 5 on one port, over TCP and WebSocket. Built once by the composition
+ * The MQTT adapter: versions 3.1, 3.1.1 and 5 on one port, over TCP, TLS, WebSocket and socket files. Built once by the composition
  * with its settings and a host; makes one connection object for each transport.
  */
 
@@ -9,7 +9,9 @@ import { Connection } from './connection.ts';
 import type { MqttContext } from './context.ts';
 import type { MqttSettings } from './settings.ts';
 import { ConnectRates } from './state/connect-rates.ts';
+import { Traffic } from './state/traffic.ts';
 import { Wills } from './state/wills.ts';
+import { SysTopics } from './sys/topics.ts';
 
 export { type MqttSettings, mqttSettings } from './settings.ts';
 
@@ -18,12 +20,14 @@ const SUBPROTOCOLS = ['mqtt', 'mqttv3.1'];
 
 export function createMqttAdapter(host: Host, settings: MqttSettings): Adapter {
   const { core, logger, authenticator } = host;
+  const traffic = new Traffic();
+  const clients: MqttContext['clients'] = new Map();
   const context: MqttContext = {
     core,
     logger,
     authenticator,
     settings,
-    encoder: new PublishEncoder(core.clock),
+    encoder: new PublishEncoder(core.clock, traffic),
     wills: new Wills(core, logger),
     connectRates: new ConnectRates(
       core.clock,
@@ -31,17 +35,27 @@ export function createMqttAdapter(host: Host, settings: MqttSettings): Adapter {
       settings.limits.connectRefusedSeconds * 1000,
     ),
     isDraining: () => host.isDraining?.() === true,
-    clients: new Map(),
+    clients,
+    traffic,
+    sys: new SysTopics({
+      core,
+      traffic,
+      version: host.version,
+      intervalSeconds: settings.sysIntervalSeconds,
+      clientCount: () => clients.size,
+    }),
   };
   return {
     name: 'mqtt',
     listeners: listenersFrom(settings),
     start: () => {
       context.wills.restore();
+      context.sys.start();
       return Promise.resolve();
     },
     connect: (transport: Transport) => new Connection(context, transport),
     stop: () => {
+      context.sys.stop();
       context.wills.stop();
       return Promise.resolve();
     },
@@ -49,18 +63,32 @@ export function createMqttAdapter(host: Host, settings: MqttSettings): Adapter {
 }
 
 function listenersFrom(settings: MqttSettings): ListenerSpec[] {
-  const { host, port, websocket, connectionsMax, limits } = settings;
+  const { host, port, proxyProtocol, tls, websocket, unix, connectionsMax, limits } = settings;
   const bounds = { host, connectionsMax, highWaterBytes: limits.outputBytesSoft };
-  const listeners: ListenerSpec[] = [{ name: 'mqtt', transport: 'tcp', port, ...bounds }];
+  const listeners: ListenerSpec[] = [{ name: 'mqtt', transport: 'tcp', port, proxyProtocol, ...bounds }];
+  if (tls.enabled) listeners.push({ name: 'mqtt-tls', transport: 'tcp', ...securedBy(tls), ...bounds });
+  const web = {
+    transport: 'websocket',
+    path: websocket.path,
+    subprotocols: SUBPROTOCOLS,
+    // A message of a client that is not known may be no larger than its packet may be.
+    unknownBytesMax: limits.connectPacketBytesMax,
+    ...bounds,
+  } as const;
   if (websocket.enabled) {
-    listeners.push({
-      name: 'mqtt-websocket',
-      transport: 'websocket',
-      port: websocket.port,
-      path: websocket.path,
-      subprotocols: SUBPROTOCOLS,
-      ...bounds,
-    });
+    const { port, proxyProtocol } = websocket;
+    listeners.push({ name: 'mqtt-websocket', port, proxyProtocol, ...web });
+  }
+  if (websocket.tls.enabled) {
+    listeners.push({ name: 'mqtt-websocket-tls', ...securedBy(websocket.tls), ...web });
+  }
+  if (unix.path !== '') {
+    const socketFile = { path: unix.path, mode: Number.parseInt(unix.mode, 8) };
+    listeners.push({ name: 'mqtt-unix', transport: 'tcp', port: 0, socketFile, ...bounds });
   }
   return listeners;
+}
+
+function securedBy({ port, proxyProtocol, clientCertificate }: MqttSettings['tls']) {
+  return { port, proxyProtocol, tls: { clientCertificate } };
 }

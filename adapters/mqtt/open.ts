@@ -53,7 +53,7 @@ export function buildOpen(
   agreed: Agreed,
   events: ConnectionEvents,
 ): Open {
-  const { core, encoder, settings } = context;
+  const { core, encoder, settings, traffic, sys } = context;
   const { limits } = settings;
   const { packet, agreement, session, principal } = agreed;
   const client: Client = {
@@ -82,6 +82,7 @@ export function buildOpen(
       receiveMaximum: packet.version === 5 ? limits.receiveMaximum : 0,
       refusedPublish: settings.refusedPublish,
       events,
+      traffic,
     },
     received,
   );
@@ -96,10 +97,11 @@ export function buildOpen(
       state,
       outputBytesSoft,
       events,
+      traffic,
     },
     released,
   );
-  const replay = new Replay(core, session, transport, outputBytesSoft);
+  const replay = new Replay(core, sys, session, transport, outputBytesSoft);
   const aliases = new AliasesIn(limits.topicAliasMaximum);
   const frame = new PublishFrame();
   return {
@@ -125,6 +127,7 @@ export function buildOpen(
       replay,
       limits,
       events,
+      traffic,
       waitingCount: 0,
     },
     will: packet.will,

@@ -221,7 +221,14 @@ export class Opening {
         }
         challenge = step.message;
       }
-      writeAuth(this.#transport, Reason.continueAuthentication, method, challenge, this.#packetBytesMax);
+      writeAuth(
+        this.#context,
+        this.#transport,
+        Reason.continueAuthentication,
+        method,
+        challenge,
+        this.#packetBytesMax,
+      );
       message = await this.#nextAuth();
       if (message === null) return null;
     }

@@ -4,6 +4,7 @@
  */
 
 import Type from 'typebox';
+import { proxyProtocolSetting, socketFileSettings, tlsListenerSettings } from '../../src/host.ts';
 
 const port = (value: number, description: string) =>
   Type.Integer({ minimum: 0, maximum: 65_535, default: value, description });
@@ -100,6 +101,8 @@ const websocket = Type.Object(
     enabled: Type.Boolean({ default: true, description: 'Whether to listen for MQTT over WebSocket.' }),
     port: port(8083, 'Port; 0 lets the system choose.'),
     path: Type.String({ default: '/mqtt', pattern: '^/', description: 'Path of the WebSocket endpoint.' }),
+    proxyProtocol: proxyProtocolSetting,
+    tls: tlsListenerSettings(8084, 'MQTT over WebSocket'),
   },
   { additionalProperties: false, default: {}, description: 'MQTT over WebSocket.' },
 );
@@ -107,9 +110,15 @@ const websocket = Type.Object(
 export const mqttSettings = Type.Object(
   {
     enabled: Type.Boolean({ default: true, description: 'Whether to serve MQTT at all.' }),
-    host: Type.String({ default: '127.0.0.1', description: 'Address to listen on, for TCP and WebSocket.' }),
+    host: Type.String({
+      default: '127.0.0.1',
+      description: 'Address to listen on, for TCP, TLS and WebSocket.',
+    }),
     port: port(1883, 'Port for MQTT over TCP; 0 lets the system choose.'),
+    proxyProtocol: proxyProtocolSetting,
+    tls: tlsListenerSettings(8883, 'MQTT'),
     websocket,
+    unix: socketFileSettings,
     connectionsMax: count(100_000, 10_000_000, 'Connections of each listener.'),
     refusedPublish: Type.Union([Type.Literal('close'), Type.Literal('acknowledge')], {
       default: 'close',
@@ -144,6 +153,13 @@ export const mqttSettings = Type.Object(
       description:
         'When clients are sent to the servers of serverReference: never, while the gateway stops, or all of them ' +
         'for good.',
+    }),
+    sysIntervalSeconds: Type.Integer({
+      default: 10,
+      minimum: 0,
+      maximum: 86_400,
+      description:
+        'Seconds between the values that subscribers to $SYS/broker/# are told; 0 offers no such topics.',
     }),
     limits,
   },

@@ -43,8 +43,14 @@ export interface CopyOptions {
   readonly aliasKnown: boolean;
 }
 
+/** Counts what is written. */
+export interface PublishTraffic {
+  sentPublish(bytes: number): void;
+}
+
 export class PublishEncoder {
   readonly #clock: Clock;
+  readonly #traffic: PublishTraffic;
   readonly #topics = new Map<string, Uint8Array>();
   #lastAddress = '';
   #lastTopic: Uint8Array = EMPTY;
@@ -55,8 +61,9 @@ export class PublishEncoder {
   readonly #idsAt = new Uint32Array(FORMS);
   #imaged = false;
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, traffic: PublishTraffic) {
     this.#clock = clock;
+    this.#traffic = traffic;
   }
 
   /** Returns whether it was written: not when it would pass `packetBytesMax` or its topic has no name here. `[MQTT-3.1.2-24]` */
@@ -127,6 +134,7 @@ export class PublishEncoder {
     }
     if (copied) copyBytes(buffer, at, body);
     else transport.write(body);
+    this.#traffic.sentPublish(total);
     return true;
   }
 
@@ -178,6 +186,7 @@ export class PublishEncoder {
     }
     buffer.set(native, at);
     transport.write(message.body);
+    this.#traffic.sentPublish(total);
     return true;
   }
 
@@ -197,6 +206,7 @@ export class PublishEncoder {
     const at = transport.reserve(image.length);
     const { buffer } = transport;
     buffer.set(image, at);
+    this.#traffic.sentPublish(image.length);
     if (qos !== 0) {
       const idAt = at + (this.#idsAt[form] as number);
       buffer[idAt] = packetId >> 8;

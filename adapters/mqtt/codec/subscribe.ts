@@ -9,6 +9,7 @@
  * | UNSUBSCRIBE | packet id u16, [block], then filter text, one or more times                          |
  */
 
+import type { UserProperty } from '../../../mappings/mqtt-properties.ts';
 import type { Reliability } from '../../../src/core/index.ts';
 import { malformed, protocolError } from '../errors.ts';
 import { PropertyPlace, readProperties } from './properties.ts';
@@ -26,6 +27,7 @@ export interface SubscribePacket {
   readonly packetId: number;
   /** 0: none. */
   readonly subscriptionId: number;
+  readonly userProperties: readonly UserProperty[];
   readonly entries: readonly SubscribeEntry[];
 }
 
@@ -43,7 +45,12 @@ export function readSubscribe(reader: Reader, version: ProtocolVersion): Subscri
     entries.push(readOptions(filter, reader.u8(), version));
   }
   if (entries.length === 0) throw protocolError('SUBSCRIBE without a topic filter'); // [MQTT-3.8.3-2]
-  return { packetId, subscriptionId: properties?.subscriptionIdentifier ?? 0, entries };
+  return {
+    packetId,
+    subscriptionId: properties?.subscriptionIdentifier ?? 0,
+    userProperties: properties?.userProperties ?? [],
+    entries,
+  };
 }
 
 function readOptions(filter: string, options: number, version: ProtocolVersion): SubscribeEntry {

@@ -63,6 +63,7 @@ export async function takeStep(
 
 /** `[MQTT-3.1.2-24]`: a client that has no room for it cannot be authenticated. */
 export function writeAuth(
+  context: MqttContext,
   transport: Transport,
   reason: ReasonCode,
   method: string,
@@ -74,6 +75,7 @@ export function writeAuth(
     throw new MqttError(Reason.packetTooLarge, 'the maximum packet size leaves no room for AUTH');
   }
   transport.write(packet);
+  context.traffic.sent(packet.length);
 }
 
 /** Of one open connection; made with its first AUTH. `[MQTT-4.12.1-2]`: a failure ends the connection. */
@@ -126,7 +128,7 @@ export class Reauthentication {
     if (!this.#events.isOpen()) return;
     if (step.outcome === 'accepted') this.#accept(step.principal);
     const reason = step.outcome === 'accepted' ? Reason.success : Reason.continueAuthentication;
-    writeAuth(this.#transport, reason, method, step.message, this.#client.packetBytesMax);
+    writeAuth(this.#context, this.#transport, reason, method, step.message, this.#client.packetBytesMax);
   }
 
   /** What the connection holds is its user's, so nobody else may go on with it. */

@@ -22,6 +22,7 @@ import { MqttError, REASON_BY_CORE_ERROR, Reason, type ReasonCode } from '../err
 import { AckQueue, type AckWriter } from './acks.ts';
 import type { Client, ConnectionEvents } from './client.ts';
 import type { SessionState } from './session-state.ts';
+import type { Traffic } from './traffic.ts';
 
 export interface InboundOptions {
   readonly core: Core;
@@ -34,6 +35,7 @@ export interface InboundOptions {
   readonly receiveMaximum: number;
   readonly refusedPublish: 'close' | 'acknowledge';
   readonly events: ConnectionEvents;
+  readonly traffic: Traffic;
 }
 
 export class Inbound implements AckWriter {
@@ -252,15 +254,17 @@ export class Inbound implements AckWriter {
 
   #writeSuccess(type: number, packetId: number): void {
     const at = this.#transport.reserve(4);
+    this.#options.traffic.sent(4);
     writeAck(this.#transport.buffer, at, type as typeof PacketType.PUBACK, packetId);
   }
 
   #writeReason(type: number, packetId: number, reason: number, text: string): void {
     const { client } = this.#options;
     const reasonString = client.wantsProblemInformation ? text : '';
-    this.#transport.write(
-      ackPacket(type as typeof PacketType.PUBACK, packetId, reason, reasonString, client.packetBytesMax),
-    );
+    const ack = type as typeof PacketType.PUBACK;
+    const packet = ackPacket(ack, packetId, reason, reasonString, client.packetBytesMax);
+    this.#transport.write(packet);
+    this.#options.traffic.sent(packet.length);
   }
 }
 

@@ -24,6 +24,7 @@ import { AliasesOut } from './aliases.ts';
 import type { Client, ConnectionEvents } from './client.ts';
 import { PacketTable } from './packet-table.ts';
 import { packetIdFromOffset, type SessionState } from './session-state.ts';
+import type { Traffic } from './traffic.ts';
 
 /** Credit is granted in steps of this, so that one grant does not overrun the transport's bound by much. */
 const CREDIT_STEP = 64;
@@ -38,6 +39,7 @@ export interface OutboundOptions {
   readonly state: SessionState;
   readonly outputBytesSoft: number;
   readonly events: ConnectionEvents;
+  readonly traffic: Traffic;
 }
 
 export class Outbound implements Consumer {
@@ -292,14 +294,15 @@ export class Outbound implements Consumer {
 
   #writeRelease(id: number): void {
     const at = this.#transport.reserve(4);
+    this.#options.traffic.sent(4);
     writeAck(this.#transport.buffer, at, PacketType.PUBREL, id);
   }
 
   #writeUnknownRelease(id: number): void {
     if (this.#version5) {
-      this.#transport.write(
-        ackPacket(PacketType.PUBREL, id, Reason.packetIdNotFound, '', this.#packetBytesMax),
-      );
+      const packet = ackPacket(PacketType.PUBREL, id, Reason.packetIdNotFound, '', this.#packetBytesMax);
+      this.#transport.write(packet);
+      this.#options.traffic.sent(packet.length);
     } else this.#writeRelease(id);
   }
 }

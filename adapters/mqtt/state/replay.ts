@@ -1,6 +1,6 @@
 /**
- * What addresses remember, given to new subscriptions; one walk for each, however often it is made anew. Walks the retained messages only as fast as the client takes
- * them: it waits while the transport is full or the session has messages waiting, and goes on when `pump` is called
+ * What addresses remember, given to new subscriptions; one walk for each, however often it is made anew. Walks the
+ * retained messages, or what the server tells of itself, only as fast as the client takes them: it waits while the transport is full or the session has messages waiting, and goes on when `pump` is called
  * again. Source: MQTT 5.0 section 3.3.1.3 and 3.8.3.1.
  */
 
@@ -9,6 +9,11 @@ import type { Transport } from '../../../src/host.ts';
 
 const QUEUED_MAX = 256;
 
+/** What gives new subscriptions their first messages. */
+export interface Remembered {
+  match(pattern: Pattern): Iterable<Message>;
+}
+
 interface Walk {
   readonly messages: Iterator<Message>;
   readonly options: DeliveryOptions;
@@ -16,14 +21,16 @@ interface Walk {
 
 export class Replay {
   readonly #core: Core;
+  readonly #sys: Remembered;
   readonly #session: Session;
   readonly #transport: Transport;
   readonly #outputBytesSoft: number;
   /** By pattern, oldest first: never more than the session has subscriptions. */
   readonly #walks = new Map<string, Walk>();
 
-  constructor(core: Core, session: Session, transport: Transport, outputBytesSoft: number) {
+  constructor(core: Core, sys: Remembered, session: Session, transport: Transport, outputBytesSoft: number) {
     this.#core = core;
+    this.#sys = sys;
     this.#session = session;
     this.#transport = transport;
     this.#outputBytesSoft = outputBytesSoft;
@@ -37,7 +44,9 @@ export class Replay {
   add(pattern: Pattern, options: DeliveryOptions): void {
     // Its subscription may have gone while the answer to it waited for the disk.
     if (!this.#session.subscriptions.has(pattern.key)) return;
-    const messages = this.#core.retained.match(pattern)[Symbol.iterator]();
+    // Under $SYS it is the server that remembers.
+    const remembered: Remembered = pattern.tokens[0] === '$SYS' ? this.#sys : this.#core.retained;
+    const messages = remembered.match(pattern)[Symbol.iterator]();
     this.#walks.delete(pattern.key);
     this.#walks.set(pattern.key, { messages, options });
   }

@@ -18,6 +18,7 @@ import { PublishFrame } from '../../../adapters/mqtt/codec/publish.ts';
 import { PublishEncoder } from '../../../adapters/mqtt/codec/publish-encoder.ts';
 import { readSubscribe, readUnsubscribe } from '../../../adapters/mqtt/codec/subscribe.ts';
 import { PacketType, Reader } from '../../../adapters/mqtt/codec/wire.ts';
+import { Traffic } from '../../../adapters/mqtt/state/traffic.ts';
 import { messageFromMqtt, mqtt5Codec } from '../../../mappings/mqtt.ts';
 import type { Reliability } from '../../../src/core/index.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
@@ -162,7 +163,7 @@ it.each([3, 4, 5] as const)('version %i, CONNECT read', (version) => {
 describe('written', () => {
   it.each([4, 5] as const)('PUBLISH of version %i, one to one and from an image', (version) => {
     const clock = new ManualClock();
-    const encoder = new PublishEncoder(clock);
+    const encoder = new PublishEncoder(clock, new Traffic());
     const frame = new PublishFrame();
     fc.assert(
       fc.property(
@@ -210,7 +211,7 @@ describe('written', () => {
   });
 
   it('a copy with subscription identifiers and a topic alias', () => {
-    const encoder = new PublishEncoder(new ManualClock());
+    const encoder = new PublishEncoder(new ManualClock(), new Traffic());
     fc.assert(
       fc.property(
         topic,
