@@ -89,7 +89,7 @@ class RunningGateway implements Gateway {
     this.#config = config;
     this.#logger = createLogger(config.host.log);
     this.#clock = new SystemClock((error) => this.#taskFailed(error));
-    this.#network = new Network(this.#clock, config.host.network, this.#logger);
+    this.#network = new Network(this.#clock, config.host.network, this.#logger, config.host.tls);
   }
 
   /** A broken invariant ends the process, for nobody knows what is true any more; other mistakes cost what threw. */
@@ -260,6 +260,7 @@ function showAddress({ host, port }: BoundAddress): string {
 }
 
 function* sampleNetwork(network: Network): Generator<MetricSample> {
+  if (host.startsWith('/') || host.startsWith('.')) return `unix:${host}`;
   const { accepted, refused, closed } = network.counters;
   const open = new Map<string, number>();
   for (const { listener } of network.connections.values()) {

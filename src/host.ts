@@ -5,6 +5,13 @@
 
 import type { Clock, Core, Principal } from './core/index.ts';
 
+export {
+  proxyProtocolSetting,
+  socketFileSettings,
+  tlsListenerProperties,
+  tlsListenerSettings,
+} from './listener-settings.ts';
+
 /** Why a connection ended: a closed list, logged once for each connection and counted. */
 export const CLOSE_REASONS = [
   'client-closed', // the peer ended it as its protocol says
@@ -133,6 +140,17 @@ export interface ListenerSpec {
   readonly subprotocols?: readonly string[];
   readonly connectionsMax: number;
   readonly highWaterBytes: number;
+  /** With TLS, when the gateway has a certificate; without one such a listener does not open. */
+  readonly tls?: { readonly clientCertificate: 'none' | 'request' | 'require' };
+  /** A proxy tells in front of each connection whose it is. */
+  readonly proxyProtocol?: boolean;
+  /** A Unix domain socket instead of host and port, and the mode of its file. */
+  readonly socketFile?: { readonly path: string; readonly mode: number };
+  /**
+   * WebSocket only: bytes that a client may send ahead of what was given to `received` until the handler knows who it
+   * is. Absent: as many as afterwards.
+   */
+  readonly unknownBytesMax?: number;
 }
 
 /** What an adapter is built with. */

@@ -4,7 +4,7 @@
  */
 
 import type { ExchangeType } from '../../src/core/index.ts';
-import type { Adapter, Host } from '../../src/host.ts';
+import type { Adapter, Host, ListenerSpec } from '../../src/host.ts';
 import { Connection } from './connection.ts';
 import type { Shared } from './context.ts';
 import type { Amqp091Settings } from './settings.ts';
@@ -23,16 +23,7 @@ export function createAmqp091Adapter(host: Host, settings: Amqp091Settings): Ada
   const shared: Shared = { host, settings, topologyGeneration: 0 };
   return {
     name: 'amqp091',
-    listeners: [
-      {
-        name: 'amqp091',
-        transport: 'tcp',
-        host: settings.host,
-        port: settings.port,
-        connectionsMax: settings.connectionsMax,
-        highWaterBytes: settings.highWaterBytes,
-      },
-    ],
+    listeners: listenersFrom(settings),
     async start() {
       for (const [name, type] of PREDECLARED) {
         host.core.exchanges.declare({
@@ -49,4 +40,22 @@ export function createAmqp091Adapter(host: Host, settings: Amqp091Settings): Ada
     connect: (transport) => new Connection(shared, transport),
     async stop() {},
   };
+}
+
+function listenersFrom(settings: Amqp091Settings): ListenerSpec[] {
+  const { host, port, proxyProtocol, tls, connectionsMax, highWaterBytes } = settings;
+  const bounds = { host, connectionsMax, highWaterBytes };
+  const listeners: ListenerSpec[] = [{ name: 'amqp091', transport: 'tcp', port, proxyProtocol, ...bounds }];
+  if (tls.enabled) {
+    const { port, proxyProtocol, clientCertificate } = tls;
+    listeners.push({
+      name: 'amqp091-tls',
+      transport: 'tcp',
+      port,
+      proxyProtocol,
+      tls: { clientCertificate },
+      ...bounds,
+    });
+  }
+  return listeners;
 }

@@ -4,6 +4,7 @@
  */
 
 import Type, { type Static } from 'typebox';
+import { proxyProtocolSetting, tlsListenerSettings } from '../../src/host.ts';
 
 export const amqp091Settings = Type.Object(
   {
@@ -15,6 +16,8 @@ export const amqp091Settings = Type.Object(
       default: 5672,
       description: 'TCP port; 0 lets the system choose.',
     }),
+    proxyProtocol: proxyProtocolSetting,
+    tls: tlsListenerSettings(5671, 'AMQP 0-9-1'),
     connectionsMax: Type.Integer({
       minimum: 1,
       maximum: 10_000_000,

@@ -4,7 +4,7 @@
  * and what it does not is in docs/protocols/kafka.md.
  */
 
-import type { Adapter, Host } from '../../src/host.ts';
+import type { Adapter, Host, ListenerSpec } from '../../src/host.ts';
 import { KafkaConnection } from './connection.ts';
 import type { KafkaServices } from './services.ts';
 import type { KafkaSettings } from './settings.ts';
@@ -29,20 +29,29 @@ export function createKafkaAdapter(host: Host, settings: KafkaSettings): Adapter
   };
   return {
     name: 'kafka',
-    listeners: [
-      {
-        name: 'kafka',
-        transport: 'tcp',
-        host: settings.host,
-        port: settings.port,
-        connectionsMax: settings.connectionsMax,
-        highWaterBytes: settings.highWaterBytes,
-      },
-    ],
+    listeners: listenersFrom(settings),
     async start() {},
     connect: (transport) => new KafkaConnection(services, transport),
     async stop() {
       groups.close();
     },
   };
+}
+
+function listenersFrom(settings: KafkaSettings): ListenerSpec[] {
+  const { host, port, proxyProtocol, tls, connectionsMax, highWaterBytes } = settings;
+  const bounds = { host, connectionsMax, highWaterBytes };
+  const listeners: ListenerSpec[] = [{ name: 'kafka', transport: 'tcp', port, proxyProtocol, ...bounds }];
+  if (tls.enabled) {
+    const { port, proxyProtocol, clientCertificate } = tls;
+    listeners.push({
+      name: 'kafka-tls',
+      transport: 'tcp',
+      port,
+      proxyProtocol,
+      tls: { clientCertificate },
+      ...bounds,
+    });
+  }
+  return listeners;
 }

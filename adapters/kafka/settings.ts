@@ -4,8 +4,12 @@
  */
 
 import Type from 'typebox';
+import { proxyProtocolSetting, tlsListenerProperties } from '../../src/host.ts';
 
 const MIB = 1024 * 1024;
+
+const advertised = (description: string) =>
+  Type.Union([Type.String({ pattern: '^.+:\\d{1,5}$' }), Type.Null()], { default: null, description });
 
 export const kafkaSettings = Type.Object(
   {
@@ -17,11 +21,19 @@ export const kafkaSettings = Type.Object(
       default: 9092,
       description: 'Port to listen on; 0 lets the system choose.',
     }),
-    advertised: Type.Union([Type.String({ pattern: '^.+:\\d{1,5}$' }), Type.Null()], {
-      default: null,
-      description:
-        'host:port that clients are told to connect to (advertised.listeners); null: what each dialled.',
-    }),
+    advertised: advertised(
+      'host:port that clients are told to connect to (advertised.listeners); null: what each dialled.',
+    ),
+    proxyProtocol: proxyProtocolSetting,
+    tls: Type.Object(
+      {
+        ...tlsListenerProperties(9093, 'Kafka'),
+        advertised: advertised(
+          'host:port that clients over TLS are told to connect to; null: what each dialled.',
+        ),
+      },
+      { additionalProperties: false, default: {}, description: 'Kafka over TLS (SSL).' },
+    ),
     nodeId: Type.Integer({
       minimum: 0,
       maximum: 0x7fff_ffff,

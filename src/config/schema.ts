@@ -12,6 +12,8 @@ export interface Schema {
   readonly anyOf?: readonly Schema[];
   readonly properties?: Readonly<Record<string, Schema>>;
   readonly items?: Schema;
+  /** Of the properties of a list's entry: those that must be there. */
+  readonly required?: readonly string[];
   readonly minimum?: number;
   readonly maximum?: number;
   readonly minLength?: number;
@@ -64,6 +66,8 @@ export function findFault(schema: Schema, value: unknown): string | null {
       return findTextFault(schema, value);
     case 'array':
       return findListFault(schema, value);
+    case 'object':
+      return findEntryFault(schema, value);
     case 'null':
       return value === null ? null : 'must be null';
     default:
@@ -111,6 +115,22 @@ function findListFault(schema: Schema, value: unknown): string | null {
   for (const [index, item] of value.entries()) {
     const fault = schema.items === undefined ? null : findFault(schema.items, item);
     if (fault !== null) return `entry ${index + 1} ${fault}`;
+  }
+  return null;
+}
+
+/** An entry of a list that has settings of its own. */
+function findEntryFault(schema: Schema, value: unknown): string | null {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    return `must have settings of its own, not be ${show(value)}`;
+  }
+  const properties = schema.properties ?? {};
+  const missing = schema.required?.find((key) => !Object.hasOwn(value, key));
+  if (missing !== undefined) return `has no ${missing}`;
+  for (const [key, child] of Object.entries(value)) {
+    const property = Object.hasOwn(properties, key) ? properties[key] : undefined;
+    const fault = property === undefined ? 'is not a setting' : findFault(property, child);
+    if (fault !== null) return `${key} ${fault}`;
   }
   return null;
 }

@@ -8,6 +8,7 @@ import { httpSettings } from '../admin/settings.ts';
 import { authSettings } from '../auth/settings.ts';
 import { DEFAULT_LIMITS, type Limits } from '../core/index.ts';
 import { networkSettings } from '../net/settings.ts';
+import { tlsSettings } from '../net/tls-settings.ts';
 import { logSettings } from '../telemetry/settings.ts';
 
 export const storageSettings = Type.Object(
@@ -153,6 +154,7 @@ export const hostSections = {
   storage: storageSettings,
   auth: authSettings,
   network: networkSettings,
+  tls: tlsSettings,
   limits: limitsSettings,
   gateway: gatewaySettings,
   log: logSettings,

@@ -4,6 +4,7 @@
 
 import type { AddressInfo, Server } from 'node:net';
 import type { ListenerSpec } from '../host.ts';
+import { listenOnFile } from './socket-file.ts';
 
 export interface BoundAddress {
   readonly host: string;
@@ -22,7 +23,17 @@ export class ListenError extends Error {
   override readonly name = 'ListenError';
 }
 
-export function listen(server: Server, spec: ListenerSpec, backlog: number): Promise<BoundAddress> {
+export async function listen(server: Server, spec: ListenerSpec, backlog: number): Promise<BoundAddress> {
+  if (spec.socketFile !== undefined) {
+    try {
+      await listenOnFile(server, spec.socketFile, backlog);
+    } catch (error) {
+      throw new ListenError(`${spec.socketFile.path} cannot be listened on: ${(error as Error).message}`, {
+        cause: error,
+      });
+    }
+    return { host: spec.socketFile.path, port: 0 };
+  }
   return new Promise((resolve, reject) => {
     const onError = (error: NodeJS.ErrnoException): void => reject(explainListenError(error, spec));
     server.once('error', onError);

@@ -10,9 +10,11 @@
  * `websocket-transport.ts`.
  */
 
+import type { Socket } from 'node:net';
 import type { Timer } from '../core/index.ts';
 import type { ClientCertificate, CloseReason, ConnectionHandler, ListenerInfo, Transport } from '../host.ts';
 import type { NetContext } from './context.ts';
+import { type Peer, plainAddress } from './peer.ts';
 import { SLAB_BYTES } from './slab-pool.ts';
 
 /** From this size on bytes are not copied into the slab. */
@@ -30,6 +32,7 @@ export abstract class BufferedTransport implements Transport {
   readonly listener: ListenerInfo;
   readonly remoteAddress: string;
   readonly remotePort: number;
+  readonly certificate: ClientCertificate | null;
   readonly connectedAtMs: number;
   /** Set right after construction, before the first byte arrives. */
   handler: ConnectionHandler | null = null;
@@ -53,18 +56,19 @@ export abstract class BufferedTransport implements Transport {
   #endSent = false;
   protected readonly context: NetContext;
 
-  constructor(context: NetContext, listener: ListenerInfo, remoteAddress: string, remotePort: number) {
+  /** `peer`: null where the socket itself says who is there. */
+  constructor(context: NetContext, listener: ListenerInfo, socket: Socket, peer: Peer | null) {
     this.context = context;
     this.id = context.nextId();
     this.listener = listener;
-    this.remoteAddress = remoteAddress;
-    this.remotePort = remotePort;
+    this.remoteAddress = peer?.remoteAddress ?? plainAddress(socket.remoteAddress);
+    this.remotePort = peer?.remotePort ?? socket.remotePort ?? 0;
+    this.certificate = peer?.certificate ?? null;
     this.connectedAtMs = context.clock.nowMs();
   }
 
   abstract get localAddress(): string;
   abstract get localPort(): number;
-  readonly certificate: ClientCertificate | null = null;
   abstract pause(): void;
   abstract resume(): void;
 

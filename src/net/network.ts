@@ -11,12 +11,14 @@ import {
   type ListenerSpec,
   type Logger,
 } from '../host.ts';
-import type { BoundAddress, Listener } from './bind.ts';
+import { type BoundAddress, ListenError, type Listener } from './bind.ts';
 import type { BufferedTransport } from './buffered-transport.ts';
+import { Certificates } from './certificates.ts';
 import type { NetContext } from './context.ts';
+import { openListener } from './listener.ts';
 import type { NetworkSettings } from './settings.ts';
 import { SlabPool } from './slab-pool.ts';
-import { openTcpListener } from './tcp-listener.ts';
+import type { TlsSettings } from './tls-settings.ts';
 import { type TurnClock, TurnOutput } from './turn-output.ts';
 
 /** Ends that say nothing about the gateway or its clients: logged at debug level. */
@@ -26,6 +28,16 @@ const QUIET_REASONS: ReadonlySet<CloseReason> = new Set([
   'shutting-down',
   'administrative',
 ]);
+
+const NO_TLS: TlsSettings = {
+  certificates: [],
+  minVersion: 'TLSv1.2',
+  ciphers: '',
+  clientAuthoritiesFile: '',
+  revocationListFile: '',
+  reloadCheckMs: 1_000,
+  handshakesPerSecondMax: 500,
+};
 
 export interface NetworkCounters {
   /** Connections since the start, and those turned away at the bound, by listener. */
@@ -41,15 +53,17 @@ export class Network implements NetContext {
   readonly settings: NetworkSettings;
   readonly logger: Logger;
   readonly counters: NetworkCounters;
+  readonly certificates: Certificates;
   readonly #connections = new Map<number, BufferedTransport>();
   readonly #listeners: Listener[] = [];
   #lastId = 0;
   #whenEmpty: (() => void) | null = null;
 
-  constructor(clock: TurnClock, settings: NetworkSettings, logger: Logger) {
+  constructor(clock: TurnClock, settings: NetworkSettings, logger: Logger, tls: TlsSettings = NO_TLS) {
     this.clock = clock;
     this.settings = settings;
     this.logger = logger;
+    this.certificates = new Certificates(tls, clock, logger);
     this.output = new TurnOutput(clock);
     this.pool = new SlabPool(clock, settings.outputPoolBytesMax);
     const closed = Object.fromEntries(CLOSE_REASONS.map((reason) => [reason, 0]));
@@ -73,19 +87,24 @@ export class Network implements NetContext {
     return this.#listeners.find(({ spec }) => spec.name === name)?.bound;
   }
 
-  /** Throws ListenError. */
+  /** Opens nothing where the listener needs a certificate and none is configured. Throws ListenError. */
   async listen(spec: ListenerSpec, adapter: Adapter): Promise<void> {
+    if (spec.tls !== undefined) {
+      if (!this.certificates.isConfigured) return;
+      try {
+        await this.certificates.open();
+      } catch (error) {
+        throw new ListenError((error as Error).message, { cause: error });
+      }
+    }
     this.counters.accepted.set(spec.name, 0);
     this.counters.refused.set(spec.name, 0);
-    if (spec.transport === 'tcp') this.#listeners.push(await openTcpListener(this, spec, adapter));
-    else {
-      const { openWebSocketListener } = await import('./websocket-listener.ts');
-      this.#listeners.push(await openWebSocketListener(this, spec, adapter));
-    }
+    this.#listeners.push(await openListener(this, spec, adapter, this.certificates));
   }
 
   stopListening(): void {
     for (const listener of this.#listeners) listener.close();
+    this.certificates.close();
   }
 
   /** Tells every client that it must go, and waits until all are gone or `waitMs` has passed. */

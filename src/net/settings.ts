@@ -32,6 +32,40 @@ export const networkSettings = Type.Object(
       description:
         'Idle time after which TCP asks whether the peer is still there, milliseconds; 0 never asks.',
     }),
+    handshakeTimeoutMs: Type.Integer({
+      default: 10_000,
+      minimum: 100,
+      maximum: 600_000,
+      description:
+        'Time in which a connection must have gone through what comes before its protocol: PROXY header, TLS handshake, ' +
+        'WebSocket upgrade; milliseconds.',
+    }),
+    connectionsPerSecondMax: Type.Integer({
+      default: 0,
+      minimum: 0,
+      maximum: 1_000_000,
+      description:
+        'Connections that each listener takes in a second, and at once; more are closed. 0 for no bound.',
+    }),
+    connectionsPerAddressMax: Type.Integer({
+      default: 0,
+      minimum: 0,
+      maximum: 10_000_000,
+      description:
+        'Connections that each listener takes from one address at a time; more are closed. 0 for no bound.',
+    }),
+    trustedProxies: Type.Array(Type.String({ pattern: '^[0-9a-fA-F.:]+(/[0-9]{1,3})?$', maxLength: 49 }), {
+      default: [],
+      maxItems: 1_000,
+      description:
+        'Networks of the proxies that listeners with proxyProtocol believe when they say whose a connection is; ' +
+        'connections from elsewhere are refused there.',
+    }),
+    trustProxyCertificate: Type.Boolean({
+      default: false,
+      description:
+        'Whether the name of a client certificate that such a proxy says it has verified counts as verified here.',
+    }),
     websocketMessageBytesMax: Type.Integer({
       default: 16_777_216,
       minimum: 1_024,

@@ -9,6 +9,7 @@ import type { Socket } from 'node:net';
 import type { ListenerInfo } from '../host.ts';
 import { BufferedTransport } from './buffered-transport.ts';
 import type { NetContext } from './context.ts';
+import { type Peer, plainAddress } from './peer.ts';
 
 const NOTHING = Buffer.alloc(0);
 const transportKey: unique symbol = Symbol('transport');
@@ -20,8 +21,12 @@ interface AttachedSocket extends Socket {
 export class TcpTransport extends BufferedTransport {
   readonly #socket: AttachedSocket;
 
-  constructor(context: NetContext, listener: ListenerInfo, socket: Socket) {
-    super(context, listener, plainAddress(socket.remoteAddress), socket.remotePort ?? 0);
+  readonly #peer: Peer | null;
+
+  /** `peer`: null where the socket itself says who is there. */
+  constructor(context: NetContext, listener: ListenerInfo, socket: Socket, peer: Peer | null) {
+    super(context, listener, socket, peer);
+    this.#peer = peer;
     this.#socket = socket as AttachedSocket;
     this.#socket[transportKey] = this;
   }
@@ -33,14 +38,16 @@ export class TcpTransport extends BufferedTransport {
     socket.on('close', onClose);
     socket.on('end', onEnd);
     socket.on('data', onData);
+    // What had to be read before may have left it paused.
+    if (socket.isPaused()) socket.resume();
   }
 
   get localAddress(): string {
-    return plainAddress(this.#socket.localAddress);
+    return this.#peer?.localAddress ?? plainAddress(this.#socket.localAddress);
   }
 
   get localPort(): number {
-    return this.#socket.localPort ?? 0;
+    return this.#peer?.localPort ?? this.#socket.localPort ?? 0;
   }
 
   pause(): void {
@@ -106,10 +113,4 @@ function onError(this: Socket, error: NodeJS.ErrnoException): void {
 
 function onClose(this: Socket): void {
   (this as AttachedSocket)[transportKey].gone();
-}
-
-/** An IPv4 address that came in on an IPv6 listener, as people write it. */
-export function plainAddress(address: string | undefined): string {
-  if (address === undefined) return '';
-  return address.startsWith('::ffff:') && address.includes('.') ? address.slice(7) : address;
 }

@@ -1,16 +1,17 @@
 /**
- * A WebSocket server for one adapter (RFC 6455), without compression. The path and the subprotocol must be the
- * adapter's. A browser lets any web page connect to this machine, so a page from elsewhere, known by its Origin, is
- * refused unless the settings name it. Imported by `network.ts` when there is such a listener, since HTTP and `ws` take
- * memory.
+ * Answers the request that opens a WebSocket (RFC 6455), without compression, and hands the connection over. The path
+ * and the subprotocol must be the adapter's. A browser lets any web page connect to this machine, so a page from
+ * elsewhere, known by its Origin, is refused unless the settings name it. The HTTP server never listens: it is given the
+ * sockets that the listener has accepted, with TLS or without. Imported by `listener.ts` when there is such a listener,
+ * since HTTP and `ws` take memory.
  */
 
 import { createServer, type IncomingMessage, STATUS_CODES } from 'node:http';
 import { BlockList, isIP, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { type WebSocket, WebSocketServer } from 'ws';
-import type { Adapter, ListenerSpec } from '../host.ts';
-import { type Listener, listen } from './bind.ts';
+import { WebSocketServer } from 'ws';
+import type { ListenerSpec } from '../host.ts';
+import type { Arrival } from './arrival.ts';
 import type { NetContext } from './context.ts';
 import { WebSocketTransport } from './websocket-transport.ts';
 
@@ -18,13 +19,14 @@ const loopback = new BlockList();
 loopback.addSubnet('127.0.0.0', 8, 'ipv4');
 loopback.addAddress('::1', 'ipv6');
 
-export async function openWebSocketListener(
+export function createWebSocketStage(
   context: NetContext,
   spec: ListenerSpec,
-  adapter: Adapter,
-): Promise<Listener> {
+  connect: (transport: WebSocketTransport) => void,
+): (arrival: Arrival, socket: Socket) => void {
   const { settings } = context;
   const subprotocols = spec.subprotocols ?? [];
+  const arrivals = new WeakMap<Duplex, Arrival>();
   const webSockets = new WebSocketServer({
     noServer: true,
     clientTracking: false,
@@ -36,44 +38,39 @@ export async function openWebSocketListener(
   const server = createServer((_request, response) => {
     response.writeHead(426, { connection: 'close', upgrade: 'websocket' }).end();
   });
-  server.maxConnections = spec.connectionsMax;
-  server.on('drop', () => context.countRefused(spec.name));
   const info = { name: spec.name, transport: spec.transport, highWaterBytes: spec.highWaterBytes };
 
-  const connect = (webSocket: WebSocket, socket: Socket): void => {
-    const transport = new WebSocketTransport(context, info, webSocket, socket);
-    context.add(transport);
-    transport.attach();
-    try {
-      transport.handler = adapter.connect(transport);
-    } catch (error) {
-      transport.fail(error);
-    }
-  };
-
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    const arrival = arrivals.get(socket);
+    if (arrival === undefined || !arrival.isWaiting) {
+      socket.destroy();
+      return;
+    }
     const refusal = findRefusal(request, spec, subprotocols, settings.allowedOrigins);
     if (refusal !== null) {
       context.countRefused(spec.name);
       context.logger.info(
-        { listener: spec.name, remote: request.socket.remoteAddress, detail: refusal.detail },
+        { listener: spec.name, remote: arrival.remoteAddress, detail: refusal.detail },
         'WebSocket refused',
       );
       refuse(socket, refusal.status);
       return;
     }
-    const tcp = request.socket;
-    tcp.setNoDelay(true);
-    if (settings.keepAliveMs > 0) tcp.setKeepAlive(true, settings.keepAliveMs);
-    webSockets.handleUpgrade(request, socket, head, (webSocket) => connect(webSocket, tcp));
+    webSockets.handleUpgrade(request, socket, head, (webSocket) => {
+      if (!arrival.pass()) webSocket.terminate();
+      else
+        connect(
+          new WebSocketTransport(context, info, webSocket, request.socket, arrival, spec.unknownBytesMax),
+        );
+    });
   });
 
-  const bound = await listen(server, spec, settings.backlog);
-  const close = (): void => {
-    server.close();
-    server.closeIdleConnections();
+  return (arrival, socket) => {
+    arrivals.set(socket, arrival);
+    server.emit('connection', socket);
+    // What had to be read before may have left it paused.
+    if (socket.isPaused()) socket.resume();
   };
-  return { spec, bound, close };
 }
 
 /** The first that the client offers and the adapter speaks. */

@@ -9,7 +9,7 @@ import type { RawData, WebSocket } from 'ws';
 import type { CloseReason, ListenerInfo } from '../host.ts';
 import { BufferedTransport } from './buffered-transport.ts';
 import type { NetContext } from './context.ts';
-import { plainAddress } from './tcp-transport.ts';
+import type { Peer } from './peer.ts';
 
 /** RFC 6455 7.4.1 */
 const CLOSE_NORMAL = 1000;
@@ -17,6 +17,9 @@ const CLOSE_GOING_AWAY = 1001;
 const CLOSE_UNSUPPORTED_DATA = 1003;
 const CLOSE_POLICY = 1008;
 const CLOSE_INTERNAL = 1011;
+
+/** As much as one read of a socket brings. */
+const CHUNK_BYTES = 65_536;
 
 const CLOSE_CODES: Partial<Record<CloseReason, number>> = {
   'shutting-down': CLOSE_GOING_AWAY,
@@ -36,8 +39,23 @@ export class WebSocketTransport extends BufferedTransport {
   /** Messages that the kernel has not taken. */
   #unfinished = 0;
 
-  constructor(context: NetContext, listener: ListenerInfo, webSocket: WebSocket, socket: Socket) {
-    super(context, listener, plainAddress(socket.remoteAddress), socket.remotePort ?? 0);
+  readonly #peer: Peer;
+  readonly #unknownBytesMax: number;
+  /** Bytes that came and were not given to the handler; counted only until it knows who the client is. */
+  #unreadBytes = 0;
+
+  /** `unknownBytesMax`: how many bytes `ws` may gather for a client that nobody knows yet. */
+  constructor(
+    context: NetContext,
+    listener: ListenerInfo,
+    webSocket: WebSocket,
+    socket: Socket,
+    peer: Peer,
+    unknownBytesMax = Number.POSITIVE_INFINITY,
+  ) {
+    super(context, listener, socket, peer);
+    this.#peer = peer;
+    this.#unknownBytesMax = unknownBytesMax;
     this.#webSocket = webSocket;
     this.#socket = socket;
   }
@@ -49,14 +67,27 @@ export class WebSocketTransport extends BufferedTransport {
     webSocket.on('close', () => this.release());
     webSocket.on('message', (data, isBinary) => this.#received(data, isBinary));
     webSocket.on('ping', (data) => this.#answerPing(data));
+    // Ahead of `ws`: what is too much must not be gathered first.
+    if (this.#unknownBytesMax < Number.POSITIVE_INFINITY) this.#socket.prependListener('data', this.#count);
   }
 
+  /** A frame has a header of 14 bytes at most, and a chunk may bring several messages before they are read. */
+  readonly #count = (chunk: Buffer): void => {
+    if (this.handler === null || this.handler.identity !== null) {
+      this.#socket.off('data', this.#count);
+      return;
+    }
+    this.#unreadBytes += chunk.length;
+    if (this.#unreadBytes <= this.#unknownBytesMax + CHUNK_BYTES) return;
+    this.destroy('limit-reached', 'a WebSocket message too large for a client that is not known yet');
+  };
+
   get localAddress(): string {
-    return plainAddress(this.#socket.localAddress);
+    return this.#peer.localAddress;
   }
 
   get localPort(): number {
-    return this.#socket.localPort ?? 0;
+    return this.#peer.localPort;
   }
 
   pause(): void {
@@ -97,7 +128,10 @@ export class WebSocketTransport extends BufferedTransport {
     if (!isBinary) {
       this.#webSocket.close(CLOSE_UNSUPPORTED_DATA);
       this.close('protocol-error', 'a text message, where only binary ones belong');
-    } else this.take(data as Buffer);
+    } else {
+      this.#unreadBytes = 0;
+      this.take(data as Buffer);
+    }
   }
 
   /** RFC 6455 5.5.3 asks for an answer to the last ping only: who does not read them gets no more of them. */

@@ -28,7 +28,8 @@ export interface Endpoints {
 }
 
 export function brokerOf(call: Call): Endpoints {
-  const { nodeId, advertised } = call.services.settings;
+  const { nodeId, advertised: plain, tls } = call.services.settings;
+  const advertised = call.client.origin.listener === 'kafka-tls' ? tls.advertised : plain;
   if (advertised !== null) {
     const colon = advertised.lastIndexOf(':');
     return { nodeId, host: advertised.slice(0, colon), port: Number(advertised.slice(colon + 1)) };

@@ -1,4 +1,5 @@
 /** A handler that has seen its output above the mark hears of its fall, also where that happens within one turn. */
+import { Socket } from 'node:net';
 import { expect, it } from 'vitest';
 import { SystemClock } from '../../../src/clock.ts';
 import type { ConnectionHandler } from '../../../src/host.ts';
@@ -37,7 +38,7 @@ it('is told although the kernel caught up between the look and the end of the tu
   const logger = { debug() {}, info() {}, warn() {}, error() {} };
   const network = new Network(clock, DEFAULT_NETWORK, logger);
   const listener = { name: 'test', transport: 'tcp' as const, highWaterBytes: 1_000 };
-  const transport = new HeldTransport(network, listener, '127.0.0.1', 2);
+  const transport = new HeldTransport(network, listener, new Socket(), null);
   let drained = 0;
   transport.handler = {
     received() {},
