@@ -1,14 +1,26 @@
 /**
- * Messages as JSON, for the HTTP API: what somebody wants to try, read into a message. Called by `src/admin` through
- * its options; the views of the other protocols, for explanations, are in `http-views.ts` and handed over with it.
- * Pure. Everything that is refused points at its place in the JSON.
+ * Messages as JSON, for the HTTP API: what somebody wants to try or publish, read into a message, and messages shown;
+ * properties and headers as shown read back the same. Called by `src/admin` through its options; the views of the other protocols,
+ * for explanations, are in `http-views.ts` and handed over with it. Pure. Everything that is refused points at its place
+ * in the JSON.
  */
 
-import { Buffer } from 'node:buffer';
-import { CoreError, type Header, type HeaderValue, Message, type Reliability } from '../src/core/index.ts';
+import { Buffer, isUtf8 } from 'node:buffer';
 import {
+  CoreError,
+  type Header,
+  type HeaderValue,
+  MANY,
+  Message,
+  ONE,
+  Pattern,
+  type Reliability,
+} from '../src/core/index.ts';
+import {
+  base64FromBytes,
   bytesFromBase64,
   isReservedName,
+  jsonFromValue,
   type PropertiesDraft,
   valueFromJson,
   valueFromText,
@@ -129,4 +141,48 @@ function valueFromKind(json: unknown, field: string): HeaderValue {
   const typed = valueFromText(kind, text ?? '');
   if (typed === null) refuse(`${field}/value`, `is no value of kind ${kind}`);
   return typed;
+}
+
+/** A message as the API shows it. Names as in `HttpMessage`; what was not said is not there. */
+export function jsonFromMessage(message: Message): Record<string, unknown> {
+  const { headers, correlation, messageId, ...plain } = message.properties;
+  const properties = {
+    ...plain,
+    ...(correlation === undefined ? {} : { correlation: jsonFromTyped(correlation) }),
+    ...(messageId === undefined ? {} : { messageId: jsonFromTyped(messageId) }),
+  };
+  return {
+    address: message.address,
+    ...(message.nullBody ? { body: null } : jsonFromBytes('body', message.body)),
+    ...(message.key === null ? {} : jsonFromBytes('key', message.key)),
+    reliability: message.reliability,
+    retain: message.retain,
+    ...(message.priority === 0 ? {} : { priority: message.priority }),
+    timestampMs: message.timestampMs,
+    ...(message.expiresAtMs === 0 ? {} : { expiresAtMs: message.expiresAtMs }),
+    ...(Object.keys(properties).length === 0 ? {} : { properties }),
+    ...(headers.length === 0
+      ? {}
+      : { headers: headers.map(({ name, value }) => ({ name, value: jsonFromValue(value) })) }),
+  };
+}
+
+function jsonFromBytes(field: string, bytes: Uint8Array): Record<string, string> {
+  return isUtf8(bytes)
+    ? { [field]: Buffer.from(bytes).toString() }
+    : { [`${field}Base64`]: base64FromBytes(bytes) };
+}
+
+function jsonFromTyped(value: HeaderValue): unknown {
+  return value.kind === 'string' ? value.value : { value: jsonFromValue(value) };
+}
+
+/**
+ * A filter as people write it: a level that is `+` stands for any one level, `#` for any number of them, anywhere.
+ * Throws CoreError `invalid-name` for text that no address can match.
+ */
+export function patternFromFilter(filter: string): Pattern {
+  if (filter === '') throw new CoreError('invalid-name', 'a filter has at least one character');
+  if (filter.includes('\0')) throw new CoreError('invalid-name', 'a filter holds no U+0000');
+  return new Pattern(filter.split('/').map((level) => (level === '+' ? ONE : level === '#' ? MANY : level)));
 }

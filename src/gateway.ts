@@ -39,6 +39,8 @@ export interface GatewayParts {
   readonly compileRule: (definition: unknown) => MappingRule;
   readonly protocols: AdminOptions['protocols'];
   readonly messageFromJson: AdminOptions['messageFromJson'];
+  readonly jsonFromMessage: AdminOptions['jsonFromMessage'];
+  readonly patternFromFilter: AdminOptions['patternFromFilter'];
 }
 
 export interface AdapterPart {
@@ -194,6 +196,8 @@ class RunningGateway implements Gateway {
       protocols: this.#parts.protocols,
       compileRule: this.#parts.compileRule,
       messageFromJson: this.#parts.messageFromJson,
+      jsonFromMessage: this.#parts.jsonFromMessage,
+      patternFromFilter: this.#parts.patternFromFilter,
       connections: function* () {
         for (const {
           id,

@@ -11,7 +11,7 @@ import { kafkaSettings } from '../adapters/kafka/settings.ts';
 import type { MqttSettings } from '../adapters/mqtt/settings.ts';
 import { mqttSettings } from '../adapters/mqtt/settings.ts';
 import { amqp091Codec } from '../mappings/amqp091.ts';
-import { messageFromJson, protocolViews } from '../mappings/http.ts';
+import { jsonFromMessage, messageFromJson, patternFromFilter, protocolViews } from '../mappings/http.ts';
 import { addressFromKafka, kafkaRecordCodec, recordCodec } from '../mappings/kafka.ts';
 import { mqtt5Codec } from '../mappings/mqtt.ts';
 import { compileRule } from '../mappings/rules.ts';
@@ -72,6 +72,8 @@ export const gatewayParts: GatewayParts = {
   compileRule,
   protocols: protocolViews,
   messageFromJson,
+  jsonFromMessage,
+  patternFromFilter,
 };
 
 if (import.meta.main) await runCommandLine(configShape, gatewayParts, process.argv);

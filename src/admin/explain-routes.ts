@@ -7,6 +7,7 @@
 import { Buffer, isUtf8 } from 'node:buffer';
 import Type, { type Static } from 'typebox';
 import { CoreError, type MappingRule, type Message } from '../core/index.ts';
+import { messageFields } from './message-schema.ts';
 import type { AdminOptions, MessageInput, Placement, ProtocolName, ProtocolView } from './options.ts';
 import { type ProblemPlace, problem, problemFromCore } from './problems.ts';
 import { matchSchema, nameSchema, placementSchema, problemResponse } from './schemas.ts';
@@ -37,48 +38,6 @@ const nameFields = {
       maxLength: 255,
       description: 'Where the protocol has exchanges; by default the root of all.',
     }),
-  ),
-};
-
-const messageFields = {
-  body: Type.Optional(
-    Type.Union([Type.String(), Type.Null()], {
-      description: 'Text; null is no body, which some tell from empty.',
-    }),
-  ),
-  bodyBase64: Type.Optional(Type.String({ description: 'Bytes, instead of `body`.' })),
-  key: Type.Optional(Type.String({ description: 'The record’s key, where the protocol has keys.' })),
-  reliability: Type.Optional(
-    Type.Union([Type.Literal(0), Type.Literal(1), Type.Literal(2)], {
-      description: '0 at most once, 1 at least once, 2 exactly once.',
-    }),
-  ),
-  retain: Type.Optional(Type.Boolean()),
-  priority: Type.Optional(Type.Integer({ minimum: 0, maximum: 255 })),
-  expiryMs: Type.Optional(Type.Integer({ minimum: 1, maximum: 4_294_967_295_000 })),
-  properties: Type.Optional(
-    Type.Record(Type.String(), Type.Unknown(), {
-      description:
-        'contentType, contentEncoding, textBody, correlation, replyTo, messageId, timestampMs, type, subject, ' +
-        'appId, groupId, groupSequence, replyToGroupId.',
-    }),
-  ),
-  headers: Type.Optional(
-    Type.Array(
-      Type.Object(
-        {
-          name: Type.String(),
-          kind: Type.Optional(
-            Type.String({
-              description: 'string, bytes (base64), bool, i8 to u64, f32, f64, timestamp, list, map …',
-            }),
-          ),
-          value: Type.Optional(Type.Unknown()),
-        },
-        { additionalProperties: false },
-      ),
-      { maxItems: 1_000 },
-    ),
   ),
 };
 

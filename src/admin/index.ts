@@ -110,6 +110,7 @@ class HttpAdmin implements Admin {
     const server = this.#server;
     this.#server = null;
     if (server === null) return;
+    this.#routes?.endFeeds();
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
     const grace = setTimeout(() => server.closeAllConnections(), STOP_GRACE_MS);
     await closed;

@@ -11,6 +11,7 @@ import type { AdminOptions } from './options.ts';
 import { pageOf, pageQuery, paginate } from './paging.ts';
 import { notFound, problem, problemFromCore } from './problems.ts';
 import { type MappingView, mappingSchema, problemResponse } from './schemas.ts';
+import { whenStored } from './stored.ts';
 import type { App } from './validation.ts';
 
 const nameParams = Type.Object({
@@ -135,7 +136,7 @@ export function addMappingRoutes(app: App, options: AdminOptions): void {
         if (before === undefined) throw notFound('/name', `there is no mapping ${name}`);
         checkPreconditions(request.headers, before);
         rules.remove(name);
-        await whenStored(options);
+        await whenStored(options.core);
         reply.code(204);
         return null;
       }),
@@ -183,10 +184,4 @@ function viewFromRule(name: string, { definition, rule }: Entry): MappingView {
     bothWays: rule.oneWayReason === undefined,
     oneWayReason: rule.oneWayReason ?? null,
   };
-}
-
-function whenStored({ core }: AdminOptions): Promise<void> {
-  return new Promise((resolve, reject) => {
-    core.whenStored((error) => (error === null ? resolve() : reject(error)));
-  });
 }

@@ -1,6 +1,6 @@
 /**
  * What exists, to be looked at: queues, streams, exchanges, bindings, sessions and connections, each as a list in
- * pages and one by one. Nothing here changes anything, except that a connection can be ended.
+ * pages and one by one. Nothing here changes anything, except that a session or connection can be ended.
  */
 
 import { Buffer } from 'node:buffer';
@@ -27,6 +27,7 @@ import {
   sessionSchema,
   streamSchema,
 } from './schemas.ts';
+import { whenStored } from './stored.ts';
 import type { App } from './validation.ts';
 
 /** Subscriptions shown of one session. */
@@ -90,6 +91,25 @@ export function addObjectRoutes(app: App, options: AdminOptions): void {
   );
   app.get('/v1/sessions/:name', oneOf('a session', 'sessions', sessionDetailSchema), (request) =>
     detailFromSession(found(core.sessions.get(request.params.name), 'session', request.params.name)),
+  );
+  app.delete(
+    '/v1/sessions/:name',
+    {
+      schema: {
+        summary: 'End a session',
+        description: 'Everything that it kept goes, and its client is disconnected where it is there.',
+        tags: ['sessions'],
+        params: nameParams,
+        response: { 204: Type.Null(), '4xx': problemResponse },
+      },
+    },
+    async (request, reply) => {
+      const { id } = found(core.sessions.get(request.params.name), 'session', request.params.name);
+      core.sessions.end(id);
+      await whenStored(core);
+      reply.code(204);
+      return null;
+    },
   );
 
   addConnectionRoutes(app, options, listOf('connections', 'connections', connectionSchema));

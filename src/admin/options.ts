@@ -4,7 +4,7 @@
  * nothing here knows a protocol.
  */
 
-import type { Clock, Core, MappingRule, Message } from '../core/index.ts';
+import type { Clock, Core, MappingRule, Message, Pattern } from '../core/index.ts';
 import type { ConnectionDescription, Logger } from '../host.ts';
 import type { HttpSettings } from './settings.ts';
 
@@ -20,6 +20,10 @@ export interface AdminOptions {
   compileRule(definition: unknown): MappingRule;
   /** Throws CoreError `invalid-argument` with `field` pointing into `input`. */
   messageFromJson(input: MessageInput, address: string, nowMs: number): Message;
+  /** As `MessageView` describes it. */
+  jsonFromMessage(message: Message): object;
+  /** `+` is one level, `#` any number of them. Throws CoreError `invalid-name`. */
+  patternFromFilter(filter: string): Pattern;
   connections(): Iterable<ConnectionEntry>;
   /** Ends a connection as its protocol does; false where there is none of that id. */
   disconnect(id: number): boolean;

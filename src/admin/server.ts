@@ -9,12 +9,15 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import swagger from '@fastify/swagger';
 import fastify from 'fastify';
 import type { AccessCheck } from './access.ts';
+import { addressParams } from './address-path.ts';
 import { addExplainRoutes } from './explain-routes.ts';
 import { addHealthRoutes } from './health-routes.ts';
 import { addMappingRoutes } from './mapping-routes.ts';
+import { addMessageRoutes } from './message-routes.ts';
 import { addObjectRoutes } from './object-routes.ts';
 import type { AdminOptions } from './options.ts';
 import { problem, problemFromError } from './problems.ts';
+import { addRetainedRoutes } from './retained-routes.ts';
 import { type App, schemaCompilers } from './validation.ts';
 
 /** Paths that need no key: what is asked by orchestrators, which hold none. */
@@ -24,6 +27,8 @@ const SEGMENT_MAX = 4_096;
 
 export interface AdminRoutes {
   handle(request: IncomingMessage, response: ServerResponse): void;
+  /** Ends answers that would go on for ever. */
+  endFeeds(): void;
   /** Ends what runs beside requests. */
   stop(): Promise<void>;
 }
@@ -88,14 +93,20 @@ export async function buildRoutes(options: AdminOptions, access: AccessCheck): P
 
   await app.register(swagger, {
     openapi: documentOf(options),
-    transform: ({ schema, url, route }) => ({
-      schema: { ...schema, operationId: operationFrom(String(route.method), url) },
-      url,
-    }),
+    transform: ({ schema, url: pattern, route }) => {
+      const url = pattern.replace(/\*$/, ':address');
+      const operationId = operationFrom(String(route.method), url);
+      return {
+        schema: { ...schema, ...(url === pattern ? {} : { params: addressParams }), operationId },
+        url,
+      };
+    },
   });
   addMappingRoutes(app, options);
   addExplainRoutes(app, options);
   addObjectRoutes(app, options);
+  addRetainedRoutes(app, options);
+  const endFeeds = addMessageRoutes(app, options);
   const stopMeasuring = addHealthRoutes(app, options);
   app.get('/openapi.json', { schema: { summary: 'This description', tags: ['health'] } }, () =>
     app.swagger(),
@@ -103,6 +114,7 @@ export async function buildRoutes(options: AdminOptions, access: AccessCheck): P
   await app.ready();
   return {
     handle: (request, response) => app.routing(request, response),
+    endFeeds,
     async stop() {
       stopMeasuring();
       await app.close();
@@ -156,10 +168,14 @@ function pathOf(url: string): string {
   return query < 0 ? url : url.slice(0, query);
 }
 
-/** Whether `path` belongs to a route such as `/v1/queues/:name`, in which `::` is a colon. */
+/** Whether `path` belongs to a route such as `/v1/queues/:name` or `/v1/retained/*`, in which `::` is a colon. */
 function isPathOf(route: string, path: string): boolean {
   const wanted = route.split('/');
   const given = path.split('/');
+  if (wanted.at(-1) === '*') {
+    const before = route.slice(0, -1);
+    return path.startsWith(before) && path.length > before.length;
+  }
   return (
     wanted.length === given.length &&
     wanted.every((segment, at) =>

@@ -57,6 +57,12 @@ export const httpSettings = Type.Object(
       maximum: 65_535,
       description: 'HTTP connections open at once.',
     }),
+    subscribersMax: Type.Integer({
+      default: 100,
+      minimum: 0,
+      maximum: 65_535,
+      description: 'Subscribers over HTTP at once; each holds one of the connections.',
+    }),
     loopDelayMsMax: Type.Integer({
       default: 5_000,
       minimum: 100,

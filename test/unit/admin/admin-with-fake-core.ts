@@ -3,6 +3,7 @@
  * API itself does; test/conformance/admin runs it over a real gateway.
  */
 
+import { jsonFromMessage, patternFromFilter } from '../../../mappings/http.ts';
 import { compileRule } from '../../../mappings/rules.ts';
 import {
   type Admin,
@@ -31,6 +32,7 @@ export const DEFAULT_SETTINGS: HttpSettings = {
   bodyBytesMax: 4_096,
   requestTimeoutMs: 10_000,
   connectionsMax: 100,
+  subscribersMax: 2,
   loopDelayMsMax: 60_000,
   metricsObjectsMax: 2,
 };
@@ -121,6 +123,8 @@ export class FakeGateway {
           body: Buffer.from(input.body ?? ''),
           key: input.key === undefined ? null : Buffer.from(input.key),
         }),
+      jsonFromMessage,
+      patternFromFilter,
       connections: () => this.connections,
       disconnect: (id) => {
         if (!this.connections.some((each) => each.id === id)) return false;

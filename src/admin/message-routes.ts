@@ -1,0 +1,204 @@
+/**
+ * Messages over HTTP: publish one and be told when it is stored; subscribe and get what comes as server-sent events.
+ * Whoever holds a key may do both everywhere: rules of access are for clients of the protocols.
+ */
+
+import Type from 'typebox';
+import {
+  type Core,
+  CoreError,
+  type Message,
+  NO_ROUTE,
+  OPERATOR,
+  PENDING,
+  type Publisher,
+} from '../core/index.ts';
+import { ADDRESS_POINTER, addressFromPath } from './address-path.ts';
+import { MessageFeed } from './message-feed.ts';
+import { messageFields } from './message-schema.ts';
+import type { AdminOptions } from './options.ts';
+import { problem, problemFromCore } from './problems.ts';
+import { problemResponse } from './schemas.ts';
+import type { App } from './validation.ts';
+
+/** First levels that are the gateway's own, or stand for what is no address. */
+const ROOTS_NOT_TO_PUBLISH: ReadonlySet<string> = new Set(['$SYS', '$CONTROL', '$share', '$stream']);
+const ROOTS_NOT_TO_SUBSCRIBE: ReadonlySet<string> = new Set(['$share', '$stream', '$delayed']);
+
+const feedQuery = Type.Object(
+  {
+    retained: Type.Boolean({ default: true, description: 'Begin with what the addresses remember.' }),
+    count: Type.Optional(Type.Integer({ minimum: 1, description: 'End after so many messages.' })),
+  },
+  { additionalProperties: false },
+);
+
+const receipt = Type.Object({
+  address: Type.String(),
+  routed: Type.Boolean({ description: 'Somebody or something took it.' }),
+});
+
+/** Returns what ends every feed and gives the publisher back. */
+export function addMessageRoutes(app: App, options: AdminOptions): () => void {
+  const { core, clock, settings } = options;
+  const outgoing = new Outgoing(core);
+  const feeds = new Set<MessageFeed>();
+  let opening = 0;
+
+  app.post(
+    '/v1/messages/*',
+    {
+      schema: {
+        summary: 'Publish a message',
+        description:
+          'Answers when it is stored, unless `reliability` is 0. `properties.contentType` is its content type.',
+        consumes: ['application/json', 'application/yaml'],
+        tags: ['messages'],
+        body: Type.Object(
+          {
+            ...messageFields,
+            reliability: Type.Union([Type.Literal(0), Type.Literal(1), Type.Literal(2)], {
+              default: 1,
+              description: '0 at most once, 1 at least once and stored, 2 exactly once and stored.',
+            }),
+          },
+          { additionalProperties: false },
+        ),
+        response: { 200: receipt, '4xx': problemResponse },
+      },
+    },
+    async (request) => {
+      const address = addressFromPath(request);
+      refuseRoot(address, ROOTS_NOT_TO_PUBLISH);
+      if (address.split('/').some((level) => level === '+' || level === '#')) {
+        throw problem(
+          'invalid-request',
+          'path',
+          ADDRESS_POINTER,
+          'a message is published to one address, without + and #',
+        );
+      }
+      try {
+        const message = options.messageFromJson(request.body, address, clock.nowMs());
+        return { address, routed: await outgoing.publish(message) };
+      } catch (error) {
+        throw error instanceof CoreError ? problemFromRefusal(error) : error;
+      }
+    },
+  );
+
+  app.get(
+    '/v1/messages/*',
+    {
+      // An answer to HEAD would never end.
+      exposeHeadRoute: false,
+      schema: {
+        summary: 'Subscribe to messages',
+        description:
+          'Server-sent events, each with one message as JSON. The path is a filter, with + for one level and # for ' +
+          'many, percent-encoded: %23 is #.',
+        tags: ['messages'],
+        querystring: feedQuery,
+        produces: ['text/event-stream'],
+        response: {
+          200: {
+            description: 'Messages, for as long as both sides like.',
+            content: { 'text/event-stream': { schema: Type.String() } },
+          },
+          '4xx': problemResponse,
+        },
+      },
+    },
+    async (request, reply) => {
+      const filter = addressFromPath(request);
+      refuseRoot(filter, ROOTS_NOT_TO_SUBSCRIBE);
+      if (feeds.size + opening >= settings.subscribersMax) {
+        throw problem('limit-reached', 'path', '', `${feeds.size} subscribers already (http.subscribersMax)`);
+      }
+      opening++;
+      try {
+        const feed: MessageFeed = await MessageFeed.open(core, clock, reply.raw, {
+          pattern: options.patternFromFilter(filter),
+          retained: request.query.retained,
+          messagesMax: request.query.count ?? Number.POSITIVE_INFINITY,
+          jsonFromMessage: options.jsonFromMessage,
+          ended: () => feeds.delete(feed),
+        });
+        feeds.add(feed);
+        reply.hijack();
+        if (reply.raw.destroyed) feed.end();
+        else feed.start();
+      } catch (error) {
+        throw error instanceof CoreError ? problemFromRefusal(error) : error;
+      } finally {
+        opening--;
+      }
+    },
+  );
+
+  return () => {
+    for (const feed of [...feeds]) feed.end();
+    outgoing.close();
+  };
+}
+
+function refuseRoot(path: string, roots: ReadonlySet<string>): void {
+  const root = path.split('/', 1)[0] as string;
+  if (roots.has(root)) throw problem('invalid-request', 'path', ADDRESS_POINTER, `${root} is not for this`);
+}
+
+/** The name is in the path, everything else that can be wrong in the body. */
+function problemFromRefusal(error: CoreError): ReturnType<typeof problem> {
+  return error.code === 'invalid-name'
+    ? problemFromCore(error, 'path', ADDRESS_POINTER)
+    : problemFromCore(error);
+}
+
+/** Publishes for every request, and finds the request that a receipt belongs to. */
+class Outgoing {
+  readonly #core: Core;
+  #publisher: Publisher | null = null;
+  readonly #waiting = new Map<number, { stored(): void; refused(error: CoreError): void }>();
+  #nextToken = 1;
+  #isCongested = false;
+
+  constructor(core: Core) {
+    this.#core = core;
+  }
+
+  /** Resolves with whether it reached anything, once that is stored. Throws CoreError where it is refused. */
+  publish(message: Message): Promise<boolean> {
+    if (this.#isCongested) {
+      throw problem('unavailable', 'path', '', 'the gateway is short of room, try again', {
+        'retry-after': '1',
+      });
+    }
+    const token = this.#nextToken++;
+    this.#publisher ??= this.#core.openPublisher({
+      principal: OPERATOR,
+      congested: (yes) => {
+        this.#isCongested = yes;
+      },
+    });
+    const result = this.#publisher.publish(message, this.#sink, token);
+    if (result !== PENDING) return Promise.resolve(result !== NO_ROUTE);
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(token, { stored: () => resolve(true), refused: reject });
+    });
+  }
+
+  close(): void {
+    this.#publisher?.close();
+  }
+
+  readonly #sink = {
+    stored: (token: number): void => this.#take(token)?.stored(),
+    refused: (token: number, error: CoreError): void => this.#take(token)?.refused(error),
+  };
+
+  #take(token: number): { stored(): void; refused(error: CoreError): void } | undefined {
+    const waiting = this.#waiting.get(token);
+    this.#waiting.delete(token);
+    return waiting;
+  }
+}
