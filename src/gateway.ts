@@ -9,19 +9,14 @@
 import { AssertionError } from 'node:assert';
 import { randomBytes } from 'node:crypto';
 import type { Admin, AdminOptions, MetricSample, ReadinessCheck } from './admin/index.ts';
+import { type OpenAccess, openAccess } from './auth/access.ts';
+import type { AccessRules } from './auth/acl-rules.ts';
 import { createAuthenticator } from './auth/index.ts';
 import { SystemClock } from './clock.ts';
 import { readClusterId } from './cluster-id.ts';
 import type { Config } from './config/index.ts';
 import { createCore } from './core/core.ts';
-import {
-  ALLOW_ALL,
-  type Core,
-  type CoreEvent,
-  type MappingRule,
-  type NativeCodec,
-  type RecordCodec,
-} from './core/index.ts';
+import type { Core, CoreEvent, MappingRule, NativeCodec, RecordCodec } from './core/index.ts';
 import type { Storage } from './core/storage.ts';
 import type { Adapter, Host, Logger } from './host.ts';
 import { type BoundAddress, explainListenError } from './net/bind.ts';
@@ -52,6 +47,8 @@ export interface AdapterPart {
 
 export interface Gateway {
   readonly core: Core;
+  /** Who may do what. */
+  readonly accessRules: AccessRules;
   /** Where the protocols listen, by listener's name, such as a section's. */
   readonly listeners: ReadonlyMap<string, BoundAddress>;
   /** Where the HTTP API listens; null where it is switched off. */
@@ -80,6 +77,7 @@ class RunningGateway implements Gateway {
   readonly #network: Network;
   readonly #adapters: Adapter[] = [];
   #storage: Storage | null = null;
+  #access: OpenAccess | null = null;
   #core: Core | null = null;
   #admin: Admin | null = null;
   #isListening = false;
@@ -105,6 +103,11 @@ class RunningGateway implements Gateway {
     return this.#core;
   }
 
+  get accessRules(): AccessRules {
+    if (this.#access === null) throw new Error('the gateway has not started');
+    return this.#access.rules;
+  }
+
   get listeners(): ReadonlyMap<string, BoundAddress> {
     return new Map(this.#network.listeners.map(({ spec, bound }) => [spec.name, bound]));
   }
@@ -123,13 +126,14 @@ class RunningGateway implements Gateway {
       tailBytesMax: stored.tailBytesMax,
       report,
     });
+    this.#access = await openAccess(auth.acl, this.#storage, this.#clock, this.#logger);
     const clusterId = await readClusterId(this.#storage);
     const { records, codecs, addressFromStream, compileRule } = this.#parts;
     this.#core = await createCore({
       storage: this.#storage,
       clock: this.#clock,
       limits,
-      access: ALLOW_ALL,
+      access: this.#access.access,
       records,
       codecs,
       addressFromStream,
@@ -250,6 +254,7 @@ class RunningGateway implements Gateway {
     network.stopListening();
     await network.disconnectAll(drainMs);
     for (const adapter of this.#adapters.reverse()) await adapter.stop();
+    this.#access?.close();
     await this.#core?.close();
     await this.#storage?.close();
     this.#storage = null;
@@ -260,11 +265,11 @@ class RunningGateway implements Gateway {
 }
 
 function showAddress({ host, port }: BoundAddress): string {
+  if (host.startsWith('/') || host.startsWith('.')) return `unix:${host}`;
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
 function* sampleNetwork(network: Network): Generator<MetricSample> {
-  if (host.startsWith('/') || host.startsWith('.')) return `unix:${host}`;
   const { accepted, refused, closed } = network.counters;
   const open = new Map<string, number>();
   for (const { listener } of network.connections.values()) {

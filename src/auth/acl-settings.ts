@@ -1,7 +1,6 @@
 /** Settings of rights, section `auth.acl` of the configuration file. Read by `access.ts`. */
 
 import Type, { type Static } from 'typebox';
-import { ACCESS_WORDS } from './acl-rule.ts';
 
 const name = (description: string) => Type.Optional(Type.String({ maxLength: 65_535, description }));
 
@@ -15,12 +14,22 @@ const aclRule = Type.Object(
     ),
     client: name('Of clients with this identifier.'),
     group: name('Of the users of this group.'),
-    actions: Type.Array(Type.Union(ACCESS_WORDS.map((word) => Type.Literal(word))), {
-      minItems: 1,
-      description:
-        'read (messages, and subscribing to what is covered), write (publish), subscribe, configure (declare, change ' +
-        'and delete), readwrite, all.',
-    }),
+    actions: Type.Array(
+      Type.Union([
+        Type.Literal('read'),
+        Type.Literal('write'),
+        Type.Literal('subscribe'),
+        Type.Literal('configure'),
+        Type.Literal('readwrite'),
+        Type.Literal('all'),
+      ]),
+      {
+        minItems: 1,
+        description:
+          'read (messages, and subscribing to what is covered), write (publish), subscribe, configure (declare, change ' +
+          'and delete), readwrite, all.',
+      },
+    ),
     pattern: Type.String({
       minLength: 1,
       maxLength: 65_535,

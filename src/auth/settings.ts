@@ -1,6 +1,7 @@
 /** Settings of who may connect, section `auth` of the configuration file. Read by `index.ts`. */
 
 import Type, { type Static } from 'typebox';
+import { aclSettings } from './acl-settings.ts';
 
 export const authSettings = Type.Object(
   {
@@ -11,8 +12,9 @@ export const authSettings = Type.Object(
         'Networks whose clients are let in with any credentials, or none, while no user is defined. Clients from ' +
         'elsewhere are refused. In a container the network of its host has to be added.',
     }),
+    acl: aclSettings,
   },
-  { additionalProperties: false, default: {}, description: 'Who may connect.' },
+  { additionalProperties: false, default: {}, description: 'Who may connect, and who may do what.' },
 );
 
 export type AuthSettings = Static<typeof authSettings>;

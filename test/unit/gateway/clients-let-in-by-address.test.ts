@@ -61,7 +61,10 @@ it('networks that the settings name are let in', () => {
 });
 
 it.each(['10.0.0.0/33', '1.2.3', '::1/129'])('the network %s is refused at start', (network) => {
-  expect(() => createAuthenticator({ trustedNetworks: [network] })).toThrow('is not an address or network');
+  const { auth } = loadConfig(configShape, none).host;
+  expect(() => createAuthenticator({ ...auth, trustedNetworks: [network] })).toThrow(
+    'is not an address or network',
+  );
 });
 
 it('the settings of docker-compose.yml are valid, and let in whom it means', () => {
