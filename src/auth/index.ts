@@ -16,8 +16,10 @@ export function createAuthenticator(settings: AuthSettings): Authenticator {
   for (const network of settings.trustedNetworks) addNetwork(trusted, network);
   return {
     authenticate(credentials: Credentials, { remoteAddress, clientId }: ConnectionOrigin): Principal | null {
-      const family = isIP(remoteAddress);
-      if (family === 0 || !trusted.check(remoteAddress, family === 6 ? 'ipv6' : 'ipv4')) return null;
+      // Who may open the gateway's socket file is on this machine, and the file's mode chose whom it lets in.
+      const address = remoteAddress === 'unix' ? '127.0.0.1' : remoteAddress;
+      const family = isIP(address);
+      if (family === 0 || !trusted.check(address, family === 6 ? 'ipv6' : 'ipv4')) return null;
       return credentials.kind === 'anonymous'
         ? { ...ANONYMOUS, clientId }
         : { user: credentials.user, groups: [], clientId };
