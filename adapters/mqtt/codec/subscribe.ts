@@ -9,7 +9,7 @@
  * | UNSUBSCRIBE | packet id u16, [block], then filter text, one or more times                          |
  */
 
-import type { UserProperty } from '../../../mappings/mqtt-properties.ts';
+import type { UserProperty } from '../../../mappings/mqtt.ts';
 import type { Reliability } from '../../../src/core/index.ts';
 import { malformed, protocolError } from '../errors.ts';
 import { PropertyPlace, readProperties } from './properties.ts';

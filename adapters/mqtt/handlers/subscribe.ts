@@ -5,13 +5,15 @@
  */
 
 import type { Core, Session } from '../../../src/core/index.ts';
-import type { Transport } from '../../../src/host.ts';
+import type { Logger, Transport } from '../../../src/host.ts';
 import { subackPacket } from '../codec/control.ts';
 import { readSubscribe, readUnsubscribe } from '../codec/subscribe.ts';
 import { PacketType, type Reader } from '../codec/wire.ts';
 import { MqttError, Reason } from '../errors.ts';
+import type { QueueFeeds } from '../queues/feeds.ts';
 import type { MqttLimits } from '../settings.ts';
 import type { Client, ConnectionEvents } from '../state/client.ts';
+import type { Outbound } from '../state/outbound.ts';
 import type { Replay } from '../state/replay.ts';
 import type { Traffic } from '../state/traffic.ts';
 import { reservedRootOf } from './reserved-roots.ts';
@@ -23,6 +25,10 @@ export interface SubscribeContext {
   readonly client: Client;
   readonly session: Session;
   readonly replay: Replay;
+  /** Made with the first queue subscription. */
+  queues: QueueFeeds | null;
+  readonly outbound: Outbound;
+  readonly logger: Logger;
   readonly limits: MqttLimits;
   readonly events: ConnectionEvents;
   readonly traffic: Traffic;
