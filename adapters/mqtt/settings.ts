@@ -37,6 +37,11 @@ const limits = Type.Object(
       65_535,
       'Unacknowledged QoS 1 and 2 messages to one client; the lower of this and its own Receive Maximum counts.',
     ),
+    queueUnsettledMax: count(
+      100,
+      65_535,
+      'Messages that one queue subscription has and has not settled; others of its group get what is beyond.',
+    ),
     topicAliasMaximum: count(100, 65_535, 'Topic aliases that an MQTT 5 client may use.', 0),
     topicAliasMaximumOut: count(
       100,

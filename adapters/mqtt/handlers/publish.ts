@@ -2,6 +2,12 @@
 
 import { isUtf8 } from 'node:buffer';
 import { addressFromTopic } from '../../../mappings/mqtt.ts';
+import {
+  expandQueueAlias,
+  isQueueTopic,
+  type Settlement,
+  settlementFromTopic,
+} from '../../../mappings/mqtt-queues.ts';
 import type { PublishFrame } from '../codec/publish.ts';
 import type { ProtocolVersion } from '../codec/wire.ts';
 import { MqttError, Reason, type ReasonCode } from '../errors.ts';
@@ -33,6 +39,8 @@ export interface PublishOptions {
   readonly inbound: Inbound;
   readonly aliases: AliasesIn;
   readonly rate: MessageRate | null;
+  /** Settles a delivery of a queue; returns why not, or null. */
+  settle(settlement: Settlement, native: Uint8Array | null): MqttError | null;
   readonly events: ConnectionEvents;
   readonly settings: MqttSettings;
 }
@@ -47,8 +55,10 @@ export class PublishHandler {
   #judged = '';
   #refusal: ReasonCode | 0 = 0;
   #delaySeconds = 0;
-  /** Where to, of a message that is held back. */
-  #delayedAddress = '';
+  /** Where a message goes that is held back, or published by another name of the address; empty elsewhere. */
+  #otherAddress = '';
+  /** What a publish to the judged topic settles; nearly always null. */
+  #settlement: Settlement | null = null;
 
   constructor(options: PublishOptions) {
     this.#options = options;
@@ -67,8 +77,12 @@ export class PublishHandler {
     else if (frame.topic === '')
       throw new MqttError(Reason.protocolError, 'neither a topic nor a topic alias');
     if (frame.topic !== this.#judged) this.#judge(frame.topic);
+    if (this.#settlement !== null) {
+      this.#settle(this.#settlement, frame);
+      return;
+    }
     frame.delaySeconds = this.#delaySeconds;
-    if (this.#delaySeconds !== 0) frame.address = this.#delayedAddress;
+    if (this.#otherAddress !== '') frame.address = this.#otherAddress;
     if (this.#checksFormat && frame.isText && !isUtf8(frame.body)) {
       this.#inbound.publish(frame, Reason.payloadFormatInvalid);
     } else this.#inbound.publish(frame, this.#refusal);
@@ -78,8 +92,11 @@ export class PublishHandler {
     const { topicLevelsMax, delaySecondsMax } = this.#options.settings.limits;
     this.#judged = topic;
     this.#delaySeconds = 0;
+    this.#otherAddress = '';
+    this.#settlement = null;
     if (!topic.startsWith(DELAYED_ROOT)) {
       this.#refusal = refusalOf(topic, topicLevelsMax);
+      if (this.#refusal === 0 && isQueueTopic(topic)) this.#judgeQueue(topic);
       return;
     }
     const delayed = /^(\d{1,10})\/([\s\S]+)$/.exec(topic.slice(DELAYED_ROOT.length));
@@ -93,7 +110,19 @@ export class PublishHandler {
       seconds > delaySecondsMax ? Reason.implementationSpecific : refusalOf(target, topicLevelsMax);
     // No delay at all is as if it had been published there.
     this.#delaySeconds = Math.max(seconds, AT_ONCE_SECONDS);
-    this.#delayedAddress = addressFromTopic(target);
+    this.#otherAddress = addressFromTopic(expandQueueAlias(target));
+  }
+
+  #judgeQueue(topic: string): void {
+    const settlement = settlementFromTopic(topic);
+    if (typeof settlement === 'string') this.#refusal = Reason.topicNameInvalid;
+    else this.#settlement = settlement;
+    const expanded = expandQueueAlias(topic);
+    if (expanded !== topic) this.#otherAddress = addressFromTopic(expanded);
+  }
+
+  #settle(settlement: Settlement, frame: PublishFrame): void {
+    this.#inbound.perform(frame, () => this.#options.settle(settlement, frame.native));
   }
 
   #spend(rate: MessageRate, bytes: number): void {

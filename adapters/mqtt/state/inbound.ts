@@ -120,6 +120,37 @@ export class Inbound implements AckWriter {
     }
   }
 
+  /**
+   * A PUBLISH that is no message but asks for something: `act` does it and returns null, or why not. Acknowledged when
+   * what it did is stored.
+   */
+  perform(frame: PublishFrame, act: () => MqttError | null): void {
+    const { qos, packetId } = frame;
+    if (qos === 0) {
+      act();
+      return;
+    }
+    if (qos === 2 && this.#received?.has(packetId) === true) {
+      this.#repeat(packetId);
+      return;
+    }
+    if (this.#version5) this.#checkQuota();
+    const type = qos === 1 ? PacketType.PUBACK : PacketType.PUBREC;
+    const refusal = act();
+    if (refusal !== null) {
+      this.#refuseNow(type, packetId, refusal.reason, refusal.message);
+      return;
+    }
+    if (qos === 2) {
+      this.#received ??= new Set();
+      this.#received.add(packetId);
+      this.#state.addReceived(packetId);
+    }
+    const token = this.#acks.nextToken;
+    this.#wait(type, packetId);
+    this.#core.whenStored((error) => this.#acks.finish(token, 0, error));
+  }
+
   /** PUBREL. `[MQTT-4.3.3-11]`: always answered, also for an identifier that is not known. */
   release(packetId: number): void {
     if (this.#received?.delete(packetId) !== true) {

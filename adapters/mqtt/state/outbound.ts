@@ -5,15 +5,16 @@
  * Source: MQTT 5.0 sections 4.3, 4.4, 4.9.
  */
 
-import type {
-  Consumer,
-  Core,
-  Delivery,
-  DeliveryOptions,
-  Message,
-  Reliability,
-  Session,
-  Subscription,
+import {
+  type Consumer,
+  type Core,
+  type Delivery,
+  type DeliveryOptions,
+  LastAnswer,
+  type Message,
+  type Reliability,
+  type Session,
+  type Subscription,
 } from '../../../src/core/index.ts';
 import type { Transport } from '../../../src/host.ts';
 import { ackPacket, writeAck } from '../codec/control.ts';
@@ -25,6 +26,18 @@ import type { Client, ConnectionEvents } from './client.ts';
 import { PacketTable } from './packet-table.ts';
 import { packetIdFromOffset, type SessionState } from './session-state.ts';
 import type { Traffic } from './traffic.ts';
+
+/** What shares the connection with its session: identifiers, quota and room in the transport. */
+export interface Guests {
+  /** CONNACK is written and the session has sent what it had to. */
+  opened(): void;
+  /** There is room again, in the quota or in the transport. */
+  roomed(): void;
+  closed(): void;
+}
+
+/** Credit that is kept from the session where there are guests, so that not each of them has to take it back. */
+const GUEST_CREDIT = 32;
 
 /** Credit is granted in steps of this, so that one grant does not overrun the transport's bound by much. */
 const CREDIT_STEP = 64;
@@ -52,6 +65,7 @@ export class Outbound implements Consumer {
   readonly #outputBytesSoft: number;
   readonly #aliases: AliasesOut | null;
   readonly #state: SessionState;
+  readonly #rights: LastAnswer;
   /** Unacknowledged PUBLISH packets. */
   readonly #inflight = new PacketTable();
   /** PUBREL sent or due; the value says whether its message was sent on this connection and so holds credit. */
@@ -64,6 +78,10 @@ export class Outbound implements Consumer {
   #open = false;
   #settling: Delivery[] | null = null;
   #throttling = false;
+  #guests: Guests | null = null;
+  #guestsFirst = false;
+  #guestId = 0;
+  #borrowed = false;
 
   constructor(options: OutboundOptions, released: Map<number, boolean> | null) {
     const { client } = options;
@@ -76,6 +94,7 @@ export class Outbound implements Consumer {
     this.#outputBytesSoft = options.outputBytesSoft;
     this.#aliases = client.topicAliasMaximumOut > 0 ? new AliasesOut(client.topicAliasMaximumOut) : null;
     this.#state = options.state;
+    this.#rights = new LastAnswer(options.core.access, 'read');
     this.#released = released;
   }
 
@@ -97,12 +116,40 @@ export class Outbound implements Consumer {
     this.#credit = Math.min(inflightMax, PACKET_IDS - (this.#released?.size ?? 0));
     this.#heldBack = inflightMax - this.#credit;
     this.grant();
+    this.#guests?.opened();
   }
 
   close(): void {
     this.#open = false;
     this.#inflight.clear();
     this.#subscription = null;
+    this.#guests?.closed();
+  }
+
+  receive(guests: Guests): void {
+    this.#guests = guests;
+  }
+
+  /**
+   * Writes a message that does not come from the session, with the reliability of `message` itself; `delivery`, null
+   * for 0, is settled by the client's acknowledgement. `full`: not now, but after the next `roomed`. `too-large`:
+   * never to this client.
+   */
+  sendGuest(
+    message: Message,
+    options: DeliveryOptions,
+    delivery: Delivery | null,
+  ): 'sent' | 'full' | 'too-large' {
+    if (!this.#open || this.#transport.pendingBytes > this.#outputBytesSoft) return 'full';
+    if (delivery === null) return this.#write(message, options, 0, false, 0) ? 'sent' : 'too-large';
+    if (this.#credit === 0 && !this.#borrow()) return 'full';
+    // From the other end than those of the session, which follow each other.
+    do this.#guestId = this.#guestId <= 1 ? PACKET_IDS : this.#guestId - 1;
+    while (this.#isUsed(this.#guestId));
+    if (!this.#write(message, options, message.reliability, false, this.#guestId)) return 'too-large';
+    this.#credit--;
+    this.#inflight.add(this.#guestId, delivery);
+    return 'sent';
   }
 
   cancelled(reason: 'deleted' | 'expired' | 'displaced'): void {
@@ -111,6 +158,10 @@ export class Outbound implements Consumer {
   }
 
   deliver(message: Message, options: DeliveryOptions, delivery: Delivery | null): void {
+    if (!this.#rights.may(this.#options.client.principal, message.address)) {
+      this.#passOver(delivery);
+      return;
+    }
     const transport = this.#transport;
     if (delivery === null) {
       if (!this.#open || transport.pendingBytes > this.#outputBytesSoft) {
@@ -126,10 +177,15 @@ export class Outbound implements Consumer {
       this.#inflight.add(id, delivery);
       if (transport.pendingBytes > this.#outputBytesSoft) this.#throttle();
     } else {
-      // [MQTT-3.1.2-25]: too large for the client counts as sent. It is settled when the core is done here.
-      this.#core.counters.dropped++;
-      this.#settleLater(delivery);
+      // [MQTT-3.1.2-25]: too large for the client counts as sent.
+      this.#passOver(delivery);
     }
+  }
+
+  /** What the client does not get counts as had by it; it is settled when the core is done here. */
+  #passOver(delivery: Delivery | null): void {
+    this.#core.counters.dropped++;
+    if (delivery !== null) this.#settleLater(delivery);
   }
 
   /** PUBACK. */
@@ -189,12 +245,25 @@ export class Outbound implements Consumer {
 
   /** Gives the core what credit there is, while the transport has room. */
   grant(): void {
+    const guests = this.#guests;
+    if (guests === null) {
+      this.#grantAbove(0);
+      return;
+    }
+    // They take turns: with a quota of one message, who is always second would get nothing.
+    this.#guestsFirst = !this.#guestsFirst;
+    if (this.#guestsFirst) guests.roomed();
+    this.#grantAbove(Math.min(GUEST_CREDIT, this.#options.client.inflightMax >> 1));
+    guests.roomed();
+  }
+
+  #grantAbove(kept: number): void {
     while (
-      this.#credit > 0 &&
+      this.#credit > kept &&
       this.#subscription !== null &&
       this.#transport.pendingBytes <= this.#outputBytesSoft
     ) {
-      const step = Math.min(this.#credit, CREDIT_STEP);
+      const step = Math.min(this.#credit - kept, CREDIT_STEP);
       this.#credit -= step;
       this.#subscription.grant(step);
     }
@@ -240,6 +309,20 @@ export class Outbound implements Consumer {
     );
     if (written && topicAlias !== 0 && !aliasKnown) this.#aliases?.sent(message.address, topicAlias);
     return written;
+  }
+
+  /** Takes the session's credit back for a guest; what is left of it is given again when the core is done here. */
+  #borrow(): boolean {
+    this.#credit += this.#subscription?.withdraw() ?? 0;
+    if (this.#credit === 0) return false;
+    if (!this.#borrowed) {
+      this.#borrowed = true;
+      this.#core.clock.afterTurn(() => {
+        this.#borrowed = false;
+        this.grant();
+      });
+    }
+    return true;
   }
 
   /** The identifier that goes with the offset, so that it is the same after a restart, or a free one. */

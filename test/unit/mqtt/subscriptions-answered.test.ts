@@ -6,7 +6,7 @@ import { openMqttWorld } from './mqtt-world.ts';
 describe('SUBACK', () => {
   it('[MQTT-3.8.4-6] has one code for each filter, in order', async () => {
     const world = await openMqttWorld();
-    const subscriptions = ['a', 'b/#/c', 'd+', '', '$share/g/t', '$queue/q', 'e/#'].map((topic) => ({
+    const subscriptions = ['a', 'b/#/c', 'd+', '', '$share/g/t', '$stream/s', 'e/#'].map((topic) => ({
       topic,
       qos: 1 as const,
     }));

@@ -1,0 +1,17 @@
+/**
+ * `$queue/<queue>[/<filter>]` and `$dlq/<queue>[/<filter>]`: SUBSCRIBE and UNSUBSCRIBE of durable queues. Asked by
+ * `reserved-roots.ts`; what a connection subscribed to is in its `QueueFeeds`. Rules: docs/queues.md.
+ */
+
+import { Reason } from '../errors.ts';
+import { QueueFeeds } from '../queues/feeds.ts';
+import type { ReservedRoot } from './reserved-roots.ts';
+
+export const QUEUE_FILTERS: ReservedRoot = {
+  subscribe(context, entry, packet) {
+    context.queues ??= new QueueFeeds(context);
+    return context.queues.subscribe(entry, packet);
+  },
+  unsubscribe: (context, filter) =>
+    context.queues?.unsubscribe(filter) === true ? Reason.success : Reason.noSubscriptionExisted,
+};
