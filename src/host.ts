@@ -183,6 +183,8 @@ export type Credentials =
   | { readonly kind: 'certificate'; readonly user: string };
 
 export interface Authenticator {
+  /** No user is defined: whoever is let in is believed who it says it is. Absent: false. */
+  readonly trusting?: boolean;
   /** Null: refused. Throws only when it could not be decided. */
   authenticate(
     credentials: Credentials,

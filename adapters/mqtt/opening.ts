@@ -30,6 +30,7 @@ import {
 } from './handlers/connect.ts';
 import { buildOpen, type Open } from './open.ts';
 import type { ConnectionEvents } from './state/client.ts';
+import { isOfAnother, keepOwner } from './state/session-owner.ts';
 
 /** The connection as its opening sees it. */
 export interface OpeningConnection extends ConnectionEvents, Displaceable {
@@ -262,8 +263,13 @@ export class Opening {
     packet: ConnectPacket,
     agreement: Agreement,
   ): Promise<{ readonly session: Session; readonly present: boolean } | null> {
-    const { core, clients, wills } = this.#context;
+    const { core, clients, wills, authenticator } = this.#context;
     const { clientId, sessionExpiryMs } = agreement;
+    const principal = this.principal as Principal;
+    const kept = core.sessions.get(clientId);
+    if (kept !== undefined && authenticator.trusting !== true && isOfAnother(kept, principal)) {
+      throw new MqttError(Reason.notAuthorized, 'the session is of another user');
+    }
     // [MQTT-3.1.4-3]: the older connection ends before this one has the session.
     const older = clients.get(clientId);
     clients.set(clientId, this.#connection);
@@ -275,6 +281,7 @@ export class Opening {
       durable: agreement.durable || existing?.durable === true,
       expiryMs: sessionExpiryMs,
     });
+    keepOwner(found.session, principal);
     if (found.present) wills.cancel(clientId);
     else wills.publishNow(clientId);
     if (!this.#connection.isOver()) return found;

@@ -15,6 +15,7 @@ export function createAuthenticator(settings: AuthSettings): Authenticator {
   const trusted = new BlockList();
   for (const network of settings.trustedNetworks) addNetwork(trusted, network);
   return {
+    trusting: true,
     authenticate(credentials: Credentials, { remoteAddress, clientId }: ConnectionOrigin): Principal | null {
       // Who may open the gateway's socket file is on this machine, and the file's mode chose whom it lets in.
       const address = remoteAddress === 'unix' ? '127.0.0.1' : remoteAddress;
