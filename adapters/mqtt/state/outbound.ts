@@ -66,7 +66,6 @@ export class Outbound implements Consumer {
   readonly #aliases: AliasesOut | null;
   readonly #state: SessionState;
   readonly #rights: LastAnswer;
-  readonly #rights: LastAnswer;
   /** Unacknowledged PUBLISH packets. */
   readonly #inflight = new PacketTable();
   /** PUBREL sent or due; the value says whether its message was sent on this connection and so holds credit. */
@@ -95,7 +94,6 @@ export class Outbound implements Consumer {
     this.#outputBytesSoft = options.outputBytesSoft;
     this.#aliases = client.topicAliasMaximumOut > 0 ? new AliasesOut(client.topicAliasMaximumOut) : null;
     this.#state = options.state;
-    this.#rights = new LastAnswer(options.core.access, 'read');
     this.#rights = new LastAnswer(options.core.access, 'read');
     this.#released = released;
   }
