@@ -150,6 +150,11 @@ export class Connection implements ConnectionHandler, PacketSink, OpeningConnect
     return this.identity ?? ANONYMOUS;
   }
 
+  /** Durable queues are made by publishing to them. */
+  get providesQueues(): boolean {
+    return true;
+  }
+
   congested(yes: boolean): void {
     if (yes) this.#pause(PAUSED_CONGESTED);
     else this.#resume(PAUSED_CONGESTED);
@@ -206,7 +211,7 @@ export class Connection implements ConnectionHandler, PacketSink, OpeningConnect
     switch (first >> 4) {
       case PacketType.PUBLISH:
         this.#context.traffic.publishesReceived++;
-        open.publish.handle(first, buffer, start, end);
+        open.publishing.publish.handle(first, buffer, start, end);
         return;
       case PacketType.PUBACK:
         if (end - start === 2) handleShortPuback(open.outbound, buffer, start);
@@ -216,7 +221,7 @@ export class Connection implements ConnectionHandler, PacketSink, OpeningConnect
         handlePubrec(open.outbound, new Reader(buffer, start, end), open.client.version);
         return;
       case PacketType.PUBREL:
-        handlePubrel(open.inbound, new Reader(buffer, start, end), open.client.version);
+        handlePubrel(open.publishing.inbound, new Reader(buffer, start, end), open.client.version);
         return;
       case PacketType.PUBCOMP:
         handlePubcomp(open.outbound, new Reader(buffer, start, end), open.client.version);
@@ -302,7 +307,7 @@ export class Connection implements ConnectionHandler, PacketSink, OpeningConnect
     if (this.#transport.pendingBytes > OUTPUT_PAUSE_FACTOR * limits.outputBytesSoft)
       this.#pause(PAUSED_OUTPUT);
     if (
-      open.inbound.waitingCount > limits.pendingReceiptsMax ||
+      open.receiptsWaiting > limits.pendingReceiptsMax ||
       open.subscribing.waitingCount > ANSWERS_WAITING_MAX
     ) {
       this.#pause(PAUSED_RECEIPTS);
@@ -429,9 +434,7 @@ export class Connection implements ConnectionHandler, PacketSink, OpeningConnect
     const open = this.#open;
     this.#open = null;
     this.#opening?.close();
-    open?.reauthentication?.close();
-    open?.outbound.close();
-    open?.inbound.close();
+    open?.close();
     this.#session?.detach(this.#sessionExpiryMs);
     this.#session = null;
     if (open === null || open.will === null) return;

@@ -28,7 +28,7 @@ import {
   credentialsOf,
   redirectionOf,
 } from './handlers/connect.ts';
-import { buildOpen, type Open } from './open.ts';
+import { Open } from './open.ts';
 import type { ConnectionEvents } from './state/client.ts';
 import { isOfAnother, keepOwner } from './state/session-owner.ts';
 
@@ -168,7 +168,7 @@ export class Opening {
       const found = await this.#findSession(packet, agreement);
       if (found === null) return;
       const { session, present } = found;
-      const open = buildOpen(
+      const open = new Open(
         this.#context,
         this.#transport,
         { packet, agreement, session, principal },

@@ -26,7 +26,7 @@ export class Replay {
   readonly #transport: Transport;
   readonly #outputBytesSoft: number;
   /** By pattern, oldest first: never more than the session has subscriptions. */
-  readonly #walks = new Map<string, Walk>();
+  #walks: Map<string, Walk> | null = null;
 
   constructor(core: Core, sys: Remembered, session: Session, transport: Transport, outputBytesSoft: number) {
     this.#core = core;
@@ -37,7 +37,7 @@ export class Replay {
   }
 
   get idle(): boolean {
-    return this.#walks.size === 0;
+    return this.#walks === null || this.#walks.size === 0;
   }
 
   /** `options` say `retained`. Nothing is sent before `pump`. A walk that this subscription still has begins anew. */
@@ -47,16 +47,18 @@ export class Replay {
     // Under $SYS it is the server that remembers.
     const remembered: Remembered = pattern.tokens[0] === '$SYS' ? this.#sys : this.#core.retained;
     const messages = remembered.match(pattern)[Symbol.iterator]();
+    this.#walks ??= new Map();
     this.#walks.delete(pattern.key);
     this.#walks.set(pattern.key, { messages, options });
   }
 
   /** `[MQTT-3.10.4-2]`: nothing is begun any more for a subscription that is gone. */
   remove(pattern: Pattern): void {
-    this.#walks.delete(pattern.key);
+    this.#walks?.delete(pattern.key);
   }
 
   pump(): void {
+    if (this.#walks === null) return;
     for (const [key, { messages, options }] of this.#walks) {
       for (;;) {
         if (this.#transport.pendingBytes > this.#outputBytesSoft || this.#session.queuedCount > QUEUED_MAX)

@@ -170,6 +170,7 @@ it('time in which the gateway did not read does not count as silence', async () 
   const world = await openMqttWorld();
   const publishers = watchPublishers(world);
   const client = await world.connected({ keepalive: 10 });
+  await client.publish('t', 'x');
   const [info] = publishers;
   info?.congested(true);
   world.clock.advance(29_000);

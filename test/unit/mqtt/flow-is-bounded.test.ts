@@ -144,6 +144,7 @@ describe('a publisher', () => {
       return open(info);
     };
     const client = await world.connected();
+    await client.publish('t', 'x');
     congest(true);
     expect(client.transport.paused).toBe(true);
     congest(false);
