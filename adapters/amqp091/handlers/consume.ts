@@ -7,10 +7,11 @@ import type { MethodArguments } from '../codec/methods.ts';
 import { wireCursor } from '../codec/wire-content.ts';
 import type { ChannelContext } from '../context.ts';
 import { channelError, connectionError, explain } from '../errors.ts';
+import { readingRight, requireQueue } from '../rights.ts';
 import { ConsumerState } from '../state/consumer.ts';
 import { findArgument, integerOf } from './arguments.ts';
 import { DIRECT_REPLY_TO, openReplyQueue } from './direct-reply.ts';
-import { findForUse, requireRead } from './queue.ts';
+import { findForUse } from './queue.ts';
 
 export const consumeHandlers = {
   'basic.qos': (channel: ChannelContext, values: MethodArguments<'basic.qos'>): void => {
@@ -35,7 +36,7 @@ export const consumeHandlers = {
   ): Promise<void> | void => {
     if (values.queue === DIRECT_REPLY_TO) return consumeReplies(channel, values);
     const queue = findForUse(channel, values.queue);
-    requireRead(channel, queue.spec.name);
+    requireQueue(channel.connection, 'read', queue.spec);
     beginConsumer(channel, queue, values);
   },
 
@@ -55,7 +56,7 @@ export const consumeHandlers = {
 
   'basic.get': async (channel: ChannelContext, values: MethodArguments<'basic.get'>): Promise<void> => {
     const queue = findForUse(channel, values.queue);
-    requireRead(channel, queue.spec.name);
+    requireQueue(channel.connection, 'read', queue.spec);
     const delivery = await queue.take(values.noAck);
     const { connection } = channel;
     if (connection.state !== 'open') {
@@ -109,7 +110,13 @@ function beginConsumer(
   if (channel.consumers.size >= settings.consumersPerChannelMax) {
     throw connectionError('not-allowed', 'too many consumers on the channel (consumersPerChannelMax)');
   }
-  const consumer = new ConsumerState(channel, tag, name, values.noAck);
+  const consumer = new ConsumerState(
+    channel,
+    tag,
+    name,
+    values.noAck,
+    readingRight(channel.connection, queue.spec),
+  );
   let subscription: Subscription;
   try {
     subscription = queue.consume(consumer, {

@@ -1,6 +1,6 @@
 /** Methods of the class exchange (AMQP 0-9-1 1.6 and RabbitMQ's bindings between exchanges). */
 
-import { addressFromAmqp091, hasShortName } from '../../../mappings/amqp091.ts';
+import { hasShortName } from '../../../mappings/amqp091.ts';
 import {
   type ExchangeBinding,
   type ExchangeSpec,
@@ -10,8 +10,9 @@ import {
   swapSeparators,
 } from '../../../src/core/index.ts';
 import type { MethodArguments } from '../codec/methods.ts';
-import { type ChannelContext, requireAccess, whenStored } from '../context.ts';
+import { type ChannelContext, whenStored } from '../context.ts';
 import { channelError, explain } from '../errors.ts';
+import { requireBindingSource, requireExchangeRight } from '../rights.ts';
 import { describeValue, explained, nameWithoutLineEnds, stringArgument } from './arguments.ts';
 
 const TYPES: ReadonlySet<string> = new Set<ExchangeType>(['direct', 'fanout', 'topic', 'headers']);
@@ -37,11 +38,13 @@ export const exchangeHandlers = {
         if (name.startsWith(RESERVED_PREFIX)) {
           throw channelError('access-refused', explain.reservedPrefix('exchange', name));
         }
-        requireConfigure(channel, name);
+        requireDeclare(channel, spec);
         channel.connection.shared.topologyGeneration++;
         exchanges.declare(spec);
         if (spec.durable) await whenStored(channel.connection);
       } else {
+        // What is always there cannot be changed by declaring it.
+        if (!name.startsWith(RESERVED_PREFIX)) requireDeclare(channel, spec);
         compareExchange(existing, spec);
       }
     }
@@ -60,7 +63,7 @@ export const exchangeHandlers = {
     const { exchanges } = channel.connection.shared.host.core;
     // Idempotent, as in RabbitMQ.
     if (exchanges.get(name) !== undefined) {
-      requireConfigure(channel, name);
+      requireExchangeRight(channel.connection, 'configure', name);
       channel.connection.shared.topologyGeneration++;
       explained('exchange', name, () => exchanges.delete(name, { ifUnused: values.ifUnused }));
       await whenStored(channel.connection);
@@ -75,6 +78,7 @@ export const exchangeHandlers = {
     const { exchanges } = channel.connection.shared.host.core;
     const binding = exchangeBinding(channel, values);
     requireExchange(channel, values.destination);
+    requireExchangeRight(channel.connection, 'write', values.destination);
     exchanges.bind(binding);
     await whenStored(channel.connection);
     if (!values.nowait) channel.send('exchange.bind-ok', {});
@@ -84,7 +88,9 @@ export const exchangeHandlers = {
     channel: ChannelContext,
     values: MethodArguments<'exchange.unbind'>,
   ): Promise<void> => {
-    channel.connection.shared.host.core.exchanges.unbind(exchangeBinding(channel, values));
+    const binding = exchangeBinding(channel, values);
+    requireExchangeRight(channel.connection, 'write', values.destination);
+    channel.connection.shared.host.core.exchanges.unbind(binding);
     await whenStored(channel.connection);
     if (!values.nowait) channel.send('exchange.unbind-ok', {});
   },
@@ -94,10 +100,12 @@ function refuseDefault(name: string): void {
   if (name === '') throw channelError('access-refused', explain.defaultExchange());
 }
 
-function requireConfigure(channel: ChannelContext, name: string): void {
-  requireAccess(channel.connection, 'configure', addressFromAmqp091(name, ''), (user) =>
-    explain.refused('configure', 'exchange', name, user),
-  );
+/** What nobody wants goes on to the alternate exchange: that is reading here and writing there. */
+function requireDeclare({ connection }: ChannelContext, { name, alternate }: ExchangeSpec): void {
+  requireExchangeRight(connection, 'configure', name);
+  if (alternate === null) return;
+  requireExchangeRight(connection, 'read', name);
+  requireExchangeRight(connection, 'write', alternate);
 }
 
 /** Unless undeclared ones are accepted, as the subtrees of their names. */
@@ -181,10 +189,8 @@ export function bindingFromMethod(
 ): ExchangeBinding {
   refuseDefault(exchange);
   requireExchange(channel, exchange);
-  requireAccess(channel.connection, 'subscribe', addressFromAmqp091(exchange, routingKey), (user) =>
-    explain.refused('read', 'exchange', exchange, user),
-  );
-  const type = channel.connection.shared.host.core.exchanges.get(exchange)?.type;
+  const type = channel.connection.shared.host.core.exchanges.get(exchange)?.type ?? 'topic';
+  requireBindingSource(channel.connection, exchange, type, routingKey);
   return {
     exchange,
     target,

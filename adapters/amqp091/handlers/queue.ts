@@ -2,16 +2,11 @@
 
 import { randomBytes } from 'node:crypto';
 
-import {
-  type ExchangeBinding,
-  type Queue,
-  type QueueSpec,
-  queueAddress,
-  swapSeparators,
-} from '../../../src/core/index.ts';
+import { type ExchangeBinding, type Queue, type QueueSpec, swapSeparators } from '../../../src/core/index.ts';
 import type { MethodArguments } from '../codec/methods.ts';
-import { type ChannelContext, requireAccess, whenStored } from '../context.ts';
+import { type ChannelContext, whenStored } from '../context.ts';
 import { channelError, explain } from '../errors.ts';
+import { requireDeadLetter, requireQueue, SERVER_NAME_PREFIX } from '../rights.ts';
 import {
   describeValue,
   explained,
@@ -25,7 +20,6 @@ import { isReplyQueue } from './direct-reply.ts';
 import { bindingFromMethod } from './exchange.ts';
 
 const RESERVED_PREFIX = 'amq.';
-const SERVER_NAME_PREFIX = 'amq.gen-';
 
 /** Arguments that must be the same when a queue is declared again. */
 const COMPARED_ARGUMENTS = [
@@ -58,6 +52,7 @@ export const queueHandlers = {
 
   'queue.bind': async (channel: ChannelContext, values: MethodArguments<'queue.bind'>): Promise<void> => {
     const queue = findForUse(channel, values.queue);
+    requireQueue(channel.connection, 'write', queue.spec);
     channel.connection.shared.host.core.exchanges.bind(queueBinding(channel, values));
     if (isStored(queue.spec)) await whenStored(channel.connection);
     if (!values.nowait) channel.send('queue.bind-ok', {});
@@ -67,7 +62,10 @@ export const queueHandlers = {
     const { exchanges, queues } = channel.connection.shared.host.core;
     const binding = queueBinding(channel, values);
     const queue = queues.get(binding.target.name);
-    if (queue !== undefined) refuseLocked(channel, queue);
+    if (queue !== undefined) {
+      refuseLocked(channel, queue);
+      requireQueue(channel.connection, 'write', queue.spec);
+    }
     // Idempotent, also where the queue is gone with its bindings.
     exchanges.unbind(binding);
     await whenStored(channel.connection);
@@ -76,7 +74,7 @@ export const queueHandlers = {
 
   'queue.purge': (channel: ChannelContext, values: MethodArguments<'queue.purge'>): void => {
     const queue = findForUse(channel, values.queue);
-    requireRead(channel, queue.spec.name);
+    requireQueue(channel.connection, 'read', queue.spec);
     const messageCount = queue.purge();
     if (!values.nowait) channel.send('queue.purge-ok', { messageCount });
   },
@@ -88,7 +86,7 @@ export const queueHandlers = {
     // Idempotent, as in RabbitMQ.
     if (queues.get(name) !== undefined) {
       const { spec } = findForUse(channel, name);
-      requireConfigure(channel, name);
+      requireQueue(channel.connection, 'configure', spec);
       messageCount = explained('queue', name, () =>
         queues.delete(name, { ifUnused: values.ifUnused, ifEmpty: values.ifEmpty }),
       );
@@ -133,18 +131,6 @@ function refuseLocked(channel: ChannelContext, { spec }: Queue): void {
   }
 }
 
-function requireConfigure(channel: ChannelContext, name: string): void {
-  requireAccess(channel.connection, 'configure', queueAddress(name), (user) =>
-    explain.refused('configure', 'queue', name, user),
-  );
-}
-
-export function requireRead(channel: ChannelContext, name: string): void {
-  requireAccess(channel.connection, 'subscribe', queueAddress(name), (user) =>
-    explain.refused('read', 'queue', name, user),
-  );
-}
-
 async function declareQueue(
   channel: ChannelContext,
   values: MethodArguments<'queue.declare'>,
@@ -158,9 +144,14 @@ async function declareQueue(
     if (asked.startsWith(RESERVED_PREFIX)) {
       throw channelError('access-refused', explain.reservedPrefix('queue', name));
     }
-    requireConfigure(channel, name);
   }
-  const queue = existing ?? (await queues.declare(spec));
+  requireQueue(channel.connection, 'configure', spec);
+  if (spec.deadLetter !== null) {
+    requireQueue(channel.connection, 'read', spec);
+    requireDeadLetter(channel.connection, spec.deadLetter);
+  }
+  // Also where it is there: from now on it is used under its own name.
+  const queue = await queues.declare(spec);
   compareQueue(channel, queue, spec);
   if (existing === undefined && isStored(spec)) await whenStored(channel.connection);
   return queue;

@@ -5,7 +5,16 @@
  */
 
 import { Buffer } from 'node:buffer';
-import type { Consumer, Delivery, DeliveryOptions, Message, Subscription } from '../../../src/core/index.ts';
+import {
+  type Consumer,
+  type Delivery,
+  type DeliveryOptions,
+  type LastAnswer,
+  type Message,
+  type Principal,
+  queueAddress,
+  type Subscription,
+} from '../../../src/core/index.ts';
 import { writeDeliver } from '../codec/content-frames.ts';
 import { wireCursor } from '../codec/wire-content.ts';
 import type { ChannelContext, CreditOwner } from '../context.ts';
@@ -16,6 +25,9 @@ export class ConsumerState implements Consumer, CreditHolder, CreditOwner {
   readonly queue: string;
   readonly settled: boolean;
   readonly #channel: ChannelContext;
+  /** Null: the queue is the client's own. */
+  readonly #rights: LastAnswer | null;
+  readonly #address: string;
   /** With its length byte. */
   readonly #tagBytes: Buffer;
   #subscription: Subscription | null = null;
@@ -24,8 +36,16 @@ export class ConsumerState implements Consumer, CreditHolder, CreditOwner {
   /** Credit that waits until the transport and the channel allow it. */
   #held = 0;
 
-  constructor(channel: ChannelContext, tag: string, queue: string, settled: boolean) {
+  constructor(
+    channel: ChannelContext,
+    tag: string,
+    queue: string,
+    settled: boolean,
+    rights: LastAnswer | null,
+  ) {
     this.#channel = channel;
+    this.#rights = rights;
+    this.#address = queueAddress(queue);
     this.tag = tag;
     this.queue = queue;
     this.settled = settled;
@@ -43,6 +63,10 @@ export class ConsumerState implements Consumer, CreditHolder, CreditOwner {
   deliver(message: Message, options: DeliveryOptions, delivery: Delivery | null): void {
     const channel = this.#channel;
     const { connection } = channel;
+    if (this.#rights?.may(connection.principal as Principal, this.#address) === false) {
+      this.#giveBack(delivery);
+      return;
+    }
     const tag = channel.nextDeliveryTag();
     let redelivered = false;
     if (delivery !== null) {
@@ -79,6 +103,22 @@ export class ConsumerState implements Consumer, CreditHolder, CreditOwner {
     if (channel.connection.capabilities.has('consumer_cancel_notify')) {
       channel.send('basic.cancel', { consumerTag: this.tag, nowait: true });
     }
+  }
+
+  /**
+   * The queue may not be read any more, by rules that were changed meanwhile: the consumer ends when the core is done
+   * here. A message that is settled as it leaves is lost with it, one at most.
+   */
+  #giveBack(delivery: Delivery | null): void {
+    const { core, clock } = this.#channel.connection.shared.host;
+    if (delivery === null) core.counters.dropped++;
+    this.withdraw();
+    clock.afterTurn(() => {
+      delivery?.settle('released');
+      if (this.#subscription === null) return;
+      this.close();
+      this.cancelled();
+    });
   }
 
   settledOne(): void {
