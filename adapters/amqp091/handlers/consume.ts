@@ -12,6 +12,7 @@ import { ConsumerState } from '../state/consumer.ts';
 import { findArgument, integerOf } from './arguments.ts';
 import { DIRECT_REPLY_TO, openReplyQueue } from './direct-reply.ts';
 import { findForUse } from './queue.ts';
+import { groupOf, namesQueueAddress, provideQueue, type Wanted, wantedFromConsume } from './queue-group.ts';
 
 export const consumeHandlers = {
   'basic.qos': (channel: ChannelContext, values: MethodArguments<'basic.qos'>): void => {
@@ -35,9 +36,11 @@ export const consumeHandlers = {
     values: MethodArguments<'basic.consume'>,
   ): Promise<void> | void => {
     if (values.queue === DIRECT_REPLY_TO) return consumeReplies(channel, values);
-    const queue = findForUse(channel, values.queue);
+    const wanted = wantedFromConsume(values);
+    if (wanted !== null && namesQueueAddress(values.queue)) provideQueue(channel, wanted.queue);
+    const queue = findForUse(channel, wanted?.queue ?? values.queue);
     requireQueue(channel.connection, 'read', queue.spec);
-    beginConsumer(channel, queue, values);
+    beginConsumer(channel, queue, values, wanted);
   },
 
   'basic.cancel': (channel: ChannelContext, values: MethodArguments<'basic.cancel'>): void => {
@@ -92,13 +95,14 @@ async function consumeReplies(
 ): Promise<void> {
   const queue = await openReplyQueue(channel, values.noAck);
   // The channel may have gone with its connection meanwhile, and the queue with both.
-  if (channel.connection.state === 'open') beginConsumer(channel, queue, values);
+  if (channel.connection.state === 'open') beginConsumer(channel, queue, values, null);
 }
 
 function beginConsumer(
   channel: ChannelContext,
   queue: Queue,
   values: MethodArguments<'basic.consume'>,
+  wanted: Wanted | null,
 ): void {
   const { settings } = channel.connection.shared;
   const { name } = queue.spec;
@@ -119,11 +123,11 @@ function beginConsumer(
   );
   let subscription: Subscription;
   try {
-    subscription = queue.consume(consumer, {
-      settled: values.noAck,
-      exclusive: values.exclusive,
-      priority: priorityOf(values),
-    });
+    const priority = priorityOf(values);
+    subscription =
+      wanted !== null && wanted.group !== ''
+        ? groupOf(queue, wanted).consume(consumer, { settled: values.noAck, priority, timely: true })
+        : queue.consume(consumer, { settled: values.noAck, exclusive: values.exclusive, priority });
   } catch (error) {
     if (!(error instanceof CoreError) || error.code !== 'exclusive') throw error;
     throw channelError('access-refused', explain.exclusiveUse(name));

@@ -22,6 +22,7 @@ import {
   NO_ROUTE,
   PENDING,
   type PublishResult,
+  queueNameFromAddress,
   type ReceiptSink,
 } from '../../../src/core/index.ts';
 import { CONTENT_PREFIX_BYTES, writeReturn } from '../codec/content-frames.ts';
@@ -30,6 +31,7 @@ import { wireCursor } from '../codec/wire-content.ts';
 import type { ChannelContext } from '../context.ts';
 import { CORE_REPLIES, channelError, connectionError, explain, REPLIES } from '../errors.ts';
 import { DIRECT_REPLY_TO } from '../handlers/direct-reply.ts';
+import { namesQueueAddress, provideQueue } from '../handlers/queue-group.ts';
 
 const MANDATORY = 1;
 const IMMEDIATE = 2;
@@ -44,6 +46,8 @@ const NO_EXTRAS: NativeExtras = {};
 interface Route {
   readonly address: string;
   readonly exchange: string;
+  /** The queue at whose address it is, where the key says so: it is made where there is none. */
+  readonly queue: string | null;
   /** The topology in which the exchange was last found fit to publish to. */
   generation: number;
 }
@@ -72,7 +76,7 @@ export class Publishing {
 
   /** Of the last message; the next one that looks the same uses them again. */
   #native: Buffer = EMPTY;
-  #route: Route = { address: '', exchange: '', generation: -1 };
+  #route: Route = { address: '', exchange: '', queue: null, generation: -1 };
   #durable = false;
   #priority = 0;
   #expirationMs = -1;
@@ -273,7 +277,10 @@ export class Publishing {
       throw channelError('precondition-failed', 'routing key is not UTF-8 or contains U+0000');
     }
     const exchange = exchangeBytes.toString();
-    const route = { address: addressFromAmqp091(exchange, keyBytes.toString()), exchange, generation: -1 };
+    const key = keyBytes.toString();
+    const address = addressFromAmqp091(exchange, key);
+    const queue = exchange === '' && namesQueueAddress(key) ? queueNameFromAddress(address) : null;
+    const route = { address, exchange, queue, generation: -1 };
     if (this.#routes.size >= ROUTES_MAX) this.#routes.clear();
     this.#routes.set(name, route);
     return route;
@@ -317,6 +324,7 @@ export class Publishing {
 
   #finish(body: Buffer): void {
     this.#expecting = 'method';
+    if (this.#route.queue !== null) provideQueue(this.#channel, this.#route.queue);
     const nowMs = this.#channel.connection.shared.host.clock.nowMs();
     const extras = this.#extras;
     const message =
