@@ -7,15 +7,18 @@
 
 import { mqtt5Codec, mqttPropertiesFromMessage } from '../../../mappings/mqtt.ts';
 import { mqttPropertiesFromQueueDelivery } from '../../../mappings/mqtt-queues.ts';
-import type {
-  Consumer,
-  Core,
-  Delivery,
-  DeliveryOptions,
-  Message,
-  Outcome,
-  Reliability,
-  Subscription,
+import {
+  type Consumer,
+  type Core,
+  type Delivery,
+  type DeliveryOptions,
+  LastAnswer,
+  type Message,
+  type Outcome,
+  type Principal,
+  queueAddress,
+  type Reliability,
+  type Subscription,
 } from '../../../src/core/index.ts';
 import type { ProtocolVersion } from '../codec/wire.ts';
 import type { Outbound } from '../state/outbound.ts';
@@ -36,6 +39,7 @@ export interface FeedOptions {
   readonly unsettledMax: number;
   /** The subscriber's own number for it; 0 is none. */
   readonly subscriptionId: number;
+  readonly principal: Principal;
 }
 
 /** A delivery as the connection knows it, under a packet identifier. */
@@ -69,7 +73,10 @@ export class QueueFeed implements Consumer {
   readonly #held = new Set<Delivery>();
   /** Those of them that were not sent yet, oldest first. */
   readonly #parked = new Set<Delivery>();
+  readonly #rights: LastAnswer;
+  readonly #address: string;
   #tooLarge: Delivery[] = [];
+  #isForbidden = false;
   #subscription: Subscription | null = null;
   /** Credit that the group has. */
   #granted = 0;
@@ -77,6 +84,8 @@ export class QueueFeed implements Consumer {
 
   constructor(options: FeedOptions) {
     this.#options = options;
+    this.#rights = new LastAnswer(options.core.access, 'read');
+    this.#address = queueAddress(options.queue);
   }
 
   begin(subscription: Subscription): void {
@@ -93,7 +102,8 @@ export class QueueFeed implements Consumer {
     this.#granted--;
     if (delivery === null) return;
     this.#held.add(delivery);
-    if (this.#parked.size > 0 || !this.#send(delivery)) this.#parked.add(delivery);
+    if (!this.#rights.may(this.#options.principal, this.#address)) this.#isForbidden = true;
+    if (this.#isForbidden || this.#parked.size > 0 || !this.#send(delivery)) this.#parked.add(delivery);
     this.#workLater();
   }
 
@@ -169,6 +179,8 @@ export class QueueFeed implements Consumer {
     this.#isDue = true;
     this.#options.core.clock.afterTurn(() => {
       this.#isDue = false;
+      // Rules were changed meanwhile: what it has goes to those who may have it.
+      if (this.#isForbidden) this.close();
       this.#settleTooLarge();
       this.#topUp();
     });

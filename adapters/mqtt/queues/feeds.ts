@@ -175,7 +175,11 @@ export class QueueFeeds implements Guests {
 
   #join(record: FeedRecord, found: QueueFilter): QueueFeed {
     const { core, client, outbound, limits } = this.#options;
-    if (!core.access.may(client.principal, 'subscribe', record.filter)) {
+    const { principal } = client;
+    if (
+      !core.access.may(principal, 'subscribe', record.filter) ||
+      !core.access.may(principal, 'read', queueAddress(found.queue))
+    ) {
       throw new MqttError(Reason.notAuthorized, 'not allowed');
     }
     const queue = this.#findQueue(found.queue);
@@ -192,6 +196,7 @@ export class QueueFeeds implements Guests {
       explicit: record.explicit,
       unsettledMax: limits.queueUnsettledMax,
       subscriptionId: record.subscriptionId,
+      principal,
     });
     const subscription =
       group === null
