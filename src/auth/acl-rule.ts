@@ -85,14 +85,16 @@ export function ruleFromDefinition(definition: unknown): AclRule {
   }
   const given = definition as Readonly<Record<string, unknown>>;
   for (const name of Object.keys(given)) {
-    if (!FIELDS.includes(name)) throw invalid(`'${name}' is not known${didYouMean(name, FIELDS)}`);
+    if (!FIELDS.includes(name)) {
+      throw invalid(`'${name}' is not known${didYouMean(name, FIELDS)}`, `/${escapePointer(name)}`);
+    }
   }
   const { effect, actions, pattern } = given;
-  if (effect !== 'allow' && effect !== 'deny') throw invalid("effect is 'allow' or 'deny'");
+  if (effect !== 'allow' && effect !== 'deny') throw invalid("effect is 'allow' or 'deny'", '/effect');
   if (!Array.isArray(actions) || actions.length === 0) {
-    throw invalid(`actions is a list of ${ACCESS_WORDS.join(', ')}`);
+    throw invalid(`actions is a list of ${ACCESS_WORDS.join(', ')}`, '/actions');
   }
-  if (typeof pattern !== 'string') throw invalid('pattern is an MQTT topic filter');
+  if (typeof pattern !== 'string') throw invalid('pattern is a topic filter', '/pattern');
   let bits = 0;
   for (const word of actions) bits |= bitsFromWord(String(word));
   return { who: whoFrom(given), effect, bits, levels: levelsFromPattern(pattern, true) };
@@ -105,8 +107,11 @@ function whoFrom(given: Readonly<Record<string, unknown>>): Who {
   for (const kind of ['user', 'client', 'group'] as const) {
     const name = given[kind];
     if (name === undefined) continue;
-    if (typeof name !== 'string' || (name === '' && kind !== 'user')) throw invalid(`${kind} is a name`);
-    if (who.kind !== 'everybody') throw invalid(`${who.kind} and ${kind} in one rule: write two`);
+    if (typeof name !== 'string' || (name === '' && kind !== 'user'))
+      throw invalid(`${kind} is a name`, `/${kind}`);
+    if (who.kind !== 'everybody') {
+      throw invalid(`${who.kind} and ${kind} in one rule: write two`, `/${kind}`);
+    }
     who = { kind, name };
   }
   return who;
@@ -114,29 +119,37 @@ function whoFrom(given: Readonly<Record<string, unknown>>): Who {
 
 export function bitsFromWord(word: string): number {
   if (!Object.hasOwn(BITS_BY_WORD, word)) {
-    throw invalid(`'${word}' is no action${didYouMean(word, ACCESS_WORDS)}`);
+    throw invalid(`'${word}' is no action${didYouMean(word, ACCESS_WORDS)}`, '/actions');
   }
   return BITS_BY_WORD[word as AccessWord];
 }
 
 /** `substituted`: `%u` and `%c` have their meaning. */
 export function levelsFromPattern(pattern: string, substituted: boolean): RuleLevel[] {
-  if (pattern === '') throw invalid('the pattern is empty');
-  if (pattern.includes('\0')) throw invalid('the pattern holds U+0000');
+  if (pattern === '') throw invalid('the pattern is empty', '/pattern');
+  if (pattern.includes('\0')) throw invalid('the pattern holds U+0000', '/pattern');
   const texts = pattern.split('/');
   return texts.map((text, index): RuleLevel => {
     if (text === '+') return ONE;
     if (text === '#') {
-      if (index < texts.length - 1) throw invalid(`'#' is not at the end of '${pattern}'`);
+      if (index < texts.length - 1) throw invalid(`'#' is not at the end of '${pattern}'`, '/pattern');
       return MANY;
     }
-    if (/[+#]/.test(text)) throw invalid(`a wildcard is not a level of its own in '${pattern}'`);
+    if (/[+#]/.test(text)) {
+      throw invalid(`a wildcard is not a level of its own in '${pattern}'`, '/pattern');
+    }
     return substituted && HAS_PLACEHOLDER.test(text) ? new LevelTemplate(text) : text;
   });
 }
 
-function invalid(text: string): CoreError {
-  return new CoreError('invalid-argument', text);
+/** `field` is a JSON pointer into the definition. */
+function invalid(text: string, field?: string): CoreError {
+  return new CoreError('invalid-argument', text, field === undefined ? {} : { field });
+}
+
+/** One name as a step of a JSON pointer (RFC 6901). */
+export function escapePointer(name: string): string {
+  return name.replaceAll('~', '~0').replaceAll('/', '~1');
 }
 
 /** The known word that is nearest, as far as there is one, for the end of a message. */

@@ -8,7 +8,7 @@ import { Buffer } from 'node:buffer';
 import { CoreError } from '../core/index.ts';
 import type { Table } from '../core/storage.ts';
 import type { Acl } from './acl.ts';
-import { type AclRule, type AclRuleDefinition, ruleFromDefinition } from './acl-rule.ts';
+import { type AclRule, type AclRuleDefinition, escapePointer, ruleFromDefinition } from './acl-rule.ts';
 
 export interface AccessRule {
   /** Of a rule that stands in a file: where, such as `auth.acl.rules[0]` or `/etc/acl:12`. */
@@ -24,6 +24,11 @@ export interface AccessRules {
    * `invalid-argument` with the reason, or `limit-reached`.
    */
   put(name: string, definition: unknown): Promise<void>;
+  /**
+   * Exactly these rules instead of all that were made so far, at once or not at all; those in files stay. Throws
+   * CoreError as `put`, with `field` beginning with the name.
+   */
+  replaceAll(definitions: ReadonlyMap<string, unknown>): Promise<void>;
   /** False: there was none. Throws CoreError `invalid-argument` for a rule that stands in a file. */
   remove(name: string): Promise<boolean>;
   get(name: string): AccessRule | undefined;
@@ -66,18 +71,42 @@ export class RuntimeRules implements AccessRules {
   }
 
   async put(name: string, definition: unknown): Promise<void> {
-    if (!NAME.test(name)) {
-      throw new CoreError(
-        'invalid-argument',
-        'a rule’s name is 1 to 255 letters, digits, dots, underscores, hyphens and @',
-      );
-    }
+    checkName(name);
     const rule = ruleFromDefinition(definition);
     if (!this.#rules.has(name) && this.#rules.size >= this.#rulesMax) {
       throw new CoreError('limit-reached', `there are ${this.#rules.size} rules already (auth.acl.rulesMax)`);
     }
     this.#rules.set(name, { definition: definition as AclRuleDefinition, rule });
     this.#table.put(name, Buffer.from(JSON.stringify(definition)));
+    this.#apply();
+    await this.#whenStored();
+  }
+
+  async replaceAll(definitions: ReadonlyMap<string, unknown>): Promise<void> {
+    if (definitions.size > this.#rulesMax) {
+      throw new CoreError(
+        'limit-reached',
+        `${definitions.size} rules are more than ${this.#rulesMax} (auth.acl.rulesMax)`,
+      );
+    }
+    const next = new Map<string, { readonly definition: AclRuleDefinition; readonly rule: AclRule }>();
+    for (const [name, definition] of definitions) {
+      try {
+        checkName(name);
+        next.set(name, { definition: definition as AclRuleDefinition, rule: ruleFromDefinition(definition) });
+      } catch (error) {
+        if (!(error instanceof CoreError)) throw error;
+        throw new CoreError(error.code, error.message, {
+          field: `/${escapePointer(name)}${error.field ?? ''}`,
+        });
+      }
+    }
+    for (const name of this.#rules.keys()) if (!next.has(name)) this.#table.remove(name);
+    this.#rules.clear();
+    for (const [name, entry] of next) {
+      this.#rules.set(name, entry);
+      this.#table.put(name, Buffer.from(JSON.stringify(entry.definition)));
+    }
     this.#apply();
     await this.#whenStored();
   }
@@ -121,4 +150,12 @@ export class RuntimeRules implements AccessRules {
       [...this.#rules.values()].map(({ rule }) => rule),
     );
   }
+}
+
+function checkName(name: string): void {
+  if (NAME.test(name)) return;
+  throw new CoreError(
+    'invalid-argument',
+    'a rule’s name is 1 to 255 letters, digits, dots, underscores, hyphens and @',
+  );
 }
