@@ -200,6 +200,21 @@ export class Consumers {
     return holder;
   }
 
+  /** Lets go of what `wanted` picks of all that was handed out. Nobody is told. */
+  takeOut(wanted: (entry: Entry) => boolean): Entry[] {
+    const taken: Entry[] = [];
+    for (const holder of [...this.#holders, ...this.#lingering]) {
+      let next: Entry | null = null;
+      for (let entry = holder.oldest; entry !== null; entry = next) {
+        next = entry.next;
+        if (!wanted(entry)) continue;
+        holder.drop(entry);
+        taken.push(entry);
+      }
+    }
+    return taken;
+  }
+
   /** Tells all consumers and lets go of everything that was handed out. */
   closeAll(reason: 'deleted' | 'expired' | 'displaced'): Entry[] {
     // One by one: a spread of a hundred thousand arguments does not fit the stack.

@@ -25,6 +25,8 @@ export interface DeliveryOptions {
   readonly keepRetain: boolean;
   /** The exchange through whose binding it came, or null where none was involved. */
   readonly via: string | null;
+  /** The key of the shared subscription by which it came; absent where the subscriber alone gets it. */
+  readonly sharedBy?: string;
 }
 
 export const PLAIN_DELIVERY: DeliveryOptions = Object.freeze({

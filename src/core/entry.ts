@@ -25,6 +25,8 @@ export class Entry implements Delivery {
   /** Offset of its row in the group's log, or -1. */
   row = -1;
   failedCount = 0;
+  /** Its order in the shared subscription by which it came; 0 where there is none, or it is not known any more. */
+  sharedOrder = 0;
   redelivered = false;
   /** When its holder got it, where that matters: in the ticks of `visibility.ts`. */
   heldTick = 0;

@@ -113,7 +113,7 @@ export class Group implements EntryOwner {
   }
 
   /** Takes a message: to a consumer at once when nothing waits before it, else to the end. */
-  accept(message: Message, options: DeliveryOptions): Acceptance {
+  accept(message: Message, options: DeliveryOptions, sharedOrder = 0): Acceptance {
     const nowMs = this.#context.clock.nowMs();
     if (message.expiresAtMs !== 0 && message.expiresAtMs <= nowMs) {
       this.#discard(message, options, 'expired');
@@ -133,12 +133,13 @@ export class Group implements EntryOwner {
         const row = persist ? this.#append(message, options, deadlineMs) : -1;
         const entry = this.#entryOf(message, options, deadlineMs);
         entry.row = row;
+        entry.sharedOrder = sharedOrder;
         this.#handOut(holder, entry);
         return persist ? WRITTEN : TAKEN;
       }
     }
     if (bounds.overflow === 'reject' && this.#isFull(message)) return FULL;
-    this.#enqueue(message.kept(), options, persist, this.#deadlineOf(message, nowMs));
+    this.#enqueue(message.kept(), options, persist, this.#deadlineOf(message, nowMs), sharedOrder);
     this.#trim();
     return persist ? WRITTEN : TAKEN;
   }
@@ -248,6 +249,34 @@ export class Group implements EntryOwner {
     this.#trim();
   }
 
+  /** The order of a message that passes by this group: later than all that waits, earlier than all that will come. */
+  drawOrder(): number {
+    return ++this.#sequence;
+  }
+
+  /** Removes and returns what `wanted` picks of all that is in memory, handed out or waiting, oldest first. */
+  takeOut(wanted: (entry: Entry) => boolean): Entry[] {
+    const taken = this.#consumers.takeOut(wanted);
+    for (const entry of taken) entry.redelivered = true;
+    for (const entry of this.#waiting.takeOut(wanted)) taken.push(entry);
+    for (const entry of taken) this.#forget(entry);
+    return taken.sort((one, other) => one.sequence - other.sequence);
+  }
+
+  /** Puts in what another group took out, before all that came later by its `sharedOrder`. */
+  putFirst(entries: readonly Entry[]): void {
+    for (const { message, options, deadlineMs, sharedOrder, sequence } of entries) {
+      // An order that did not survive a restart is older than any that came since.
+      const order = sharedOrder > 0 ? sharedOrder : sequence - Number.MAX_SAFE_INTEGER;
+      const entry = new Entry(this, message.kept(), options, order, deadlineMs);
+      this.#context.congestion.hold(entry.bytes);
+      if (this.#log !== null && message.durable) entry.row = this.#append(message, options, deadlineMs);
+      this.#giveBack(entry);
+    }
+    this.#watchDeadline(PAGE_ROWS);
+    this.#trim();
+  }
+
   /** Ends it: consumers are told, memory is given back. The log is the caller's to delete. */
   close(reason: 'deleted' | 'expired' | 'displaced'): void {
     this.#closed = true;
@@ -323,7 +352,13 @@ export class Group implements EntryOwner {
     return row;
   }
 
-  #enqueue(message: Message, options: DeliveryOptions, persist: boolean, deadlineMs: number): void {
+  #enqueue(
+    message: Message,
+    options: DeliveryOptions,
+    persist: boolean,
+    deadlineMs: number,
+    sharedOrder: number,
+  ): void {
     if (this.#waiting.mustPage) {
       this.#waiting.page(message, options, deadlineMs);
       if (this.#timer === null) this.#watchDeadline(PAGE_ROWS);
@@ -332,6 +367,7 @@ export class Group implements EntryOwner {
     const row = persist ? this.#append(message, options, deadlineMs) : -1;
     const entry = this.#entryOf(message, options, deadlineMs);
     entry.row = row;
+    entry.sharedOrder = sharedOrder;
     this.#waiting.push(entry);
     if (deadlineMs !== 0 && (this.#timer === null || this.#waiting.atHand === 1))
       this.#watchDeadline(PAGE_ROWS);

@@ -12,6 +12,7 @@ import type { Limits } from './limits.ts';
 import type { Header, Message, NativeCodec, Reliability } from './message.ts';
 import type { Pattern, Token } from './pattern.ts';
 import type { StreamRecord } from './record-batch.ts';
+import type { SharingStrategy } from './sharing.ts';
 import type { BatchLogOptions, Storage } from './storage.ts';
 
 // ---------------------------------------------------------------------------------------------- publish (in)
@@ -195,6 +196,11 @@ export interface SubscriptionOptions {
   readonly keepRetain: boolean;
   /** The subscriber's own number for it; 0 is none. */
   readonly id: number;
+  /**
+   * Shared with all sessions that subscribe the same pattern under this name: each message goes to one of them. At
+   * least one character, no `/`. Absent: the session gets everything.
+   */
+  readonly group?: string;
 }
 
 export interface Session {
@@ -204,6 +210,7 @@ export interface Session {
   readonly attached: boolean;
   readonly queuedCount: number;
   readonly unsettledCount: number;
+  /** By the pattern's key; shared ones by `group/` and that key. */
   readonly subscriptions: ReadonlyMap<
     string,
     { readonly pattern: Pattern; readonly options: SubscriptionOptions }
@@ -217,7 +224,8 @@ export interface Session {
    * `invalid-name` for a pattern with too many levels.
    */
   subscribe(pattern: Pattern, options: SubscriptionOptions): boolean;
-  unsubscribe(pattern: Pattern): boolean;
+  /** `group`: of a shared one. */
+  unsubscribe(pattern: Pattern, group?: string): boolean;
   /** Gives the session one message as if it had just been routed to it: what an address remembered. */
   offer(message: Message, options: DeliveryOptions): void;
   /**
@@ -248,6 +256,8 @@ export interface Sessions {
   list(): Iterable<Session>;
   /** Discards it with everything it kept. */
   end(id: string): void;
+  /** How shared subscriptions choose among their members, from now on. Each in turn at first. */
+  shareBy(strategy: SharingStrategy): void;
 }
 
 export interface Retained {
@@ -382,7 +392,7 @@ export interface MappingRules {
 
 /** One thing that an address reaches, for people. */
 export interface Match {
-  readonly kind: 'session' | 'queue' | 'stream' | 'retained';
+  readonly kind: 'session' | 'shared' | 'queue' | 'stream' | 'retained';
   readonly name: string;
   /** The patterns that matched, readable. */
   readonly patterns: readonly string[];
@@ -480,4 +490,5 @@ export { DEFAULT_LIMITS, type Limits } from './limits.ts';
 export * from './message.ts';
 export * from './pattern.ts';
 export * from './record-batch.ts';
+export type { SharingStrategy } from './sharing.ts';
 export type { BatchLogOptions } from './storage.ts';

@@ -5,14 +5,14 @@
  * | at | size | field                                                                                       |
  * |----|------|---------------------------------------------------------------------------------------------|
  * |  0 |    1 | format, 1                                                                                   |
- * |  1 |    1 | delivery: bits 0-1 reliability, 2 retained, 3 keep retain flag, 4 has exchange, 5 has deadline |
+ * |  1 |    1 | delivery: bits 0-1 reliability, 2 retained, 3 keep retain flag, 4 has exchange, 5 has deadline, 6 shared |
  * |  2 |    1 | message: bits 0-1 reliability, 2 retain, 3 null body, 4 has key, 5 has native, 6 has JSON   |
  * |  3 |    1 | priority                                                                                    |
  * |  4 |    8 | expires at, ms since 1970 (double), 0 never                                                 |
  * | 12 |    8 | timestamp, ms since 1970 (double)                                                           |
  * | 20 |    2 | count of subscription numbers, then 4 bytes each                                            |
  * |    |    8 | [deadline: where it is not the message's own expiry, ms since 1970 (double)]                |
- * |    |      | [exchange] address, publisher id, [key], [codec name, native | JSON properties], body:      |
+ * |    |      | [exchange] [key of the shared subscription] address, publisher id, [key], [codec name, native | JSON properties], body:      |
  * |    |      | each 4 bytes of length and the bytes                                                        |
  */
 
@@ -55,16 +55,18 @@ export class MessageFormat {
       codec === null && message.properties.headers !== undefined && hasProperties(message.properties)
         ? encodeDefinition(message.properties)
         : null;
-    const via = options.via;
+    const { via, sharedBy } = options;
     const codecName = codec === null ? '' : codec.name;
     const addressBytes = Buffer.byteLength(message.address);
     const viaBytes = via === null ? 0 : 4 + Buffer.byteLength(via);
+    const sharedBytes = sharedBy === undefined ? 0 : 4 + Buffer.byteLength(sharedBy);
     const publisherBytes = Buffer.byteLength(message.publisherId);
     const size =
       FIXED_BYTES +
       4 * options.subscriptionIds.length +
       (ownDeadline ? 8 : 0) +
       viaBytes +
+      sharedBytes +
       (4 + addressBytes) +
       (4 + publisherBytes) +
       (key === null ? 0 : 4 + key.length) +
@@ -78,7 +80,8 @@ export class MessageFormat {
       (options.retained ? 4 : 0) |
       (options.keepRetain ? 8 : 0) |
       (via === null ? 0 : 16) |
-      (ownDeadline ? 32 : 0);
+      (ownDeadline ? 32 : 0) |
+      (sharedBy === undefined ? 0 : 64);
     row[2] =
       message.reliability |
       (message.retain ? 4 : 0) |
@@ -93,6 +96,7 @@ export class MessageFormat {
     for (const id of options.subscriptionIds) at = row.writeUInt32BE(id, at);
     if (ownDeadline) at = row.writeDoubleBE(deadlineMs, at);
     if (via !== null) at = writeText(row, at, via, viaBytes - 4);
+    if (sharedBy !== undefined) at = writeText(row, at, sharedBy, sharedBytes - 4);
     at = writeText(row, at, message.address, addressBytes);
     at = writeText(row, at, message.publisherId, publisherBytes);
     if (key !== null) at = writeBytes(row, at, key);
@@ -127,6 +131,7 @@ export class MessageFormat {
     for (let left = row.readUInt16BE(20); left > 0; left--) subscriptionIds.push(reader.number());
     const ownDeadlineMs = (delivery & 32) === 0 ? null : reader.double();
     const via = (delivery & 16) === 0 ? null : reader.text();
+    const sharedBy = (delivery & 64) === 0 ? null : reader.text();
     const fields: { -readonly [K in keyof MessageFields]: MessageFields[K] } = {
       address: reader.text(),
       publisherId: reader.text(),
@@ -157,6 +162,7 @@ export class MessageFormat {
         keepRetain: (delivery & 8) !== 0,
         subscriptionIds,
         via,
+        ...(sharedBy === null ? {} : { sharedBy }),
       },
       deadlineMs: ownDeadlineMs ?? row.readDoubleBE(4),
     };

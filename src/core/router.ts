@@ -31,7 +31,7 @@ export type Acceptance = typeof IGNORED | typeof TAKEN | typeof WRITTEN | typeof
 
 /** Whatever gets copies of messages. Compared by identity: one copy however many of its bindings match. */
 export interface Destination {
-  readonly kind: 'session' | 'queue' | 'stream' | 'exchange';
+  readonly kind: 'session' | 'shared' | 'queue' | 'stream' | 'exchange';
   readonly name: string;
   /** Takes the message without waiting. Must not publish from inside. */
   accept(message: Message, route: Route): Acceptance;

@@ -6,7 +6,9 @@
 
 import { checkPattern } from './address-bounds.ts';
 import type { Timer } from './clock.ts';
+import type { Holder } from './consumers.ts';
 import type { Consumer, DeliveryOptions, Subscription } from './delivery.ts';
+import type { Entry } from './entry.ts';
 import { CoreError } from './errors.ts';
 import { Group, type GroupBounds, type GroupContext } from './group.ts';
 import type { Session, SubscriptionOptions } from './index.ts';
@@ -23,6 +25,8 @@ import {
   type Router,
   TAKEN,
 } from './router.ts';
+import type { Member, SharedSubscription, SharingSession } from './shared.ts';
+import { sharedKey } from './shared.ts';
 import type { RowLog } from './storage.ts';
 
 /** What a session asks of the registry that made it. */
@@ -37,17 +41,23 @@ export interface SessionHome {
   /** `expiresAtMs`: 0 while attached, Infinity for never. */
   saveExpiry(session: StoredSession, expiresAtMs: number): void;
   ended(session: StoredSession): void;
+  /** The shared subscription of this name and pattern, made where there is none. */
+  openShared(name: string, pattern: Pattern): SharedSubscription;
+  shared(key: string): SharedSubscription | undefined;
 }
 
 export interface SubscriptionEntry {
   readonly pattern: Pattern;
   readonly options: SubscriptionOptions;
-  readonly binding: Binding;
+  /** Null for a shared one. */
+  readonly binding: Binding | null;
+  /** Null for one of its own. */
+  readonly member: Member | null;
   /** Names its row. */
   readonly number: number;
 }
 
-export class StoredSession implements Session, Destination {
+export class StoredSession implements Session, Destination, SharingSession {
   readonly kind = 'session';
   readonly id: string;
   readonly durable: boolean;
@@ -59,7 +69,11 @@ export class StoredSession implements Session, Destination {
   readonly #state = new Map<string, Uint8Array>();
   readonly #group: Group;
   #consumer: Consumer | null = null;
-  #subscription: Subscription | null = null;
+  #holder: Holder | null = null;
+  /** Shared subscriptions that it is a member of. */
+  #members: Member[] = [];
+  /** Something of a shared subscription may be here. */
+  #hasShared: boolean;
   #expiry: Timer | null = null;
   #nextEntry = 1;
   #hasNoLocal = false;
@@ -71,6 +85,7 @@ export class StoredSession implements Session, Destination {
     this.durable = log !== null;
     this.number = number;
     this.log = log;
+    this.#hasShared = log !== null && log.rowCount > 0;
     this.#group = new Group(home.context, {
       log,
       bounds: home.bounds,
@@ -104,6 +119,25 @@ export class StoredSession implements Session, Destination {
     return this.#state;
   }
 
+  get hasRoom(): boolean {
+    return this.#holder !== null && this.#holder.credit > 0 && this.#group.readyCount === 0;
+  }
+
+  acceptShared(message: Message, options: DeliveryOptions, order: number): Acceptance {
+    this.#hasShared = true;
+    return this.#take(message, options, order);
+  }
+
+  takeBack(key: string, ended: boolean): Entry[] {
+    if (!this.#hasShared) return [];
+    const entries = this.#group.takeOut((entry) => {
+      if (entry.options.sharedBy !== key) return false;
+      // [MQTT-4.8.2-5]: what may be with the client already, and must be there once, is for nobody else.
+      return ended || !entry.redelivered || reliabilityOf(entry) < 2;
+    });
+    return ended ? entries.filter((entry) => !entry.redelivered || reliabilityOf(entry) < 2) : entries;
+  }
+
   accept(message: Message, route: Route): Acceptance {
     let options: DeliveryOptions = route.options;
     if (this.#hasNoLocal && message.publisherId === this.id) {
@@ -111,11 +145,11 @@ export class StoredSession implements Session, Destination {
       if (bindings.length === 0) return IGNORED;
       options = optionsOf(bindings);
     }
-    return this.#take(message, options);
+    return this.#take(message, options, 0);
   }
 
   offer(message: Message, options: DeliveryOptions): void {
-    this.#take(message, options);
+    this.#take(message, options, 0);
   }
 
   putState(key: string, value: Uint8Array): void {
@@ -129,7 +163,10 @@ export class StoredSession implements Session, Destination {
 
   subscribe(pattern: Pattern, options: SubscriptionOptions): boolean {
     checkPattern(pattern, this.#home.limits.addressLevelsMax);
-    const known = this.#subscriptions.get(pattern.key);
+    const { group } = options;
+    if (group !== undefined && (group === '' || group.includes('/')))
+      throw new CoreError('invalid-name', 'the name of a shared subscription is empty or holds a /');
+    const known = this.#subscriptions.get(keyOf(pattern, group));
     if (known === undefined && this.#subscriptions.size >= this.#home.limits.subscriptionsPerSessionMax) {
       throw new CoreError(
         'limit-reached',
@@ -138,16 +175,17 @@ export class StoredSession implements Session, Destination {
     }
     const entry = this.#bind(pattern, options, known?.number ?? this.#nextEntry++);
     // The new binding stands before the old one goes: no message falls between.
-    if (known !== undefined) this.#home.router.remove(known.binding);
+    if (known !== undefined && known.binding !== null) this.#home.router.remove(known.binding);
     this.#home.saveSubscription(this, entry);
     return known === undefined;
   }
 
-  unsubscribe(pattern: Pattern): boolean {
-    const entry = this.#subscriptions.get(pattern.key);
+  unsubscribe(pattern: Pattern, group?: string): boolean {
+    const key = keyOf(pattern, group);
+    const entry = this.#subscriptions.get(key);
     if (entry === undefined) return false;
-    this.#subscriptions.delete(pattern.key);
-    this.#home.router.remove(entry.binding);
+    this.#subscriptions.delete(key);
+    this.#unbind(entry);
     this.#home.forgetSubscription(this, entry);
     return true;
   }
@@ -156,22 +194,25 @@ export class StoredSession implements Session, Destination {
     this.#expiry?.cancel();
     this.#expiry = null;
     const displaced = this.#consumer;
-    this.#subscription?.close();
+    this.#holder?.close();
     this.#consumer = consumer;
     displaced?.cancelled('displaced');
     this.#home.saveExpiry(this, 0);
-    this.#subscription = this.#group.consume(consumer, false, 0);
-    return this.#subscription;
+    this.#holder = this.#group.consume(consumer, false, 0);
+    for (const member of this.#members) member.shared.attach(member);
+    return new Attachment(this, this.#holder);
   }
 
   detach(expiryMs: number): void {
-    this.#subscription?.close();
-    this.#subscription = null;
+    this.#holder?.close();
+    this.#holder = null;
     this.#consumer = null;
+    for (const member of this.#members) member.shared.detach(member);
     if (expiryMs <= 0) {
       this.#home.ended(this);
       return;
     }
+    if (this.#hasShared) for (const member of this.#members) member.shared.reclaim(this, false);
     const expiresAtMs = this.#home.context.clock.nowMs() + expiryMs;
     this.#home.saveExpiry(this, expiresAtMs);
     this.expireAt(expiresAtMs);
@@ -186,6 +227,12 @@ export class StoredSession implements Session, Destination {
     this.#expiry = clock.after(Math.max(0, expiresAtMs - clock.nowMs()), () => this.#home.ended(this));
   }
 
+  /** Its consumer has got credit: what waits in shared subscriptions is for it too. */
+  roomMade(): void {
+    if (this.#members.length === 0 || !this.hasRoom) return;
+    for (const member of this.#members) member.shared.roomFor(member);
+  }
+
   /** Puts back what the tables hold. */
   restore(pattern: Pattern, options: SubscriptionOptions, number: number): void {
     this.#nextEntry = Math.max(this.#nextEntry, number + 1);
@@ -198,7 +245,9 @@ export class StoredSession implements Session, Destination {
 
   close(): void {
     if (this.#closed) return;
+    const members = this.#members;
     this.#leave();
+    if (this.#hasShared) for (const { shared } of members) shared.reclaim(this, true);
     this.#group.close('deleted');
   }
 
@@ -214,27 +263,83 @@ export class StoredSession implements Session, Destination {
   #leave(): void {
     this.#closed = true;
     this.#expiry?.cancel();
-    for (const { binding } of this.#subscriptions.values()) this.#home.router.remove(binding);
     this.#consumer = null;
-    this.#subscription = null;
+    this.#holder = null;
+    for (const entry of this.#subscriptions.values()) this.#unbind(entry);
   }
 
-  #take(message: Message, options: DeliveryOptions): Acceptance {
+  #take(message: Message, options: DeliveryOptions, sharedOrder: number): Acceptance {
     if (message.reliability === 0 || options.reliability === 0) {
       if (this.#consumer === null) return IGNORED;
       this.#home.context.counters.delivered++;
       this.#consumer.deliver(message, options, null);
       return TAKEN;
     }
-    return this.#group.accept(message, options);
+    return this.#group.accept(message, options, sharedOrder);
   }
 
   #bind(pattern: Pattern, options: SubscriptionOptions, number: number): SubscriptionEntry {
+    const { group } = options;
+    if (group !== undefined) {
+      const shared = this.#home.openShared(group, pattern);
+      const member = shared.join(this, {
+        reliability: options.reliability,
+        subscriptionIds: options.id === 0 ? [] : [options.id],
+        retained: false,
+        keepRetain: options.keepRetain,
+        via: null,
+        sharedBy: shared.key,
+      });
+      if (!this.#members.includes(member)) this.#members.push(member);
+      const entry: SubscriptionEntry = { pattern, options, binding: null, member, number };
+      this.#subscriptions.set(shared.key, entry);
+      return entry;
+    }
     const binding: Binding = { pattern, destination: this, options, via: null, match: null, rule: null };
-    const entry: SubscriptionEntry = { pattern, options, binding, number };
+    const entry: SubscriptionEntry = { pattern, options, binding, member: null, number };
     this.#subscriptions.set(pattern.key, entry);
     this.#hasNoLocal ||= options.noLocal;
     this.#home.router.add(binding);
     return entry;
   }
+
+  #unbind({ binding, member }: SubscriptionEntry): void {
+    if (binding !== null) this.#home.router.remove(binding);
+    if (member === null) return;
+    this.#members = this.#members.filter((other) => other !== member);
+    member.shared.leave(member);
+  }
+}
+
+/** A consumer's hold on a session: its shared subscriptions hear of the credit. */
+class Attachment implements Subscription {
+  readonly #session: StoredSession;
+  readonly #holder: Holder;
+
+  constructor(session: StoredSession, holder: Holder) {
+    this.#session = session;
+    this.#holder = holder;
+  }
+
+  grant(credit: number): void {
+    this.#holder.grant(credit);
+    this.#session.roomMade();
+  }
+
+  withdraw(): number {
+    return this.#holder.withdraw();
+  }
+
+  close(keepUnsettled?: boolean): void {
+    this.#holder.close(keepUnsettled);
+  }
+}
+
+function keyOf(pattern: Pattern, group: string | undefined): string {
+  return group === undefined ? pattern.key : sharedKey(group, pattern);
+}
+
+/** The lower of what the publisher asked and what was granted. */
+function reliabilityOf({ message, options }: Entry): number {
+  return Math.min(message.reliability, options.reliability);
 }

@@ -12,6 +12,9 @@ import type { Limits } from './limits.ts';
 import { Pattern } from './pattern.ts';
 import type { Router } from './router.ts';
 import { type SessionHome, StoredSession, type SubscriptionEntry } from './session.ts';
+import type { SharedSubscription } from './shared.ts';
+import { SharedRegistry } from './shared-registry.ts';
+import type { SharingStrategy } from './sharing.ts';
 import type { Storage, Table } from './storage.ts';
 
 /** A session that expired while the process was away stays so long after the start. */
@@ -48,26 +51,35 @@ export class SessionRegistry implements Sessions, SessionHome {
   readonly #stateTable: Table;
   readonly #sessions = new Map<string, StoredSession>();
   readonly #records = new Map<number, SessionRecord>();
+  readonly #shared: SharedRegistry;
   readonly #opening = new Map<string, Promise<unknown>>();
   #nextNumber = 1;
 
-  private constructor(options: SessionsOptions, tables: readonly [Table, Table, Table]) {
+  private constructor(
+    options: SessionsOptions,
+    bounds: GroupBounds,
+    shared: SharedRegistry,
+    tables: readonly [Table, Table, Table],
+  ) {
     this.context = options.context;
     this.router = options.router;
     this.limits = options.limits;
-    this.bounds = {
-      messagesMax: options.limits.sessionQueueMessagesMax,
-      bytesMax: options.limits.sessionQueueBytesMax,
-      overflow: 'drop-oldest',
-      messageTtlMs: -1,
-    };
+    this.bounds = bounds;
+    this.#shared = shared;
     this.#storage = options.storage;
     [this.#sessionTable, this.#subscriptionTable, this.#stateTable] = tables;
   }
 
   static async load(options: SessionsOptions): Promise<SessionRegistry> {
-    const { storage } = options;
-    const registry = new SessionRegistry(options, [
+    const { storage, limits } = options;
+    const bounds: GroupBounds = {
+      messagesMax: limits.sessionQueueMessagesMax,
+      bytesMax: limits.sessionQueueBytesMax,
+      overflow: 'drop-oldest',
+      messageTtlMs: -1,
+    };
+    const shared = await SharedRegistry.load({ ...options, bounds });
+    const registry = new SessionRegistry(options, bounds, shared, [
       await storage.openTable('sessions'),
       await storage.openTable('subscriptions'),
       await storage.openTable('session-state'),
@@ -105,6 +117,18 @@ export class SessionRegistry implements Sessions, SessionHome {
   end(id: string): void {
     const session = this.#sessions.get(id);
     if (session !== undefined) this.ended(session);
+  }
+
+  shareBy(strategy: SharingStrategy): void {
+    this.#shared.strategy = strategy;
+  }
+
+  openShared(name: string, pattern: Pattern): SharedSubscription {
+    return this.#shared.open(name, pattern);
+  }
+
+  shared(key: string): SharedSubscription | undefined {
+    return this.#shared.get(key);
   }
 
   ended(session: StoredSession): void {
@@ -214,6 +238,7 @@ export class SessionRegistry implements Sessions, SessionHome {
       const record = decodeDefinition(bytes) as SubscriptionRecord;
       byNumber.get(number)?.restore(Pattern.parse(record.pattern), record.options, entry);
     }
+    this.#shared.restored();
     for await (const [key, bytes] of this.#stateTable.scan('')) {
       const slash = key.indexOf('/');
       byNumber.get(Number(key.slice(0, slash)))?.restoreState(key.slice(slash + 1), bytes);

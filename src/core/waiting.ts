@@ -118,6 +118,21 @@ export class Waiting {
     this.#count(entry);
   }
 
+  /** Removes and returns what `wanted` picks of what is at hand. */
+  takeOut(wanted: (entry: Entry) => boolean): Entry[] {
+    const taken: Entry[] = [];
+    const returned: Entry[] = [];
+    for (let left = this.atHand; left > 0; left--) {
+      const isReturned = this.#returned.length > 0;
+      const entry = this.shift() as Entry;
+      if (wanted(entry)) taken.push(entry);
+      else if (isReturned) returned.push(entry);
+      else this.push(entry);
+    }
+    for (const entry of returned) this.giveBack(entry);
+    return taken;
+  }
+
   /** Appends to the log and keeps nothing in memory. `deadlineMs`: as of the row. */
   page(message: Message, options: DeliveryOptions, deadlineMs: number): void {
     const log = this.#log;

@@ -1,0 +1,337 @@
+/**
+ * A shared subscription: sessions that take turns at the messages of one pattern. Each message goes to one attached
+ * member that has credit, into that member's own session, so that what follows (identifiers, exactly-once, redelivery)
+ * is the session's. While no member can take more, messages wait here, in order, on disk where a member is durable.
+ * Made by `shared-registry.ts`; told by sessions what their members can take.
+ *
+ * Invariants: a message is in one place, here or in one session. What was handed out is older than all that waits, so
+ * what comes back, with the order that it was handed out with, goes before it. A member is in `#ready` or has been
+ * found without room since it was last told to have some; so a choice costs as much as the credit that it uses up.
+ */
+
+import type { Consumer, Delivery, DeliveryOptions } from './delivery.ts';
+import { PLAIN_DELIVERY } from './delivery.ts';
+import type { Entry } from './entry.ts';
+import { Group, type GroupBounds, type GroupContext } from './group.ts';
+import type { Limits } from './limits.ts';
+import type { Message } from './message.ts';
+import type { Pattern } from './pattern.ts';
+import { type Acceptance, type Binding, type Destination, IGNORED, TAKEN, WRITTEN } from './router.ts';
+import { chooseLeastLoaded, hashText, type SharingStrategy } from './sharing.ts';
+import type { RowLog } from './storage.ts';
+
+/** A session as its shared subscriptions see it. */
+export interface SharingSession {
+  readonly id: string;
+  readonly durable: boolean;
+  readonly attached: boolean;
+  readonly unsettledCount: number;
+  /** Its consumer would get a message at once that must be settled. */
+  readonly hasRoom: boolean;
+  /** `order`: kept with the message, for `takeBack`. */
+  acceptShared(message: Message, options: DeliveryOptions, order: number): Acceptance;
+  /**
+   * Gives up what it holds of this shared subscription and may pass on, oldest first. `ended`: the session is no more;
+   * what only it could complete is dropped.
+   */
+  takeBack(key: string, ended: boolean): Entry[];
+}
+
+/** One session's part in a shared subscription. */
+export class Member {
+  readonly shared: SharedSubscription;
+  readonly session: SharingSession;
+  /** As granted to this member. Shared by all its messages. */
+  options: DeliveryOptions;
+  /** Its place among those that may have room, or -1. */
+  readyAt = -1;
+
+  constructor(shared: SharedSubscription, session: SharingSession, options: DeliveryOptions) {
+    this.shared = shared;
+    this.session = session;
+    this.options = options;
+  }
+
+  /** What it takes without settling never runs out of credit. */
+  get hasRoom(): boolean {
+    return this.options.reliability === 0 ? this.session.attached : this.session.hasRoom;
+  }
+}
+
+/** What a shared subscription asks of the registry that made it. */
+export interface SharedHome {
+  readonly context: GroupContext;
+  readonly limits: Limits;
+  readonly bounds: GroupBounds;
+  readonly strategy: SharingStrategy;
+  /** The log of one that begins to be durable. */
+  createLog(shared: SharedSubscription): RowLog;
+  /** The last member has left. */
+  ended(shared: SharedSubscription): void;
+}
+
+export class SharedSubscription implements Destination, Consumer {
+  readonly kind = 'shared';
+  readonly name: string;
+  readonly key: string;
+  readonly pattern: Pattern;
+  readonly binding: Binding;
+  readonly #home: SharedHome;
+  readonly #members = new Map<SharingSession, Member>();
+  /** In the order of their coming. */
+  readonly #attached: Member[] = [];
+  readonly #ready: Member[] = [];
+  #turn = 0;
+  #favourite: Member | null = null;
+  #log: RowLog | null;
+  #waiting: Group;
+  #hold: ReturnType<Group['consume']>;
+  #pumping = false;
+  #closed = false;
+
+  constructor(home: SharedHome, name: string, pattern: Pattern, log: RowLog | null) {
+    this.#home = home;
+    this.name = name;
+    this.pattern = pattern;
+    this.key = sharedKey(name, pattern);
+    this.binding = { pattern, destination: this, options: null, via: null, match: null, rule: null };
+    this.#log = log;
+    [this.#waiting, this.#hold] = this.#openWaiting(log);
+  }
+
+  get log(): RowLog | null {
+    return this.#log;
+  }
+
+  get memberCount(): number {
+    return this.#members.size;
+  }
+
+  get waitingCount(): number {
+    return this.#waiting.readyCount;
+  }
+
+  accept(message: Message): Acceptance {
+    if (message.reliability === 0) {
+      // Nobody there: it may be lost. Nobody with room: a member's consumer knows what to do with it.
+      const member = this.#choose(message) ?? this.#anyAttached();
+      return member === null ? IGNORED : member.session.acceptShared(message, member.options, 0);
+    }
+    if (this.#waiting.readyCount === 0 && this.#waiting.unsettledCount === 0) {
+      const member = this.#choose(message);
+      if (member !== null) return this.#give(member, message, this.#waiting.drawOrder());
+    }
+    const said = this.#waiting.accept(message, PLAIN_DELIVERY);
+    // Somebody may take what is paged out before it.
+    if (said === WRITTEN || said === TAKEN) this.pump();
+    return said;
+  }
+
+  /** The session becomes a member, or gets other options. */
+  join(session: SharingSession, options: DeliveryOptions): Member {
+    const known = this.#members.get(session);
+    if (known !== undefined) {
+      known.options = options;
+      this.roomFor(known);
+      return known;
+    }
+    const member = new Member(this, session, options);
+    this.#members.set(session, member);
+    if (session.durable) this.#becomeDurable();
+    if (session.attached) this.attach(member);
+    return member;
+  }
+
+  /** The session is no member any more. What it was handed stays with it. */
+  leave(member: Member): void {
+    if (!this.#members.delete(member.session)) return;
+    this.detach(member);
+    if (this.#members.size === 0) this.#home.ended(this);
+  }
+
+  /** Its consumer is there. What absent members hold is for it too. */
+  attach(member: Member): void {
+    if (this.#attached.includes(member)) return;
+    this.#attached.push(member);
+    for (const other of this.#members.values()) {
+      if (other === member || other.session.attached) continue;
+      this.#putBack(other.session.takeBack(this.key, false));
+    }
+    this.roomFor(member);
+  }
+
+  /** Its consumer has gone. */
+  detach(member: Member): void {
+    const at = this.#attached.indexOf(member);
+    if (at >= 0) this.#attached.splice(at, 1);
+    this.#unready(member);
+    if (this.#favourite === member) this.#favourite = null;
+  }
+
+  /** An absent session's share goes to the others, where any is there. `ended`: wherever there is any. */
+  reclaim(session: SharingSession, ended: boolean): void {
+    if (this.#closed || (!ended && this.#attached.length === 0)) return;
+    this.#putBack(session.takeBack(this.key, ended));
+    this.pump();
+  }
+
+  /** The member may have room now. */
+  roomFor(member: Member): void {
+    if (!member.hasRoom || this.#closed) return;
+    if (member.readyAt < 0 && this.#members.get(member.session) === member) {
+      member.readyAt = this.#ready.length;
+      this.#ready.push(member);
+    }
+    this.pump();
+  }
+
+  /** Hands out what waits while somebody has room. */
+  pump(): void {
+    if (this.#pumping || this.#closed) return;
+    this.#pumping = true;
+    try {
+      while (this.#waiting.readyCount > 0 && this.#hasReady()) {
+        const before = this.#waiting.readyCount;
+        this.#hold.withdraw();
+        this.#hold.grant(1);
+        // All that waits stands only in the log: it comes when it is read.
+        if (this.#waiting.readyCount === before) return;
+      }
+      this.#hold.withdraw();
+    } finally {
+      this.#pumping = false;
+    }
+  }
+
+  /** The next that waits, from the group. */
+  deliver(message: Message, _options: DeliveryOptions, delivery: Delivery | null): void {
+    const entry = delivery as Entry;
+    const member = this.#choose(message);
+    if (member === null) {
+      // Read back later than it was asked for. The group is in the middle of its own work.
+      this.#home.context.clock.afterTurn(() => entry.settle('released'));
+      return;
+    }
+    this.#give(member, message, entry.sequence);
+    this.#home.context.counters.delivered--;
+    entry.settle('accepted');
+    if (!this.#pumping) this.#home.context.clock.afterTurn(() => this.pump());
+  }
+
+  cancelled(): void {}
+
+  close(): void {
+    this.#closed = true;
+    this.#waiting.close('deleted');
+  }
+
+  #give(member: Member, message: Message, order: number): Acceptance {
+    const said = member.session.acceptShared(message, member.options, order);
+    return said;
+  }
+
+  #putBack(entries: readonly Entry[]): void {
+    if (entries.length > 0) this.#waiting.putFirst(entries);
+  }
+
+  /** The strategy's choice among those with room; null when there is none. */
+  #choose(message: Message): Member | null {
+    if (!this.#hasReady()) return null;
+    const ready = this.#ready;
+    switch (this.#home.strategy) {
+      case 'random':
+        return this.#firstReadyFrom(Math.floor(Math.random() * ready.length));
+      case 'sticky': {
+        if (this.#favourite === null || !this.#isReady(this.#favourite))
+          this.#favourite = this.#firstReadyFrom(0);
+        return this.#favourite;
+      }
+      case 'least-loaded':
+        return chooseLeastLoaded(ready, this.#turn++, (member) =>
+          member.hasRoom ? member.session.unsettledCount : Number.POSITIVE_INFINITY,
+        );
+      case 'hash-publisher':
+        return this.#chosenBy(message.publisherId);
+      case 'hash-address':
+        return this.#chosenBy(message.address);
+      case 'round-robin':
+        return this.#nextInTurn();
+    }
+  }
+
+  #chosenBy(text: string): Member | null {
+    const member = this.#attached[hashText(text) % this.#attached.length] as Member;
+    return this.#isReady(member) ? member : this.#nextInTurn();
+  }
+
+  #nextInTurn(): Member | null {
+    const member = this.#firstReadyFrom(this.#turn);
+    if (member !== null) this.#turn = member.readyAt + 1;
+    return member;
+  }
+
+  /** From that place on, round; whoever has no room is struck off. */
+  #firstReadyFrom(place: number): Member | null {
+    const ready = this.#ready;
+    let at = place;
+    while (ready.length > 0) {
+      if (at >= ready.length) at = 0;
+      const member = ready[at] as Member;
+      if (member.hasRoom) return member;
+      this.#unready(member);
+    }
+    return null;
+  }
+
+  #hasReady(): boolean {
+    return this.#firstReadyFrom(this.#turn) !== null;
+  }
+
+  #isReady(member: Member): boolean {
+    if (member.readyAt < 0) return false;
+    if (member.hasRoom) return true;
+    this.#unready(member);
+    return false;
+  }
+
+  #unready(member: Member): void {
+    const at = member.readyAt;
+    if (at < 0) return;
+    member.readyAt = -1;
+    const last = this.#ready.pop() as Member;
+    if (last === member) return;
+    this.#ready[at] = last;
+    last.readyAt = at;
+  }
+
+  #anyAttached(): Member | null {
+    const count = this.#attached.length;
+    return count === 0 ? null : (this.#attached[this.#turn++ % count] as Member);
+  }
+
+  #becomeDurable(): void {
+    if (this.#log !== null) return;
+    const log = this.#home.createLog(this);
+    const entries = this.#waiting.handOver();
+    this.#log = log;
+    [this.#waiting, this.#hold] = this.#openWaiting(log);
+    this.#waiting.adopt(entries);
+  }
+
+  #openWaiting(log: RowLog | null): [Group, ReturnType<Group['consume']>] {
+    const { context, bounds, limits } = this.#home;
+    const group = new Group(context, {
+      log,
+      bounds,
+      memoryBytesMax: limits.queueMemoryBytesMax,
+      expiresUnattended: false,
+      discarded: () => {},
+    });
+    return [group, group.consume(this, false, 0)];
+  }
+}
+
+/** Equal only for the same group of the same pattern. No name holds a `/`. */
+export function sharedKey(name: string, pattern: Pattern): string {
+  return `${name}/${pattern.key}`;
+}
