@@ -12,13 +12,15 @@ import type {
 } from '../../../src/host.ts';
 import { Network } from '../../../src/net/network.ts';
 import { type NetworkSettings, networkSettings } from '../../../src/net/settings.ts';
+import { type TlsSettings, tlsSettings } from '../../../src/net/tls-settings.ts';
 
-export const DEFAULT_NETWORK = Object.fromEntries(
-  Object.entries(networkSettings.properties).map(([name, schema]) => [
-    name,
-    (schema as { default?: unknown }).default,
-  ]),
-) as NetworkSettings;
+const defaultsOf = (properties: object): object =>
+  Object.fromEntries(
+    Object.entries(properties).map(([name, schema]) => [name, (schema as { default?: unknown }).default]),
+  );
+
+export const DEFAULT_NETWORK = defaultsOf(networkSettings.properties) as NetworkSettings;
+const DEFAULT_TLS = defaultsOf(tlsSettings.properties) as TlsSettings;
 
 export class RecordingHandler implements ConnectionHandler {
   readonly transport: Transport;
@@ -75,6 +77,7 @@ export interface NetWorld {
 export async function openNetWorld(
   spec: Partial<ListenerSpec> = {},
   settings: Partial<NetworkSettings> = {},
+  tls: Partial<TlsSettings> = {},
 ): Promise<NetWorld> {
   const logged: NetWorld['logged'] = [];
   const log =
@@ -86,7 +89,7 @@ export async function openNetWorld(
   const clock = new SystemClock((error) => {
     throw error;
   });
-  const network = new Network(clock, { ...DEFAULT_NETWORK, ...settings }, logger);
+  const network = new Network(clock, { ...DEFAULT_NETWORK, ...settings }, logger, { ...DEFAULT_TLS, ...tls });
   const handlers: RecordingHandler[] = [];
   const waiting: ((handler: RecordingHandler) => void)[] = [];
   const adapter: Adapter = {
@@ -102,7 +105,7 @@ export async function openNetWorld(
     },
     stop: () => Promise.resolve(),
   };
-  await network.listen(
+  const listening = network.listen(
     {
       name: 'test',
       transport: 'tcp',
@@ -114,6 +117,10 @@ export async function openNetWorld(
     },
     adapter,
   );
+  await listening.catch((error: unknown) => {
+    clock.stop();
+    throw error;
+  });
   const port = network.listening('test')?.port ?? 0;
   const accepted = (): Promise<RecordingHandler> =>
     new Promise((resolve) => {
@@ -150,6 +157,7 @@ export function readBytes(socket: Socket, bytes: number): Promise<Buffer> {
       length += chunk.length;
       if (length < bytes) return;
       socket.off('data', take);
+      socket.off('error', reject);
       resolve(Buffer.concat(chunks));
     };
     socket.on('data', take);
