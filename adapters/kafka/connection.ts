@@ -40,7 +40,7 @@ export class KafkaConnection implements ConnectionHandler, CallOwner {
   readonly services: KafkaServices;
   readonly receipts = new Receipts();
   fetchSession: FetchSession | null = null;
-  saslMechanism: string | null = null;
+  sasl: SaslRun | null = null;
   software = '';
   isGone = false;
   readonly #transport: Transport;

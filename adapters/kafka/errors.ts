@@ -23,6 +23,7 @@ export const ERRORS = {
   INVALID_SESSION_TIMEOUT: { code: 26, text: 'The session timeout is outside what the server allows.' },
   REBALANCE_IN_PROGRESS: { code: 27, text: 'The group is rebalancing.' },
   TOPIC_AUTHORIZATION_FAILED: { code: 29, text: 'Access to this topic is refused.' },
+  GROUP_AUTHORIZATION_FAILED: { code: 30, text: 'Access to this group is refused.' },
   UNSUPPORTED_SASL_MECHANISM: { code: 33, text: 'The server knows the mechanism PLAIN only.' },
   ILLEGAL_SASL_STATE: { code: 34, text: 'Authentication was not expected now.' },
   UNSUPPORTED_VERSION: { code: 35, text: 'The server does not know this version of the API.' },

@@ -114,7 +114,7 @@ function configsOf(
     return brokerConfigs(call, wanted);
   }
   if (resourceType === ResourceType.brokerLogger) return [];
-  const stream = topicOf(call, resourceType, name, 'subscribe');
+  const stream = topicOf(call, resourceType, name, 'read');
   const { settings: given, log } = stream.spec;
   return topicConfigs({ given, log }, call.services.settings, wanted);
 }
@@ -124,7 +124,7 @@ function checkBroker(call: Call, name: string): void {
   throw new KafkaError('INVALID_REQUEST', `there is no broker ${name}`);
 }
 
-function topicOf(call: Call, resourceType: number, name: string, action: 'subscribe' | 'configure'): Stream {
+function topicOf(call: Call, resourceType: number, name: string, action: 'read' | 'configure'): Stream {
   if (resourceType !== ResourceType.topic) {
     throw new KafkaError('INVALID_REQUEST', `resources of type ${resourceType} are not known`);
   }

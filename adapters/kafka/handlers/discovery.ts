@@ -54,7 +54,7 @@ export const metadata = defineEndpoint(metadataApi, async (request, call) => {
   const topics: MetadataTopic[] = [];
   if (all) {
     for (const stream of call.services.topics.list()) {
-      if (call.services.topics.may(call.client.principal, 'subscribe', stream)) {
+      if (call.services.topics.maySee(call.client.principal, stream)) {
         topics.push(metadataOf(call, stream, operations));
       }
     }
@@ -80,7 +80,7 @@ export const metadata = defineEndpoint(metadataApi, async (request, call) => {
 
 function metadataById(call: Call, topicId: string, operations: boolean): MetadataTopic {
   const stream = call.services.topics.byId(topicId);
-  if (stream === undefined || !call.services.topics.may(call.client.principal, 'subscribe', stream)) {
+  if (stream === undefined || !call.services.topics.maySee(call.client.principal, stream)) {
     return { errorCode: ERRORS.UNKNOWN_TOPIC_ID.code, name: null, topicId };
   }
   return metadataOf(call, stream, operations);
@@ -97,8 +97,9 @@ async function metadataByName(
   const { principal } = call.client;
   const existing = topics.get(name);
   if (existing !== undefined) {
-    const seen = topics.may(principal, 'subscribe', existing) || topics.may(principal, 'publish', existing);
-    return seen ? metadataOf(call, existing, operations) : refuse(ERRORS.TOPIC_AUTHORIZATION_FAILED.code);
+    return topics.maySee(principal, existing)
+      ? metadataOf(call, existing, operations)
+      : refuse(ERRORS.TOPIC_AUTHORIZATION_FAILED.code);
   }
   if (!isTopicName(name)) return refuse(ERRORS.INVALID_TOPIC_EXCEPTION.code);
   if (!create) return refuse(ERRORS.UNKNOWN_TOPIC_OR_PARTITION.code);
@@ -178,7 +179,7 @@ export const describeTopicPartitions = defineEndpoint(describeTopicPartitionsApi
   let left = limit;
   for (const name of names) {
     const stream = topics.get(name);
-    if (stream === undefined || !topics.may(call.client.principal, 'subscribe', stream)) {
+    if (stream === undefined || !topics.maySee(call.client.principal, stream)) {
       const error = stream === undefined ? 'UNKNOWN_TOPIC_OR_PARTITION' : 'TOPIC_AUTHORIZATION_FAILED';
       if (asked.length > 0) described.push({ errorCode: ERRORS[error].code, name, topicId: NO_ID });
       continue;

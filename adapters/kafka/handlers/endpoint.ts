@@ -7,7 +7,7 @@ import type { Call } from '../call.ts';
 import { decodeRequest } from '../codec/compile.ts';
 import type { Reader } from '../codec/reader.ts';
 import type { Api, RequestOf, ResponseDraft } from '../codec/schema.ts';
-import { codeFromCoreError, NONE } from '../errors.ts';
+import { codeFromCoreError, ERRORS, NONE } from '../errors.ts';
 
 export interface Endpoint {
   readonly api: Api;
@@ -45,6 +45,13 @@ export function defineWaitingEndpoint<A extends Api>(
       begin(decodeRequest(api, call.version, reader), call, (response) => call.respond(api, response));
     },
   };
+}
+
+/** The error code for whoever may not do so with this group, else none. */
+export function groupRefusal(call: Call, action: 'read' | 'configure', groupId: string): number {
+  return call.services.topics.mayUseGroup(call.client.principal, action, groupId)
+    ? NONE
+    : ERRORS.GROUP_AUTHORIZATION_FAILED.code;
 }
 
 /** The error code that holds once what the core was told is durable: none, or that of the disk's refusal. */

@@ -138,8 +138,7 @@ class FetchOperation {
     const byId = this.#call.version >= IDS_FROM;
     const stream = byId ? topics.byId(target.topicId) : topics.get(target.topic);
     if (stream === undefined) return fail(byId ? 'UNKNOWN_TOPIC_ID' : 'UNKNOWN_TOPIC_OR_PARTITION');
-    if (!topics.may(this.#call.client.principal, 'subscribe', stream))
-      return fail('TOPIC_AUTHORIZATION_FAILED');
+    if (!topics.may(this.#call.client.principal, 'read', stream)) return fail('TOPIC_AUTHORIZATION_FAILED');
     const partition = stream.partitions[target.partition];
     if (partition === undefined) return fail('UNKNOWN_TOPIC_OR_PARTITION');
     if (target.currentLeaderEpoch > LEADER_EPOCH) return fail('UNKNOWN_LEADER_EPOCH');

@@ -12,7 +12,7 @@ import {
 } from '../codec/group-admin-apis.ts';
 import { ERRORS, NONE } from '../errors.ts';
 import { NO_ASSIGNMENT } from '../state/group-member.ts';
-import { codeWhenStored, defineEndpoint } from './endpoint.ts';
+import { codeWhenStored, defineEndpoint, groupRefusal } from './endpoint.ts';
 
 const CLASSIC = 'classic';
 /** What a group that only has offsets was: nobody else commits any. */
@@ -32,6 +32,10 @@ export const describeGroups = defineEndpoint(describeGroupsApi, (request, call) 
 
 function describe(call: Call, groupId: string) {
   const { groups } = call.services;
+  const refusal = groupRefusal(call, 'read', groupId);
+  if (refusal !== NONE) {
+    return { errorCode: refusal, errorMessage: ERRORS.GROUP_AUTHORIZATION_FAILED.text, groupState: '' };
+  }
   const group = groups.get(groupId);
   if (group === undefined) {
     if (groups.hasOffsets(groupId)) return { errorCode: NONE, groupState: 'Empty', protocolType: CONSUMER };
@@ -67,6 +71,7 @@ export const listGroups = defineEndpoint(listGroupsApi, (request, call) => {
   const listed = [];
   if (types.size === 0 || types.has(CLASSIC)) {
     for (const groupId of groups.names()) {
+      if (groupRefusal(call, 'read', groupId) !== NONE) continue;
       const group = groups.get(groupId);
       const groupState = group?.state ?? 'Empty';
       if (states.size > 0 && !states.has(groupState.toLowerCase())) continue;
@@ -79,7 +84,7 @@ export const listGroups = defineEndpoint(listGroupsApi, (request, call) => {
 export const deleteGroups = defineEndpoint(deleteGroupsApi, async (request, call) => {
   const results = request.groupsNames.map((groupId) => ({
     groupId,
-    errorCode: call.services.groups.delete(groupId),
+    errorCode: groupRefusal(call, 'configure', groupId) || call.services.groups.delete(groupId),
   }));
   const stored = await codeWhenStored(call);
   for (const result of results) if (result.errorCode === NONE) result.errorCode = stored;
@@ -89,6 +94,8 @@ export const deleteGroups = defineEndpoint(deleteGroupsApi, async (request, call
 export const offsetDelete = defineEndpoint(offsetDeleteApi, async (request, call) => {
   const { groups, core, topics } = call.services;
   const { groupId } = request;
+  const refusal = groupRefusal(call, 'configure', groupId);
+  if (refusal !== NONE) return { errorCode: refusal };
   const group = groups.get(groupId);
   if (group !== undefined && group.members.size > 0) return { errorCode: ERRORS.NON_EMPTY_GROUP.code };
   if (!groups.hasOffsets(groupId)) return { errorCode: ERRORS.GROUP_ID_NOT_FOUND.code };

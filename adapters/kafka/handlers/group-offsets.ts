@@ -7,7 +7,7 @@ import { CoreError, type Cursor } from '../../../src/core/index.ts';
 import type { Call } from '../call.ts';
 import { offsetCommitApi, offsetFetchApi } from '../codec/group-apis.ts';
 import { codeFromCoreError, ERRORS, NONE } from '../errors.ts';
-import { codeWhenStored, defineEndpoint } from './endpoint.ts';
+import { codeWhenStored, defineEndpoint, groupRefusal } from './endpoint.ts';
 
 const IDS_FROM = 10;
 const BATCHED_FROM = 8;
@@ -21,7 +21,9 @@ interface CommittedPartition {
 
 export const offsetCommit = defineEndpoint(offsetCommitApi, async (request, call) => {
   const { groups } = call.services;
-  const refusal = groups.checkCommit(request.groupId, request, request.generationIdOrMemberEpoch);
+  const refusal =
+    groupRefusal(call, 'read', request.groupId) ||
+    groups.checkCommit(request.groupId, request, request.generationIdOrMemberEpoch);
   let committed = false;
   const topics = request.topics.map(({ name, topicId, partitions }) => {
     const answers = partitions.map((partition): CommittedPartition => {
@@ -55,7 +57,7 @@ function commitOne(
   const byId = call.version >= IDS_FROM;
   const stream = byId ? topics.byId(topic.topicId) : topics.get(topic.name);
   if (stream === undefined) return ERRORS[byId ? 'UNKNOWN_TOPIC_ID' : 'UNKNOWN_TOPIC_OR_PARTITION'].code;
-  if (!topics.may(call.client.principal, 'subscribe', stream)) return ERRORS.TOPIC_AUTHORIZATION_FAILED.code;
+  if (!topics.may(call.client.principal, 'read', stream)) return ERRORS.TOPIC_AUTHORIZATION_FAILED.code;
   if (stream.partitions[partition.partitionIndex] === undefined)
     return ERRORS.UNKNOWN_TOPIC_OR_PARTITION.code;
   // No partition gets as far as where numbers lose their last digits.
@@ -88,14 +90,20 @@ interface AskedTopic {
 export const offsetFetch = defineEndpoint(offsetFetchApi, (request, call) => {
   if (call.version >= BATCHED_FROM) {
     return {
-      groups: request.groups.map(({ groupId, topics }) => ({
-        groupId,
-        topics: topics === null ? committedOf(call, groupId) : fetchedOf(call, groupId, topics),
-        errorCode: NONE,
-      })),
+      groups: request.groups.map(({ groupId, topics }) => {
+        const errorCode = groupRefusal(call, 'read', groupId);
+        if (errorCode !== NONE) return { groupId, topics: [], errorCode };
+        return {
+          groupId,
+          topics: topics === null ? committedOf(call, groupId) : fetchedOf(call, groupId, topics),
+          errorCode,
+        };
+      }),
     };
   }
   const { groupId, topics } = request;
+  const refusal = groupRefusal(call, 'read', groupId);
+  if (refusal !== NONE) return { topics: refusedOf(topics ?? [], refusal), errorCode: refusal };
   const asked = topics?.map((topic) => ({ ...topic, topicId: '' })) ?? null;
   return {
     topics: asked === null ? committedOf(call, groupId) : fetchedOf(call, groupId, asked),
@@ -103,13 +111,24 @@ export const offsetFetch = defineEndpoint(offsetFetchApi, (request, call) => {
   };
 });
 
+/** Before version 2 an error stands only with the partitions. */
+function refusedOf(
+  topics: readonly { readonly name: string; readonly partitionIndexes: readonly number[] }[],
+  errorCode: number,
+) {
+  return topics.map(({ name, partitionIndexes }) => ({
+    name,
+    partitions: partitionIndexes.map((partition) => told(partition, undefined, errorCode)),
+  }));
+}
+
 /** Everything that the group has committed. */
 function committedOf(call: Call, groupId: string) {
   const { core, topics } = call.services;
   const byName = new Map<string, ReturnType<typeof told>[]>();
   for (const [name, partition, cursor] of core.cursors.list(groupId)) {
     const stream = topics.get(name);
-    if (stream === undefined || !topics.may(call.client.principal, 'subscribe', stream)) continue;
+    if (stream === undefined || !topics.may(call.client.principal, 'read', stream)) continue;
     const partitions = byName.get(name) ?? [];
     partitions.push(told(partition, cursor, NONE));
     byName.set(name, partitions);
@@ -129,7 +148,7 @@ function fetchedOf(call: Call, groupId: string, asked: readonly AskedTopic[]) {
     const name = stream?.spec.name ?? askedName;
     let errorCode: number = NONE;
     if (byId && stream === undefined) errorCode = ERRORS.UNKNOWN_TOPIC_ID.code;
-    else if (!topics.mayByName(call.client.principal, 'subscribe', name)) {
+    else if (!topics.mayByName(call.client.principal, 'read', name)) {
       errorCode = ERRORS.TOPIC_AUTHORIZATION_FAILED.code;
     }
     return {

@@ -8,8 +8,9 @@ import type { Call } from '../call.ts';
 import { findCoordinatorApi } from '../codec/discovery-apis.ts';
 import { heartbeatApi, joinGroupApi, leaveGroupApi, syncGroupApi } from '../codec/group-apis.ts';
 import { ERRORS, type ErrorName, NONE } from '../errors.ts';
+import { NO_ASSIGNMENT } from '../state/group-member.ts';
 import { brokerOf } from './discovery.ts';
-import { defineEndpoint, defineWaitingEndpoint } from './endpoint.ts';
+import { defineEndpoint, defineWaitingEndpoint, groupRefusal } from './endpoint.ts';
 
 const GROUP_KEY_TYPE = 0;
 const TRANSACTION_KEY_TYPE = 1;
@@ -40,6 +41,22 @@ function coordinatorFor(call: Call, keyType: number) {
 export const joinGroup = defineWaitingEndpoint(joinGroupApi, (request, call, answer) => {
   const { groups } = call.services;
   const { version, header, client } = call;
+  const refusal = groupRefusal(call, 'read', request.groupId);
+  if (refusal !== NONE) {
+    const { memberId } = request;
+    const protocolName = version < NULL_PROTOCOL_FROM ? '' : null;
+    answer({
+      errorCode: refusal,
+      generationId: -1,
+      protocolType: null,
+      protocolName,
+      leader: '',
+      skipAssignment: false,
+      memberId,
+      members: [],
+    });
+    return;
+  }
   groups.join(
     request.groupId,
     {
@@ -65,17 +82,26 @@ export const joinGroup = defineWaitingEndpoint(joinGroupApi, (request, call, ans
 export const syncGroup = defineWaitingEndpoint(syncGroupApi, (request, call, answer) => {
   const { groupId, generationId, protocolType, protocolName, assignments } = request;
   const protocol = { type: protocolType, name: protocolName };
+  const refusal = groupRefusal(call, 'read', groupId);
+  if (refusal !== NONE) {
+    answer({ errorCode: refusal, protocolType: null, protocolName: null, assignment: NO_ASSIGNMENT });
+    return;
+  }
   call.services.groups.sync(groupId, request, generationId, protocol, assignments, answer);
 });
 
 export const heartbeat = defineEndpoint(heartbeatApi, (request, call) => ({
-  errorCode: call.services.groups.heartbeat(request.groupId, request, request.generationId),
+  errorCode:
+    groupRefusal(call, 'read', request.groupId) ||
+    call.services.groups.heartbeat(request.groupId, request, request.generationId),
 }));
 
 const MEMBERS_FROM = 3;
 
 export const leaveGroup = defineEndpoint(leaveGroupApi, (request, call) => {
   const { groups } = call.services;
+  const refusal = groupRefusal(call, 'read', request.groupId);
+  if (refusal !== NONE) return { errorCode: refusal, members: [] };
   if (call.version < MEMBERS_FROM) {
     return {
       errorCode: groups.leave(request.groupId, { memberId: request.memberId, groupInstanceId: null }),

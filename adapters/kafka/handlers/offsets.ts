@@ -23,7 +23,7 @@ const EARLIEST_LOCAL = -4;
 /** Later than any record. */
 const TIME_END = Number.MAX_SAFE_INTEGER;
 
-function partitionOf(call: Call, topic: string, index: number, action: 'subscribe' | 'configure'): Partition {
+function partitionOf(call: Call, topic: string, index: number, action: 'read' | 'configure'): Partition {
   const { topics } = call.services;
   const stream = topics.get(topic);
   const partition = stream?.partitions[index];
@@ -47,7 +47,7 @@ export const listOffsets = defineEndpoint(listOffsetsApi, async (request, call) 
     const answers = [];
     for (const { partitionIndex, timestamp, currentLeaderEpoch } of partitions) {
       try {
-        const partition = partitionOf(call, name, partitionIndex, 'subscribe');
+        const partition = partitionOf(call, name, partitionIndex, 'read');
         if (currentLeaderEpoch > LEADER_EPOCH) throw new KafkaError('UNKNOWN_LEADER_EPOCH');
         const found = await findOffset(partition, timestamp);
         answers.push({
@@ -96,7 +96,7 @@ export const offsetForLeaderEpoch = defineEndpoint(offsetForLeaderEpochApi, (req
     topic,
     partitions: partitions.map(({ partition, leaderEpoch, currentLeaderEpoch }) => {
       try {
-        const { endOffset } = partitionOf(call, topic, partition, 'subscribe');
+        const { endOffset } = partitionOf(call, topic, partition, 'read');
         if (currentLeaderEpoch > LEADER_EPOCH) throw new KafkaError('UNKNOWN_LEADER_EPOCH');
         const known = leaderEpoch === LEADER_EPOCH;
         return {

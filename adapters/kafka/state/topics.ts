@@ -8,6 +8,7 @@ import { addressFromKafka, isDigestName, isTopicName } from '../../../mappings/k
 import {
   type Clock,
   type Core,
+  escapeLevel,
   Pattern,
   type Principal,
   type Stream,
@@ -24,6 +25,12 @@ import {
 
 /** Roots that clients of this protocol may capture; the others belong to the gateway. */
 const OPEN_ROOTS: ReadonlySet<string> = new Set(['$queue', '$stream', '$reply']);
+
+/** Consumer groups are no addresses; rules speak of them as if they were, below this root. */
+const GROUP_ROOT = '$group';
+
+type TopicAction = 'publish' | 'read' | 'configure';
+const SEEING: readonly TopicAction[] = ['read', 'publish', 'configure'];
 
 /** Streams that no client of this protocol was told of are found by their ids after so long. */
 const REMEMBERED_MS = 1_000;
@@ -92,12 +99,23 @@ export class Topics {
     this.#nameById.set(idOf(stream), stream.spec.name);
   }
 
-  may(principal: Principal, action: 'publish' | 'subscribe' | 'configure', stream: Stream): boolean {
-    return this.#core.access.may(principal, action, this.factsOf(stream).address);
+  may(principal: Principal, action: TopicAction, stream: Stream): boolean {
+    const { access } = this.#core;
+    return access.unrestricted || access.may(principal, action, this.factsOf(stream).address);
   }
 
-  mayByName(principal: Principal, action: 'publish' | 'subscribe' | 'configure', name: string): boolean {
+  mayByName(principal: Principal, action: TopicAction, name: string): boolean {
     return this.#core.access.may(principal, action, addressFromKafka(name));
+  }
+
+  /** Whoever may do anything with it may know of it. */
+  maySee(principal: Principal, stream: Stream): boolean {
+    return SEEING.some((action) => this.may(principal, action, stream));
+  }
+
+  /** `read`: be a member of the group, and read and commit its offsets. `configure`: delete it and its offsets. */
+  mayUseGroup(principal: Principal, action: 'read' | 'configure', group: string): boolean {
+    return this.#core.access.may(principal, action, `${GROUP_ROOT}/${escapeLevel(group)}`);
   }
 
   /** Throws KafkaError where no stream of this name may be made. */
