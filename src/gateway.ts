@@ -197,6 +197,7 @@ class RunningGateway implements Gateway {
       clock: this.#clock,
       logger: this.#logger,
       version: this.#parts.version,
+      accessRules: this.accessRules,
       protocols: this.#parts.protocols,
       compileRule: this.#parts.compileRule,
       messageFromJson: this.#parts.messageFromJson,

@@ -4,6 +4,7 @@
  * nothing here knows a protocol.
  */
 
+import type { AccessRules } from '../auth/acl-rules.ts';
 import type { Clock, Core, MappingRule, Message, Pattern } from '../core/index.ts';
 import type { ConnectionDescription, Logger } from '../host.ts';
 import type { HttpSettings } from './settings.ts';
@@ -15,6 +16,7 @@ export interface AdminOptions {
   readonly logger: Logger;
   /** Product version, as in package.json. */
   readonly version: string;
+  readonly accessRules: AccessRules;
   readonly protocols: readonly ProtocolView[];
   /** The same function that the core compiles stored rules with. */
   compileRule(definition: unknown): MappingRule;

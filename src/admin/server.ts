@@ -9,6 +9,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import swagger from '@fastify/swagger';
 import fastify from 'fastify';
 import type { AccessCheck } from './access.ts';
+import { addAclRoutes } from './acl-routes.ts';
 import { addressParams } from './address-path.ts';
 import { addExplainRoutes } from './explain-routes.ts';
 import { addHealthRoutes } from './health-routes.ts';
@@ -102,6 +103,7 @@ export async function buildRoutes(options: AdminOptions, access: AccessCheck): P
       };
     },
   });
+  addAclRoutes(app, options);
   addMappingRoutes(app, options);
   addExplainRoutes(app, options);
   addObjectRoutes(app, options);
