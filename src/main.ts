@@ -15,7 +15,7 @@ import { jsonFromMessage, messageFromJson, patternFromFilter, protocolViews } fr
 import { addressFromKafka, kafkaRecordCodec, recordCodec } from '../mappings/kafka.ts';
 import { mqtt5Codec } from '../mappings/mqtt.ts';
 import { compileRule } from '../mappings/rules.ts';
-import { runCommandLine } from './cli.ts';
+import { runCommandLine } from './cli/index.ts';
 import type { ConfigShape } from './config/index.ts';
 import type { GatewayParts } from './gateway.ts';
 import { VERSION } from './version.ts';

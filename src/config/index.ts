@@ -19,6 +19,8 @@ export type { Shortcut } from './shortcuts.ts';
 /** Read when it is there and no other file is named. */
 const DEFAULT_FILE = 'rosettamq.yaml';
 const FILE_VARIABLE = `${PREFIX}CONFIG`;
+/** Read elsewhere: here, and by the commands that call a running gateway. */
+const OTHER_VARIABLES: ReadonlySet<string> = new Set([FILE_VARIABLE, `${PREFIX}API`, `${PREFIX}API_KEY`]);
 
 export interface ConfigSources {
   /** `--config`. */
@@ -54,7 +56,7 @@ export function loadConfig(shape: ConfigShape, sources: ConfigSources): Config {
   const draft = new ConfigDraft(rootSchema(shape));
   const shortcuts = allShortcuts(shape);
   readFile(draft, sources);
-  readEnvironment(draft, sources.environment, shortcuts, new Set([FILE_VARIABLE]));
+  readEnvironment(draft, sources.environment, shortcuts, OTHER_VARIABLES);
   for (const { flag, paths } of shortcuts) {
     const text = sources.flags[flag];
     if (text === undefined) continue;

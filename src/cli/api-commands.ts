@@ -1,0 +1,188 @@
+/**
+ * The commands that manage a running gateway over its HTTP API, with their options and help; what they do is in the
+ * files of their names, loaded when they are called.
+ */
+
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { API_DEFAULT } from './api-client.ts';
+
+const LIST_MAX_DEFAULT = 1_000;
+
+/** For every command that calls the API. */
+function withApi(command: Command): Command {
+  return command
+    .addOption(
+      new Option('--api <address>', `the gateway's HTTP API (default: ROSETTAMQ_API, or ${API_DEFAULT})`),
+    )
+    .addOption(
+      new Option(
+        '--api-key-file <file>',
+        'file that holds the API key (default: the key in ROSETTAMQ_API_KEY)',
+      ),
+    );
+}
+
+function withOutput(command: Command): Command {
+  return withApi(command).addOption(
+    new Option('-o, --output <format>', 'table for people, json for scripts')
+      .choices(['table', 'json'])
+      .default('table'),
+  );
+}
+
+function withList(command: Command): Command {
+  return withOutput(command).addOption(
+    new Option('--limit <count>', 'entries at most').argParser(readCount).default(LIST_MAX_DEFAULT),
+  );
+}
+
+function example(command: Command, ...lines: readonly string[]): Command {
+  return command.addHelpText('after', `\nExample:\n${lines.map((line) => `  ${line}`).join('\n')}`);
+}
+
+export function addApiCommands(program: Command): void {
+  addUserCommands(program.command('users').description('who may connect'));
+  addAclCommands(program.command('acl').description('who may do what'));
+  addSessionCommands(program.command('sessions').description('what clients left behind, and who is there'));
+  addRetainedCommands(program.command('retained').description('what addresses remember'));
+  addMessageCommands(program);
+}
+
+function addUserCommands(users: Command): void {
+  const password = '--password-stdin';
+  const passwordText = 'read the password from the first line of standard input instead of asking';
+  const load = () => import('./users.ts');
+  example(withList(users.command('list')), 'rosettamq users list -o json')
+    .description('list users')
+    .action(async (flags) => (await load()).listUsers(flags));
+  example(
+    withApi(users.command('add <name>')),
+    'rosettamq users add ann --group staff',
+    'rosettamq users add ann --password-stdin < password.txt',
+  )
+    .description('add a user')
+    .option('--group <name...>', 'groups that the user is in')
+    .option(password, passwordText)
+    .action(async (name, flags) => (await load()).addUser(name, flags));
+  example(withApi(users.command('passwd <name>')), 'rosettamq users passwd ann')
+    .description('change a password; clients connected with the old one are disconnected')
+    .option(password, passwordText)
+    .action(async (name, flags) => (await load()).changePassword(name, flags));
+  example(withApi(users.command('groups <name> [group...]')), 'rosettamq users groups ann staff night-shift')
+    .description('say which groups a user is in')
+    .action(async (name, groups, flags) => (await load()).changeGroups(name, groups, flags));
+  example(withApi(users.command('remove <name>')), 'rosettamq users remove ann')
+    .description('remove a user, and disconnect its clients')
+    .action(async (name, flags) => (await load()).removeUser(name, flags));
+  example(users.command('hash <name>'), 'rosettamq users hash ann >> passwords')
+    .description('print a line for a password file; needs no gateway')
+    .option(password, passwordText)
+    .action(async (name, flags) => (await load()).printHash(name, flags));
+}
+
+function addAclCommands(acl: Command): void {
+  const load = () => import('./acl.ts');
+  const who = (command: Command): Command =>
+    command
+      .option('--user <name>', 'of this user; an empty name is clients without one')
+      .option('--client <id>', 'of clients that call themselves so')
+      .option('--group <name>', 'of the users of this group');
+  example(withList(acl.command('list')), 'rosettamq acl list')
+    .description('list rules, those of files as well')
+    .action(async (flags) => (await load()).listRules(flags));
+  example(
+    who(withApi(acl.command('add <name> <allow|deny> <actions> <pattern>'))),
+    "rosettamq acl add sensors-write allow write 'sensors/%u/#' --group sensors",
+    "rosettamq acl add no-admin deny all 'admin/#'",
+  )
+    .description(
+      'add a rule, or replace the one of that name; actions, with commas between: read, write, subscribe, configure, ' +
+        'readwrite, all; in the pattern + is one level, # many at its end, %u the user, %c the client',
+    )
+    .action(async (name, effect, actions, pattern, flags) =>
+      (await load()).addRule(name, effect, actions, pattern, flags),
+    );
+  example(withApi(acl.command('remove <name>')), 'rosettamq acl remove no-admin')
+    .description('remove a rule')
+    .action(async (name, flags) => (await load()).removeRule(name, flags));
+  example(
+    withOutput(acl.command('test <action> <address>')),
+    'rosettamq acl test write sensors/ann/temperature --user ann --group sensors',
+  )
+    .description('say whether a client may: read, write, subscribe or configure; exit code 0 is yes, 3 is no')
+    .option('--user <name>', 'the client’s user name', '')
+    .option('--client <id>', 'what the client calls itself', '')
+    .option('--group <name...>', 'groups that the user is in')
+    .action(async (action, address, flags) => (await load()).testRules(action, address, flags));
+}
+
+function addSessionCommands(sessions: Command): void {
+  const load = () => import('./sessions.ts');
+  example(withList(sessions.command('list')), 'rosettamq sessions list')
+    .description('list sessions')
+    .action(async (flags) => (await load()).listSessions(flags));
+  example(withOutput(sessions.command('show <id>')), 'rosettamq sessions show sensor-7')
+    .description('show a session with its subscriptions')
+    .action(async (id, flags) => (await load()).showSession(id, flags));
+  example(withApi(sessions.command('end <id>')), 'rosettamq sessions end sensor-7')
+    .description('end a session: what it kept goes, and its client is disconnected')
+    .action(async (id, flags) => (await load()).endSession(id, flags));
+}
+
+function addRetainedCommands(retained: Command): void {
+  const load = () => import('./retained.ts');
+  example(withList(retained.command('list [filter]')), "rosettamq retained list 'sensors/+/state'")
+    .description('list what addresses remember, all or those under a filter')
+    .action(async (filter, flags) => (await load()).listRetained(filter, flags));
+  example(withOutput(retained.command('get <address>')), 'rosettamq retained get sensors/7/state')
+    .description('print the body that an address remembers; with -o json the whole message')
+    .action(async (address, flags) => (await load()).getRetained(address, flags));
+  example(withApi(retained.command('remove <address>')), 'rosettamq retained remove sensors/7/state')
+    .description('let an address forget; subscribers are told nothing')
+    .action(async (address, flags) => (await load()).removeRetained(address, flags));
+}
+
+function addMessageCommands(program: Command): void {
+  const load = () => import('./messages.ts');
+  example(
+    withApi(program.command('publish <address>')),
+    'rosettamq publish sensors/7/temperature -m 22.5 --header unit=C --retain',
+    'rosettamq publish pictures/7 --file picture.jpg --content-type image/jpeg',
+    'tail -f log | rosettamq publish logs/app --lines',
+  )
+    .description('publish a message, and be told when it is stored')
+    .option('-m, --message <text>', 'the body')
+    .option('-f, --file <file>', 'the body is the content of this file; - is standard input')
+    .option('-l, --lines', 'each line of standard input is a message')
+    .addOption(
+      new Option('-r, --reliability <0|1|2>', '0 at most once, 1 at least once, 2 exactly once')
+        .choices(['0', '1', '2'])
+        .default('1'),
+    )
+    .option('--retain', 'the address remembers it')
+    .option('--content-type <type>', 'such as text/plain')
+    .option('--reply-to <address>', 'where answers go')
+    .option('--correlation <text>', 'what answers carry')
+    .option('--key <text>', 'its key in streams')
+    .option('--header <name=value...>', 'headers, in their order')
+    .addOption(new Option('--expiry-ms <milliseconds>', 'not delivered after this time').argParser(readCount))
+    .action(async (address, flags) => (await load()).publish(address, flags));
+  example(
+    withOutput(program.command('subscribe <filter>')),
+    "rosettamq subscribe 'sensors/#'",
+    "rosettamq subscribe 'sensors/+/temperature' --count 10 -o json",
+  )
+    .description(
+      'print messages as they come: address and body, or a line of JSON each; + is one level, # many',
+    )
+    .addOption(new Option('-n, --count <messages>', 'end after so many').argParser(readCount))
+    .option('--no-retained', 'without what addresses remember')
+    .action(async (filter, flags) => (await load()).subscribe(filter, flags));
+}
+
+function readCount(text: string): number {
+  const count = Number(text);
+  if (!/^[0-9]{1,15}$/.test(text) || count === 0)
+    throw new InvalidArgumentError('It must be a whole number above 0.');
+  return count;
+}

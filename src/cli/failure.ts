@@ -1,0 +1,22 @@
+/**
+ * How a command ends that did not do what it was asked: a line or two for the operator on standard error, without a
+ * stack, and an exit code that scripts can tell apart.
+ */
+
+/** It could not be done: refused, or nobody to ask. */
+export const EXIT_FAILED = 1;
+/** Wrong settings or arguments. */
+export const EXIT_WRONG_ARGUMENTS = 2;
+/** There is no such thing; for a question, the answer is no. */
+export const EXIT_NO = 3;
+
+/** Thrown by commands; told and turned into the exit code by `index.ts`. */
+export class Failure extends Error {
+  readonly exitCode: number;
+
+  constructor(message: string, exitCode: number = EXIT_FAILED) {
+    super(message);
+    this.name = 'Failure';
+    this.exitCode = exitCode;
+  }
+}
