@@ -3,6 +3,7 @@
  * with its settings and a host; makes one connection object for each transport.
  */
 
+import type { SharingStrategy } from '../../src/core/index.ts';
 import type { Adapter, Host, ListenerSpec, Transport } from '../../src/host.ts';
 import { PublishEncoder } from './codec/publish-encoder.ts';
 import { Connection } from './connection.ts';
@@ -17,6 +18,16 @@ export { type MqttSettings, mqttSettings } from './settings.ts';
 
 /** `[MQTT-6.0.0-3]`; `mqttv3.1` is what clients of that version offer. */
 const SUBPROTOCOLS = ['mqtt', 'mqttv3.1'];
+
+/** What the core calls the strategies. */
+const SHARING: Readonly<Record<MqttSettings['sharedSubscriptions']['strategy'], SharingStrategy>> = {
+  'round-robin': 'round-robin',
+  random: 'random',
+  sticky: 'sticky',
+  'least-loaded': 'least-loaded',
+  'hash-client': 'hash-publisher',
+  'hash-address': 'hash-address',
+};
 
 export function createMqttAdapter(host: Host, settings: MqttSettings): Adapter {
   const { core, logger, authenticator } = host;
@@ -49,6 +60,7 @@ export function createMqttAdapter(host: Host, settings: MqttSettings): Adapter {
     name: 'mqtt',
     listeners: listenersFrom(settings),
     start: () => {
+      core.sessions.shareBy(SHARING[settings.sharedSubscriptions.strategy]);
       context.wills.restore();
       context.sys.start();
       return Promise.resolve();

@@ -112,6 +112,32 @@ const websocket = Type.Object(
   { additionalProperties: false, default: {}, description: 'MQTT over WebSocket.' },
 );
 
+const sharedSubscriptions = Type.Object(
+  {
+    strategy: Type.Union(
+      [
+        Type.Literal('round-robin'),
+        Type.Literal('random'),
+        Type.Literal('sticky'),
+        Type.Literal('least-loaded'),
+        Type.Literal('hash-client'),
+        Type.Literal('hash-address'),
+      ],
+      {
+        default: 'round-robin',
+        description:
+          'Which connected member that can take a message gets it: each in turn, any, the same one while it can, ' +
+          'one with few unacknowledged messages, or one that follows from the publisher or from the topic.',
+      },
+    ),
+  },
+  {
+    additionalProperties: false,
+    default: {},
+    description: 'Shared subscriptions ($share/<group>/<filter>).',
+  },
+);
+
 export const mqttSettings = Type.Object(
   {
     enabled: Type.Boolean({ default: true, description: 'Whether to serve MQTT at all.' }),
@@ -166,6 +192,7 @@ export const mqttSettings = Type.Object(
       description:
         'Seconds between the values that subscribers to $SYS/broker/# are told; 0 offers no such topics.',
     }),
+    sharedSubscriptions,
     limits,
   },
   { additionalProperties: false, default: {}, description: 'MQTT 3.1, 3.1.1 and 5.' },

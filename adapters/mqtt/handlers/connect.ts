@@ -75,7 +75,6 @@ export function agreeOn(packet: ConnectPacket, settings: MqttSettings): Agreemen
             maximumPacketSize: limits.packetBytesMax,
             ...(assigned ? { assignedClientIdentifier: clientId } : {}),
             ...(limits.topicAliasMaximum > 0 ? { topicAliasMaximum: limits.topicAliasMaximum } : {}),
-            sharedSubscriptionAvailable: 0,
             ...responseInformationFor(packet, clientId, settings),
             ...(keepAliveSeconds === packet.keepAliveSeconds ? {} : { serverKeepAlive: keepAliveSeconds }),
           },

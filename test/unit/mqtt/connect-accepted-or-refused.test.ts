@@ -167,9 +167,10 @@ describe('CONNACK', () => {
         receiveMaximum: 100,
         maximumPacketSize: 1_048_576,
         topicAliasMaximum: 100,
-        sharedSubscriptionAvailable: false,
       },
     });
+    // Absent is available.
+    expect(connack.properties).not.toHaveProperty('sharedSubscriptionAvailable');
   });
 
   it('[MQTT-3.2.2-21] overrides a keep alive that is too long, and caps the session expiry', async () => {
