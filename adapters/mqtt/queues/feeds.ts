@@ -100,13 +100,11 @@ export class QueueFeeds implements Guests {
     }
     let feed: QueueFeed;
     try {
-      // What the old one holds is free before the new one begins.
-      before?.feed?.close();
       feed = this.#join(record, found);
     } catch (error) {
-      if (before !== undefined) this.#forget(before);
       return refusalFrom(error);
     }
+    before?.feed?.close();
     const key = before?.key ?? `${STATE_PREFIX}${this.#nextKey++}`;
     this.#kept.set(found.filter, { key, record, feed });
     session.putState(key, Buffer.from(JSON.stringify(record)));

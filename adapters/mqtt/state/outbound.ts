@@ -79,7 +79,9 @@ export class Outbound implements Consumer {
   #settling: Delivery[] | null = null;
   #throttling = false;
   #guests: Guests | null = null;
+  /** Whose turn it is: the other's than the one whose message was settled last. */
   #guestsFirst = false;
+  #guestsInflight = 0;
   #guestId = 0;
   #borrowed = false;
 
@@ -132,7 +134,7 @@ export class Outbound implements Consumer {
 
   /**
    * Writes a message that does not come from the session, with the reliability of `message` itself; `delivery`, null
-   * for 0, is settled by the client's acknowledgement. `full`: not now, but after the next `roomed`. `too-large`:
+   * for 0, is settled by the client's acknowledgement, and its offset is not a number. `full`: not now, but after the next `roomed`. `too-large`:
    * never to this client.
    */
   sendGuest(
@@ -148,6 +150,7 @@ export class Outbound implements Consumer {
     while (this.#isUsed(this.#guestId));
     if (!this.#write(message, options, message.reliability, false, this.#guestId)) return 'too-large';
     this.#credit--;
+    this.#guestsInflight++;
     this.#inflight.add(this.#guestId, delivery);
     return 'sent';
   }
@@ -250,10 +253,10 @@ export class Outbound implements Consumer {
       this.#grantAbove(0);
       return;
     }
-    // They take turns: with a quota of one message, who is always second would get nothing.
-    this.#guestsFirst = !this.#guestsFirst;
+    // They take turns: who is always second would get nothing of a small quota.
     if (this.#guestsFirst) guests.roomed();
-    this.#grantAbove(Math.min(GUEST_CREDIT, this.#options.client.inflightMax >> 1));
+    const reserved = Math.min(GUEST_CREDIT, this.#options.client.inflightMax >> 1);
+    this.#grantAbove(Math.max(0, reserved - this.#guestsInflight));
     guests.roomed();
   }
 
@@ -343,6 +346,11 @@ export class Outbound implements Consumer {
   }
 
   #settle(delivery: Delivery, reason: number): void {
+    if (this.#guests !== null) {
+      const isGuest = Number.isNaN(delivery.offset);
+      if (isGuest) this.#guestsInflight--;
+      this.#guestsFirst = !isGuest;
+    }
     this.#state.forgetId(delivery.offset);
     delivery.settle(reason >= 0x80 ? 'rejected' : 'accepted');
   }

@@ -111,6 +111,24 @@ describe('named groups', () => {
     expect(queue.unsettledCount).toBe(0);
   });
 
+  it('are handed a backlog that is not in memory, and what comes while it is read, in order', async () => {
+    const { core, clock } = await openTestCore({ limits: { queueMemoryBytesMax: 10_000 } });
+    const publish = publisherOn(core);
+    for (let i = 0; i < 5_000; i++) publish('$queue/orders', String(i));
+    await clock.turn();
+    const worker = collect((delivery) => delivery.settle('accepted'));
+    const queue = core.queues.get('orders')!;
+    join(queue.group('workers', EVERYTHING), worker, Number.POSITIVE_INFINITY);
+    for (let i = 5_000; i < 5_100; i++) {
+      publish('$queue/orders', String(i));
+      if (i % 10 === 0) await clock.turn();
+    }
+    for (let turns = 0; turns < 100 && worker.bodies.length < 5_100; turns++) await clock.turn();
+    expect(worker.bodies).toEqual(Array.from({ length: 5_100 }, (_, i) => String(i)));
+    await clock.turn();
+    expect([queue.readyCount, queue.unsettledCount]).toEqual([0, 0]);
+  });
+
   it('leave a copy to those who use the queue under its own name', async () => {
     const { core, clock } = await openTestCore();
     const publish = publisherOn(core);
