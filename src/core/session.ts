@@ -132,7 +132,7 @@ export class StoredSession implements Session, Destination, SharingSession {
     if (!this.#hasShared) return [];
     const entries = this.#group.takeOut((entry) => {
       if (entry.options.sharedBy !== key) return false;
-      // [MQTT-4.8.2-5]: what may be with the client already, and must be there once, is for nobody else.
+      // What may be with the client already, and must be there once, is for nobody else.
       return ended || !entry.redelivered || reliabilityOf(entry) < 2;
     });
     return ended ? entries.filter((entry) => !entry.redelivered || reliabilityOf(entry) < 2) : entries;
