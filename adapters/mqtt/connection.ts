@@ -203,16 +203,17 @@ export class Connection implements ConnectionHandler, PacketSink, OpeningConnect
 
   packet(first: number, buffer: Buffer, start: number, end: number): void {
     const open = this.#open;
-    this.#context.traffic.packetsReceived++;
     if (open === null) {
+      this.#context.traffic.othersReceived++;
       this.#opening?.packet(first, buffer, start, end);
       return;
     }
+    if (first >> 4 === PacketType.PUBLISH) {
+      open.publishing.publish.handle(first, buffer, start, end);
+      return;
+    }
+    this.#context.traffic.othersReceived++;
     switch (first >> 4) {
-      case PacketType.PUBLISH:
-        this.#context.traffic.publishesReceived++;
-        open.publishing.publish.handle(first, buffer, start, end);
-        return;
       case PacketType.PUBACK:
         if (end - start === 2) handleShortPuback(open.outbound, buffer, start);
         else handlePuback(open.outbound, new Reader(buffer, start, end), open.client.version);

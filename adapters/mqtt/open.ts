@@ -130,6 +130,7 @@ export class Open {
       rate: messageRateFrom(core.clock, settings.limits),
       settle: (settlement, native) => settleDelivery(core, client.principal, settlement, native),
       events,
+      traffic,
       settings,
     });
     return { inbound, publish };

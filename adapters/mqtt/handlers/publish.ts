@@ -16,6 +16,7 @@ import type { AliasesIn } from '../state/aliases.ts';
 import type { ConnectionEvents } from '../state/client.ts';
 import type { Inbound } from '../state/inbound.ts';
 import type { MessageRate } from '../state/message-rate.ts';
+import type { Traffic } from '../state/traffic.ts';
 
 const DOLLAR = 0x24;
 const SLASH = 0x2f;
@@ -42,6 +43,7 @@ export interface PublishOptions {
   /** Settles a delivery of a queue; returns why not, or null. */
   settle(settlement: Settlement, native: Uint8Array | null): MqttError | null;
   readonly events: ConnectionEvents;
+  readonly traffic: Traffic;
   readonly settings: MqttSettings;
 }
 
@@ -51,6 +53,7 @@ export class PublishHandler {
   readonly #frame: PublishFrame;
   readonly #inbound: Inbound;
   readonly #rate: MessageRate | null;
+  readonly #traffic: Traffic;
   readonly #checksFormat: boolean;
   #judged = '';
   #refusal: ReasonCode | 0 = 0;
@@ -66,11 +69,13 @@ export class PublishHandler {
     this.#frame = options.frame;
     this.#inbound = options.inbound;
     this.#rate = options.rate;
+    this.#traffic = options.traffic;
     this.#checksFormat = options.settings.checkPayloadFormat;
   }
 
   handle(first: number, buffer: Buffer, start: number, end: number): void {
     const frame = this.#frame;
+    this.#traffic.publishesReceived++;
     frame.read(this.#version, first, buffer, start, end);
     if (this.#rate !== null) this.#spend(this.#rate, end - start);
     if (frame.topicAlias >= 0) this.#options.aliases.resolve(frame);
