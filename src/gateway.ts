@@ -11,7 +11,7 @@ import { randomBytes } from 'node:crypto';
 import type { Admin, AdminOptions, MetricSample, ReadinessCheck } from './admin/index.ts';
 import { type OpenAccess, openAccess } from './auth/access.ts';
 import type { AccessRules } from './auth/acl-rules.ts';
-import { createAuthenticator } from './auth/index.ts';
+import { type LoginCounters, type OpenAuthentication, openAuthentication, type Users } from './auth/index.ts';
 import { SystemClock } from './clock.ts';
 import { readClusterId } from './cluster-id.ts';
 import type { Config } from './config/index.ts';
@@ -21,6 +21,7 @@ import type { Storage } from './core/storage.ts';
 import type { Adapter, Host, Logger } from './host.ts';
 import { type BoundAddress, explainListenError } from './net/bind.ts';
 import { Network } from './net/network.ts';
+import { Revocation } from './revocation.ts';
 import { crc32c, decompress, openStorage } from './storage/index.ts';
 import { createLogger } from './telemetry/logger.ts';
 
@@ -47,6 +48,8 @@ export interface AdapterPart {
 
 export interface Gateway {
   readonly core: Core;
+  /** Users with passwords. */
+  readonly users: Users;
   /** Who may do what. */
   readonly accessRules: AccessRules;
   /** Where the protocols listen, by listener's name, such as a section's. */
@@ -63,7 +66,8 @@ export async function startGateway(parts: GatewayParts, config: Config): Promise
   try {
     await gateway.start();
   } catch (error) {
-    await gateway.stop();
+    // What went wrong first is what the operator has to know; taking back may fail because of it.
+    await gateway.stop().catch((failure: unknown) => gateway.tellFailedStop(failure));
     throw error;
   }
   return gateway;
@@ -77,7 +81,9 @@ class RunningGateway implements Gateway {
   readonly #network: Network;
   readonly #adapters: Adapter[] = [];
   #storage: Storage | null = null;
+  #authentication: OpenAuthentication | null = null;
   #access: OpenAccess | null = null;
+  #revocation: Revocation | null = null;
   #core: Core | null = null;
   #admin: Admin | null = null;
   #isListening = false;
@@ -98,9 +104,18 @@ class RunningGateway implements Gateway {
     if (error instanceof AssertionError) throw error;
   }
 
+  tellFailedStop(error: unknown): void {
+    this.#logger.error({ err: error }, 'the start failed, and so did taking it back');
+  }
+
   get core(): Core {
     if (this.#core === null) throw new Error('the gateway has not started');
     return this.#core;
+  }
+
+  get users(): Users {
+    if (this.#authentication === null) throw new Error('the gateway has not started');
+    return this.#authentication.users;
   }
 
   get accessRules(): AccessRules {
@@ -118,7 +133,6 @@ class RunningGateway implements Gateway {
 
   async start(): Promise<void> {
     const { storage: stored, auth, limits } = this.#config.host;
-    const authenticator = createAuthenticator(auth);
     const report = (event: CoreEvent): void => this.#logger[event.level](event.details, event.text);
     this.#storage = await openStorage({
       folder: stored.folder,
@@ -126,6 +140,9 @@ class RunningGateway implements Gateway {
       tailBytesMax: stored.tailBytesMax,
       report,
     });
+    this.#authentication = await openAuthentication(auth, this.#storage, this.#clock, this.#logger);
+    const { authenticator } = this.#authentication;
+    this.#revocation = new Revocation(authenticator, this.#network, this.#clock);
     this.#access = await openAccess(auth.acl, this.#storage, this.#clock, this.#logger);
     const clusterId = await readClusterId(this.#storage);
     const { records, codecs, addressFromStream, compileRule } = this.#parts;
@@ -219,7 +236,7 @@ class RunningGateway implements Gateway {
       },
       disconnect: (id) => network.disconnect(id, 'administrative'),
       readiness: () => this.#checkReadiness(),
-      samples: () => sampleNetwork(network),
+      samples: () => this.#sample(),
     });
     try {
       await this.#admin.start();
@@ -229,6 +246,11 @@ class RunningGateway implements Gateway {
         ? explainListenError(refusal, { name: 'http', host: settings.host, port: settings.port })
         : error;
     }
+  }
+
+  *#sample(): Generator<MetricSample> {
+    yield* sampleNetwork(this.#network);
+    if (this.#authentication !== null) yield* sampleLogins(this.#authentication.counters);
   }
 
   #checkReadiness(): ReadinessCheck[] {
@@ -255,6 +277,8 @@ class RunningGateway implements Gateway {
     network.stopListening();
     await network.disconnectAll(drainMs);
     for (const adapter of this.#adapters.reverse()) await adapter.stop();
+    this.#revocation?.close();
+    this.#authentication?.close();
     this.#access?.close();
     await this.#core?.close();
     await this.#storage?.close();
@@ -299,5 +323,16 @@ function* sampleNetwork(network: Network): Generator<MetricSample> {
   for (const [reason, value] of Object.entries(closed)) {
     const help = 'Connections that ended, by reason';
     yield { name: 'connections_closed_total', help, kind: 'counter', labels: { reason }, value };
+  }
+}
+
+function* sampleLogins({ accepted, refused, limited }: LoginCounters): Generator<MetricSample> {
+  const help = 'Logins with credentials that were checked, by outcome';
+  for (const [outcome, value] of Object.entries({ accepted, refused })) {
+    yield { name: 'logins_total', help, kind: 'counter', labels: { outcome }, value };
+  }
+  for (const [by, value] of Object.entries(limited)) {
+    const text = 'Logins refused unasked after too many failures, by what they were counted by';
+    yield { name: 'logins_limited_total', help: text, kind: 'counter', labels: { by }, value };
   }
 }

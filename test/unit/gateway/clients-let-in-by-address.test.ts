@@ -2,14 +2,14 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { createAuthenticator } from '../../../src/auth/index.ts';
 import { loadConfig } from '../../../src/config/index.ts';
 import { configShape } from '../../../src/main.ts';
+import { openAuthWorld } from '../auth/auth-world.ts';
 
 const password = { kind: 'password', user: 'ann', password: Buffer.from('x') } as const;
 const none = { file: '/dev/null', environment: {}, assignments: [], flags: {} };
 
-function userFrom(remoteAddress: string, environment: Record<string, string> = {}): unknown {
+async function userFrom(remoteAddress: string, environment: Record<string, string> = {}): Promise<unknown> {
   const { auth } = loadConfig(configShape, { ...none, environment }).host;
   const origin = {
     listener: 'any',
@@ -18,23 +18,27 @@ function userFrom(remoteAddress: string, environment: Record<string, string> = {
     certificate: null,
     clientId: '',
   };
-  const principal = createAuthenticator(auth).authenticate(password, origin);
+  const { authenticator } = await openAuthWorld(auth);
+  const principal = await authenticator.authenticate(password, origin);
   return principal === null ? null : (principal as { user: string }).user;
 }
 
 describe('by default', () => {
-  it.each(['127.0.0.1', '127.8.9.10', '::1'])('%s is this machine and let in as who it says', (address) => {
-    expect(userFrom(address)).toBe('ann');
-  });
-
-  it.each(['192.168.1.2', '10.0.0.1', '128.0.0.1', '::2', 'fe80::1', '', 'localhost'])(
-    '%j is refused',
-    (address) => {
-      expect(userFrom(address)).toBe(null);
+  it.each(['127.0.0.1', '127.8.9.10', '::1'])(
+    '%s is this machine and let in as who it says',
+    async (address) => {
+      expect(await userFrom(address)).toBe('ann');
     },
   );
 
-  it('anonymous clients have no name', () => {
+  it.each(['192.168.1.2', '10.0.0.1', '128.0.0.1', '::2', 'fe80::1', '', 'localhost'])(
+    '%j is refused',
+    async (address) => {
+      expect(await userFrom(address)).toBe(null);
+    },
+  );
+
+  it('anonymous clients have no name', async () => {
     const { auth } = loadConfig(configShape, none).host;
     const origin = {
       listener: 'any',
@@ -43,7 +47,8 @@ describe('by default', () => {
       certificate: null,
       clientId: '',
     };
-    expect(createAuthenticator(auth).authenticate({ kind: 'anonymous' }, origin)).toEqual({
+    const { authenticator } = await openAuthWorld(auth);
+    expect(await authenticator.authenticate({ kind: 'anonymous' }, origin)).toEqual({
       user: '',
       groups: [],
       clientId: '',
@@ -51,23 +56,23 @@ describe('by default', () => {
   });
 });
 
-it('networks that the settings name are let in', () => {
+it('networks that the settings name are let in', async () => {
   const environment = { ROSETTAMQ_AUTH__TRUSTED_NETWORKS: '10.1.0.0/16,fd00::/8,192.0.2.7' };
-  expect(userFrom('10.1.2.3', environment)).toBe('ann');
-  expect(userFrom('fd00::1', environment)).toBe('ann');
-  expect(userFrom('192.0.2.7', environment)).toBe('ann');
-  expect(userFrom('192.0.2.8', environment)).toBe(null);
-  expect(userFrom('127.0.0.1', environment)).toBe(null);
+  expect(await userFrom('10.1.2.3', environment)).toBe('ann');
+  expect(await userFrom('fd00::1', environment)).toBe('ann');
+  expect(await userFrom('192.0.2.7', environment)).toBe('ann');
+  expect(await userFrom('192.0.2.8', environment)).toBe(null);
+  expect(await userFrom('127.0.0.1', environment)).toBe(null);
 });
 
-it.each(['10.0.0.0/33', '1.2.3', '::1/129'])('the network %s is refused at start', (network) => {
+it.each(['10.0.0.0/33', '1.2.3', '::1/129'])('the network %s is refused at start', async (network) => {
   const { auth } = loadConfig(configShape, none).host;
-  expect(() => createAuthenticator({ ...auth, trustedNetworks: [network] })).toThrow(
+  await expect(openAuthWorld({ ...auth, trustedNetworks: [network] })).rejects.toThrow(
     'is not an address or network',
   );
 });
 
-it('the settings of docker-compose.yml are valid, and let in whom it means', () => {
+it('the settings of docker-compose.yml are valid, and let in whom it means', async () => {
   const text = readFileSync(new URL('../../../docker-compose.yml', import.meta.url), 'utf8');
   const { services, networks } = parse(text) as {
     services: { rosettamq: { environment: Record<string, string> } };
@@ -80,5 +85,5 @@ it('the settings of docker-compose.yml are valid, and let in whom it means', () 
   expect(host.http.host).toBe('0.0.0.0');
   for (const section of Object.keys(configShape.sections))
     expect(sections[section]).toMatchObject({ host: '0.0.0.0' });
-  expect(userFrom('172.30.83.1', environment)).toBe('ann');
+  expect(await userFrom('172.30.83.1', environment)).toBe('ann');
 });

@@ -1,0 +1,145 @@
+/**
+ * How often who may guess: failed logins are counted by the client's address and by the user's name, over a window that
+ * slides. Asked by `index.ts` before anybody is asked about credentials, and told how that ended. A user that somebody
+ * guesses at from elsewhere still comes in from the addresses where its password was right before. Invariants: all maps
+ * are bounded; each address and user is logged once a window at most.
+ */
+
+import { isIPv6 } from 'node:net';
+import type { Clock } from '../core/index.ts';
+import type { Logger } from '../host.ts';
+import type { LoginLimitSettings } from './login-limit-settings.ts';
+
+interface Failures {
+  windowStartMs: number;
+  count: number;
+  countBefore: number;
+  isTold: boolean;
+}
+
+export interface LoginCounters {
+  accepted: number;
+  refused: number;
+  /** Refused unasked, by what was guessed with too often. */
+  readonly limited: { address: number; user: number };
+}
+
+export class LoginLimits {
+  readonly counters: LoginCounters = { accepted: 0, refused: 0, limited: { address: 0, user: 0 } };
+  readonly #settings: LoginLimitSettings;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  /** In the order of the last failure. */
+  readonly #byAddress = new Map<string, Failures>();
+  readonly #byUser = new Map<string, Failures>();
+  /** Addresses where a user came in, in the order of the last time. */
+  readonly #familiar = new Set<string>();
+
+  constructor(settings: LoginLimitSettings, clock: Clock, logger: Logger) {
+    this.#settings = settings;
+    this.#clock = clock;
+    this.#logger = logger;
+  }
+
+  /** Whether this attempt is refused unasked. `user` is empty for nobody, for whom only the address counts. */
+  isLimited(remoteAddress: string, user: string): boolean {
+    const { perAddressMax, perUserMax } = this.#settings;
+    const address = networkOf(remoteAddress);
+    if (this.#isOver(this.#byAddress, address, perAddressMax)) {
+      this.#tell(this.#byAddress, 'address', address);
+      return true;
+    }
+    if (user === '' || !this.#isOver(this.#byUser, user, perUserMax)) return false;
+    if (this.#familiar.has(`${address} ${user}`)) return false;
+    this.#tell(this.#byUser, 'user', user);
+    return true;
+  }
+
+  failed(remoteAddress: string, user: string): void {
+    this.counters.refused++;
+    this.#count(this.#byAddress, networkOf(remoteAddress));
+    if (user !== '') this.#count(this.#byUser, user);
+  }
+
+  succeeded(remoteAddress: string, user: string): void {
+    this.counters.accepted++;
+    if (user === '') return;
+    const key = `${networkOf(remoteAddress)} ${user}`;
+    this.#familiar.delete(key);
+    this.#familiar.add(key);
+    if (this.#familiar.size > this.#settings.entriesMax) dropOldest(this.#familiar);
+  }
+
+  #count(all: Map<string, Failures>, key: string): void {
+    const failures = this.#current(all, key) ?? {
+      windowStartMs: this.#clock.nowMs(),
+      count: 0,
+      countBefore: 0,
+      isTold: false,
+    };
+    failures.count++;
+    all.delete(key);
+    all.set(key, failures);
+    if (all.size > this.#settings.entriesMax) dropOldest(all);
+  }
+
+  /** Failures of the window before this one count by the part of it that the sliding window still covers. */
+  #isOver(all: Map<string, Failures>, key: string, max: number): boolean {
+    const failures = this.#current(all, key);
+    if (failures === undefined) return false;
+    const { windowMs } = this.#settings;
+    const passed = Math.max(0, this.#clock.nowMs() - failures.windowStartMs) / windowMs;
+    return failures.count + failures.countBefore * (1 - passed) >= max;
+  }
+
+  #current(all: Map<string, Failures>, key: string): Failures | undefined {
+    const failures = all.get(key);
+    if (failures === undefined) return undefined;
+    const { windowMs } = this.#settings;
+    const windows = Math.floor((this.#clock.nowMs() - failures.windowStartMs) / windowMs);
+    if (windows <= 0) return failures;
+    if (windows > 1) {
+      all.delete(key);
+      return undefined;
+    }
+    failures.countBefore = failures.count;
+    failures.count = 0;
+    failures.windowStartMs += windowMs;
+    failures.isTold = false;
+    return failures;
+  }
+
+  #tell(all: Map<string, Failures>, what: 'address' | 'user', key: string): void {
+    this.counters.limited[what]++;
+    const failures = all.get(key);
+    if (failures === undefined || failures.isTold) return;
+    failures.isTold = true;
+    this.#logger.warn(
+      { [what]: key, windowMs: this.#settings.windowMs },
+      `too many failed logins by this ${what}, further ones are refused unasked`,
+    );
+  }
+}
+
+/** One customer of a provider has a whole /64 of IPv6. */
+function networkOf(address: string): string {
+  if (!isIPv6(address)) return address;
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address);
+  if (mapped !== null) return mapped[1] as string;
+  const [head = '', tail] = (address.split('%')[0] as string).split('::');
+  const first = head === '' ? [] : head.split(':');
+  const last = tail === undefined || tail === '' ? [] : tail.split(':');
+  const zeros = tail === undefined ? 0 : Math.max(0, 8 - first.length - last.length);
+  const groups = [...first, ...Array.from({ length: zeros }, () => '0'), ...last];
+  return `${groups
+    .slice(0, 4)
+    .map((group) => Number.parseInt(group, 16).toString(16))
+    .join(':')}::/64`;
+}
+
+function dropOldest(all: { keys(): Iterable<string>; delete(key: string): boolean }): void {
+  for (const oldest of all.keys()) {
+    all.delete(oldest);
+    return;
+  }
+}

@@ -1,0 +1,31 @@
+/**
+ * Networks whose clients are who they say they are, while nobody is defined. Asked by `index.ts`. The network is that of
+ * the connection's remote address, never something that the client says.
+ */
+
+import { BlockList, isIP } from 'node:net';
+
+export class TrustedNetworks {
+  readonly #networks = new BlockList();
+
+  /** Throws where one of them is none. */
+  constructor(networks: readonly string[]) {
+    for (const network of networks) addNetwork(this.#networks, network);
+  }
+
+  has(address: string): boolean {
+    const family = isIP(address);
+    return family !== 0 && this.#networks.check(address, family === 6 ? 'ipv6' : 'ipv4');
+  }
+}
+
+function addNetwork(list: BlockList, network: string): void {
+  const [address = '', bits] = network.split('/');
+  const family = isIP(address);
+  const bitsMax = family === 6 ? 128 : 32;
+  const prefix = bits === undefined ? bitsMax : Number(bits);
+  if (family === 0 || prefix > bitsMax) {
+    throw new Error(`auth.trustedNetworks: ${JSON.stringify(network)} is not an address or network`);
+  }
+  list.addSubnet(address, prefix, family === 6 ? 'ipv6' : 'ipv4');
+}
