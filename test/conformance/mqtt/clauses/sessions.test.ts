@@ -7,6 +7,7 @@ import {
   ack,
   type ConnectOptions,
   connect,
+  type Properties,
   Property,
   propertiesOf,
   propertyOf,
@@ -17,7 +18,7 @@ import {
   type Version,
 } from '../packets.ts';
 
-const server = useGateway();
+const server = useGateway({ 'mqtt.responseInformation': 'replies/' });
 
 /** A session that outlives its connection. */
 function lasting(version: Version, clientId: string, clean = false): ConnectOptions {
@@ -258,9 +259,12 @@ clause(
   },
 );
 
-clause('5.0 [MQTT-3.1.2-28]', 'no response information is given that was not asked for', async (version) => {
-  for (const properties of [[], [[Property.requestResponseInformation, 0]] as const]) {
+clause('5.0 [MQTT-3.1.2-28]', 'response information is given to who asks for it only', async (version) => {
+  const informationOf = async (properties: Properties): Promise<unknown> => {
     const connack = await connackOf(version, { clientId: unique('c'), properties });
-    expect(propertyOf(connack, Property.responseInformation)).toBeUndefined();
-  }
+    return propertyOf(connack, Property.responseInformation);
+  };
+  expect(await informationOf([[Property.requestResponseInformation, 1]])).toBe('replies/');
+  expect(await informationOf([])).toBeUndefined();
+  expect(await informationOf([[Property.requestResponseInformation, 0]])).toBeUndefined();
 });
