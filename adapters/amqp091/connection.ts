@@ -33,6 +33,12 @@ const HEARTBEAT_FRAME = Buffer.of(FRAME_HEARTBEAT, 0, 0, 0, 0, 0, 0, FRAME_END);
 /** Largest frame before the size is agreed, so that strangers cannot ask for memory. */
 const HANDSHAKE_FRAME_BYTES_MAX = 8192;
 
+const DISCONNECT_TEXTS: Readonly<Record<DisconnectReason, string>> = {
+  'shutting-down': 'broker forced connection closure',
+  administrative: 'Closed by the operator',
+  'not-authorized': 'the user has been changed or removed, or its credentials have expired',
+};
+
 export class Connection implements ConnectionHandler, ConnectionContext, FrameSink {
   readonly transport: Transport;
   readonly shared: Shared;
@@ -117,8 +123,8 @@ export class Connection implements ConnectionHandler, ConnectionContext, FrameSi
   }
 
   disconnect(reason: DisconnectReason): void {
-    const text = reason === 'shutting-down' ? 'broker forced connection closure' : 'Closed by the operator';
     if (this.state === 'open') {
+      const text = DISCONNECT_TEXTS[reason];
       this.#sendClose(new Amqp091Error('connection-forced', 'connection', text), null, reason);
     } else this.#end(reason);
   }

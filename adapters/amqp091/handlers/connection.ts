@@ -15,6 +15,8 @@ import { connectionError } from '../errors.ts';
 /** AMQP 0-9-1 4.2.3: no peer may be given less. */
 const FRAME_BYTES_MIN = 4096;
 const MECHANISMS = 'PLAIN AMQPLAIN ANONYMOUS';
+/** Offered in front of them where the client has shown a certificate. RFC 4422 appendix A. */
+const WITH_CERTIFICATE = 'EXTERNAL';
 const CAPABILITIES = [
   'publisher_confirms',
   'exchange_exchange_bindings',
@@ -69,6 +71,8 @@ function text(name: string, value: string): Header {
 
 function sendStart(connection: ConnectionContext): void {
   const { host, settings } = connection.shared;
+  const mechanisms =
+    connection.transport.certificate === null ? MECHANISMS : `${WITH_CERTIFICATE} ${MECHANISMS}`;
   connection.send(0, 'connection.start', {
     versionMajor: 0,
     versionMinor: 9,
@@ -86,7 +90,7 @@ function sendStart(connection: ConnectionContext): void {
         },
       },
     ],
-    mechanisms: Buffer.from(MECHANISMS),
+    mechanisms: Buffer.from(mechanisms),
     locales: Buffer.from('en_US'),
   });
 }
@@ -112,7 +116,7 @@ async function takeStartOk(
   const { host, settings } = connection.shared;
   const { transport } = connection;
   const principal = await host.authenticator.authenticate(
-    credentialsFrom(mechanism, response),
+    credentialsFrom(mechanism, response, transport.certificate !== null),
     originOf(transport, ''),
   );
   if (connection.state !== 'starting') return;
@@ -134,12 +138,17 @@ async function takeStartOk(
   });
 }
 
-/** RFC 4616 PLAIN; AMQPLAIN is a field table without its length; RFC 4505 ANONYMOUS carries nothing. */
-function credentialsFrom(mechanism: string, response: Uint8Array): Credentials {
+/** RFC 4616 PLAIN; AMQPLAIN is a field table without its length; RFC 4505 ANONYMOUS carries nothing that counts. */
+function credentialsFrom(mechanism: string, response: Uint8Array, hasCertificate: boolean): Credentials {
   const bytes = Buffer.from(response.buffer, response.byteOffset, response.byteLength);
   switch (mechanism) {
     case 'ANONYMOUS':
       return { kind: 'anonymous' };
+    case WITH_CERTIFICATE:
+      if (!hasCertificate) {
+        throw connectionError('command-invalid', 'EXTERNAL needs a client certificate, and there is none');
+      }
+      return { kind: 'certificate', user: bytes.toString('utf8') };
     case 'PLAIN': {
       const first = bytes.indexOf(0);
       const second = first < 0 ? -1 : bytes.indexOf(0, first + 1);
