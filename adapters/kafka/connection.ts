@@ -25,7 +25,7 @@ import {
   ENDPOINTS,
   isBeforeAuthentication,
 } from './handlers/index.ts';
-import type { KafkaServices } from './services.ts';
+import type { KafkaServices, SaslRun } from './services.ts';
 import type { FetchSession } from './state/fetch-session.ts';
 import { Receipts } from './state/receipts.ts';
 

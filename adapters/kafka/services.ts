@@ -4,7 +4,7 @@
  */
 
 import type { Clock, Core, Principal } from '../../src/core/index.ts';
-import type { Authenticator, ConnectionOrigin, Logger } from '../../src/host.ts';
+import type { Authenticator, ConnectionOrigin, Logger, SaslExchange } from '../../src/host.ts';
 import type { KafkaSettings } from './settings.ts';
 import type { FetchSession } from './state/fetch-session.ts';
 import type { GroupCoordinator } from './state/group-coordinator.ts';
@@ -25,6 +25,12 @@ export interface KafkaServices {
   unfinishedBytes: number;
 }
 
+export interface SaslRun {
+  /** Null: PLAIN, which has but one token. */
+  readonly exchange: SaslExchange | null;
+  readonly hasBegun: boolean;
+}
+
 /** The connection, as a handler sees it. */
 export interface Client {
   readonly origin: ConnectionOrigin;
@@ -35,8 +41,8 @@ export interface Client {
   readonly isAuthenticated: boolean;
   /** The connection has ended: nobody needs an answer. */
   readonly isGone: boolean;
-  /** The mechanism that a handshake agreed on and that no token has used yet. */
-  saslMechanism: string | null;
+  /** What a handshake agreed on and is not done yet. */
+  sasl: SaslRun | null;
   authenticated(principal: Principal): void;
   /** Its credentials were refused: the connection ends when it has been told. */
   rejected(): void;
