@@ -473,15 +473,7 @@ export interface CoreEvent {
   readonly details: Readonly<Record<string, string | number | boolean>>;
 }
 
-export {
-  type Access,
-  type Action,
-  ALLOW_ALL,
-  ANONYMOUS,
-  LastAnswer,
-  OPERATOR,
-  type Principal,
-} from './access.ts';
+export * from './access.ts';
 export * from './address.ts';
 export type { Clock, Timer } from './clock.ts';
 export * from './delivery.ts';
