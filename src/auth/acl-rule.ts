@@ -1,5 +1,5 @@
 /**
- * One access rule: who, what, on which addresses, allowed or denied. Its pattern is an MQTT filter in which `%u`
+ * One access rule: who, what, on which addresses, allowed or denied. Its pattern is a filter (`+` one level, `#` the rest) in which `%u`
  * stands for the user's name and `%c` for the client's identifier, as whole levels or inside of one. Made from the
  * configuration file, from the API (`acl-rules.ts`) and from Mosquitto's files (`acl-file.ts`); matched by
  * `acl-trie.ts`.

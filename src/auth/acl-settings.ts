@@ -33,7 +33,8 @@ const aclRule = Type.Object(
     pattern: Type.String({
       minLength: 1,
       maxLength: 65_535,
-      description: 'Addresses, as an MQTT topic filter; %u is the user’s name, %c the client’s identifier.',
+      description:
+        'Addresses, as a topic filter (+ one level, # the rest); %u is the user’s name, %c the client’s identifier.',
     }),
   },
   { additionalProperties: false },
@@ -57,7 +58,7 @@ export const aclSettings = Type.Object(
       maxItems: 100_000,
       description:
         'Rules: effect (allow or deny), one of user, client and group or none for everybody, actions (read, write, ' +
-        'subscribe, configure, readwrite, all) and pattern (an MQTT topic filter with %u and %c). Such as ' +
+        'subscribe, configure, readwrite, all) and pattern (a topic filter with %u and %c). Such as ' +
         '{effect: allow, group: sensors, actions: [write], pattern: "sensors/%u/#"}.',
     }),
     rulesMax: Type.Integer({

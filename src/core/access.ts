@@ -25,7 +25,7 @@ export interface Access {
   readonly unrestricted: boolean;
   /** Another number whenever an answer may have changed: what was decided under another one is asked again. */
   readonly generation: number;
-  /** `target` is an address; for `subscribe` an MQTT filter's text. */
+  /** `target` is an address; for `subscribe` a filter's text, with `+` and `#`. */
   may(principal: Principal, action: Action, target: string): boolean;
   /** Whether it may with every address that the pattern matches. */
   mayAll(principal: Principal, action: Action, pattern: Pattern): boolean;

@@ -22,14 +22,14 @@ async function open(settings: Partial<AclSettings> = {}, storage = new MemorySto
   const tell = (level: string) => (details: object, text: string) =>
     void told.push({ level, details: details as Record<string, unknown>, text });
   const logger = { debug: tell('debug'), info: tell('info'), warn: tell('warn'), error: tell('error') };
-  const all = {
+  const all: AclSettings = {
     default: 'auto',
     file: '',
     rules: [],
     rulesMax: 10,
     answersPerClientMax: 8,
     ...settings,
-  } as const;
+  };
   return { ...(await openAccess(all, storage, clock, logger)), clock, told };
 }
 
