@@ -214,6 +214,7 @@ class RunningGateway implements Gateway {
       clock: this.#clock,
       logger: this.#logger,
       version: this.#parts.version,
+      users: this.users,
       accessRules: this.accessRules,
       protocols: this.#parts.protocols,
       compileRule: this.#parts.compileRule,
@@ -276,15 +277,25 @@ class RunningGateway implements Gateway {
     }
     network.stopListening();
     await network.disconnectAll(drainMs);
-    for (const adapter of this.#adapters.reverse()) await adapter.stop();
+    // One that fails keeps nobody else from giving back what it holds, least of all the data folder.
+    let failure: unknown = null;
+    const attempt = async (task: () => Promise<void> | void | undefined): Promise<void> => {
+      try {
+        await task();
+      } catch (error) {
+        failure ??= error;
+      }
+    };
+    for (const adapter of this.#adapters.reverse()) await attempt(() => adapter.stop());
     this.#revocation?.close();
     this.#authentication?.close();
     this.#access?.close();
-    await this.#core?.close();
-    await this.#storage?.close();
+    await attempt(() => this.#core?.close());
+    await attempt(() => this.#storage?.close());
     this.#storage = null;
-    await this.#admin?.stop();
+    await attempt(() => this.#admin?.stop());
     this.#clock.stop();
+    if (failure !== null) throw failure;
     if (this.#isListening) this.#logger.info({}, 'stopped');
   }
 }
