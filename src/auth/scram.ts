@@ -1,8 +1,8 @@
 /**
  * SCRAM, the challenge-response mechanism in which neither side ever shows the password (RFC 5802, RFC 7677). Here are
- * the keys that are kept for a user, and one exchange seen from the server. Used by `index.ts`, for MQTT 5 AUTH and
- * Kafka SASL. Nobody learns from an exchange whether a user exists: an unknown one gets a salt that stays the same, and
- * is refused where a wrong password would be.
+ * the keys that are kept for a user, and one exchange seen from the server. Used by `index.ts`. Nobody learns from an
+ * exchange whether a user exists: an unknown one gets a salt that stays the same, and is refused where a wrong password
+ * would be.
  *
  * | message             | text                                                        |
  * |---------------------|-------------------------------------------------------------|
