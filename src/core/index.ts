@@ -6,11 +6,12 @@
 
 import type { Access, Principal } from './access.ts';
 import type { Clock } from './clock.ts';
-import type { Consumer, Delivery, DeliveryOptions, Outcome, Subscription } from './delivery.ts';
+import type { Consumer, DeliveryOptions, Subscription } from './delivery.ts';
 import type { CoreError } from './errors.ts';
 import type { Limits } from './limits.ts';
 import type { Header, Message, NativeCodec, Reliability } from './message.ts';
-import type { Pattern, Token } from './pattern.ts';
+import type { Pattern } from './pattern.ts';
+import type { Queues } from './queueing.ts';
 import type { StreamRecord } from './record-batch.ts';
 import type { SharingStrategy } from './sharing.ts';
 import type { BatchLogOptions, Storage } from './storage.ts';
@@ -48,95 +49,6 @@ export interface Publisher {
    */
   publish(message: Message, sink: ReceiptSink | null, token: number): PublishResult;
   close(): void;
-}
-
-// --------------------------------------------------------------------------------- queues (subscribe: pushed)
-
-export interface QueueSpec {
-  readonly name: string;
-  readonly durable: boolean;
-  /** Goes with its last consumer. */
-  readonly autoDelete: boolean;
-  /** The connection that alone may use it, and with which it goes; null for everybody. */
-  readonly owner: object | null;
-  /** Drop or refuse beyond these; -1 is no bound. */
-  readonly messagesMax: number;
-  readonly bytesMax: number;
-  readonly overflow: 'drop-oldest' | 'reject';
-  /** Milliseconds that a message may wait; -1 for ever. */
-  readonly messageTtlMs: number;
-  /** Milliseconds without use after which the queue goes; -1 never. */
-  readonly expiresMs: number;
-  /** Where rejected, expired and overflowing messages go; null: nowhere. */
-  readonly deadLetter: { readonly exchange: string; readonly key: string | null } | null;
-  /** As the declaring client gave them; only compared and shown. */
-  readonly arguments: readonly Header[];
-}
-
-/** Members who share what reaches a queue and matches the group's filter. Every group gets its own copy. */
-export interface QueueGroup {
-  readonly name: string;
-  /** `name`, or `name@filter` where the filter is not everything. */
-  readonly id: string;
-  readonly readyCount: number;
-  readonly unsettledCount: number;
-  readonly consumerCount: number;
-  /** As of a queue. `timely`: what is not settled in `visibilityTimeoutMs` goes to another member. */
-  consume(
-    consumer: Consumer,
-    options: { readonly settled: boolean; readonly priority: number; readonly timely: boolean },
-  ): Subscription;
-}
-
-export interface Queue {
-  readonly spec: QueueSpec;
-  /** Waiting for a consumer. */
-  readonly readyCount: number;
-  readonly unsettledCount: number;
-  readonly consumerCount: number;
-  /**
-   * `settled`: every delivery is forgotten as it leaves. Throws CoreError `exclusive` where one consumer has it
-   * alone, or wants to and cannot. Higher priority consumers are served first while they have credit.
-   */
-  consume(
-    consumer: Consumer,
-    options: { readonly settled: boolean; readonly exclusive: boolean; readonly priority: number },
-  ): Subscription;
-  /** The oldest waiting message, unsettled unless `settled`, or null. */
-  take(settled: boolean): Promise<Delivery | null>;
-  /** Removes what is waiting; returns how many. */
-  purge(): number;
-  readonly groups: Iterable<QueueGroup>;
-  /**
-   * The named group with this filter, relative to the queue; made, and kept like the queue, where there is none.
-   * Throws CoreError `limit-reached` or `invalid-name`.
-   */
-  group(name: string, filter: readonly Token[]): QueueGroup;
-  /** Ends a group with what it gathered; returns false where there is none of this id. */
-  removeGroup(id: string): boolean;
-  /**
-   * Settles for whoever holds it the delivery at `offset` in the group of this id, or of this name where that says
-   * enough. `note` goes into the history of a dead letter. Returns false where nothing of the kind is held.
-   */
-  settle(group: string, offset: number, outcome: Outcome, note: string): boolean;
-}
-
-export interface Queues {
-  /** Returns the existing queue of that name, whatever its spec: the caller compares. */
-  declare(spec: QueueSpec): Promise<Queue>;
-  /**
-   * The queue of that name, made durable and without bounds where there is none. It is nobody's yet: until somebody
-   * declares or consumes it under its own name, it keeps only what no named group wants.
-   */
-  provide(name: string): Queue;
-  /** The queue that a message at `address` would wait in if it were there; null where it is, or where none belongs. */
-  missingAt(address: string): string | null;
-  get(name: string): Queue | undefined;
-  list(): Iterable<Queue>;
-  /** Returns how many messages were waiting. Throws CoreError `in-use` or `not-empty`. */
-  delete(name: string, options: { readonly ifUnused: boolean; readonly ifEmpty: boolean }): number;
-  /** Deletes every queue of this connection. */
-  deleteOwned(owner: object): void;
 }
 
 // ---------------------------------------------------------------------------------------------- exchanges
@@ -302,6 +214,21 @@ export interface Stream {
   /** 16 random bytes, given at creation and never changed: a stream created again is another one. */
   readonly id: Uint8Array;
   readonly partitions: readonly Partition[];
+  /**
+   * What stands in a partition from `offset` on as messages at their addresses, of about `bytesMax` stored bytes; none
+   * at the end. Throws CoreError `offset-out-of-range` or `not-found`.
+   */
+  readMessages(partition: number, offset: number, bytesMax: number): Promise<StreamMessages>;
+}
+
+export interface StreamMessages {
+  readonly messages: readonly {
+    readonly offset: number;
+    readonly timestampMs: number;
+    readonly message: Message;
+  }[];
+  /** Where to go on. */
+  readonly nextOffset: number;
 }
 
 export interface BatchAppended {
@@ -481,6 +408,7 @@ export * from './errors.ts';
 export { DEFAULT_LIMITS, type Limits } from './limits.ts';
 export * from './message.ts';
 export * from './pattern.ts';
+export * from './queueing.ts';
 export * from './record-batch.ts';
 export type { SharingStrategy } from './sharing.ts';
 export type { BatchLogOptions } from './storage.ts';

@@ -6,12 +6,13 @@
  */
 
 import { Buffer } from 'node:buffer';
-import { RecordReader, recordArea } from './batch-records.ts';
+import { iterateBatches, RecordReader, recordArea } from './batch-records.ts';
 import type { Clock } from './clock.ts';
-import type { CoreCounters, CoreEvent, MappingRule, RecordCodec } from './index.ts';
+import type { CoreCounters, CoreEvent, MappingRule, RecordCodec, StreamMessages } from './index.ts';
 import type { Limits } from './limits.ts';
 import type { Message } from './message.ts';
 import { Pattern } from './pattern.ts';
+import { BatchField, batchNextOffset } from './record-batch.ts';
 import type { Destination, Router } from './router.ts';
 
 /** What an outlet needs of the core. */
@@ -32,6 +33,9 @@ export interface OutletServices {
 
 /** That somebody wants records is believed for so long without asking again: being wrong costs only a decode. */
 const WANTED_BELIEVED_MS = 1_000;
+
+/** Attribute of a batch that holds marks of transactions and no records of anybody. */
+const CONTROL_BATCH = 32;
 
 export class RecordOutlet {
   readonly #services: OutletServices;
@@ -93,6 +97,32 @@ export class RecordOutlet {
         this.#reportOnce(error as Error, record.offset);
       }
     }
+  }
+
+  /** The messages of stored batches from `offset` on. What cannot be read is passed over and counted. */
+  messagesOf(batches: Buffer, offset: number): StreamMessages {
+    const { records, limits, decompress, counters } = this.#services;
+    const messages: { offset: number; timestampMs: number; message: Message }[] = [];
+    let nextOffset = offset;
+    for (const batch of iterateBatches(batches)) {
+      nextOffset = Math.max(nextOffset, batchNextOffset(batch));
+      if ((batch.readInt16BE(BatchField.attributes) & CONTROL_BATCH) !== 0) continue;
+      try {
+        const reader = new RecordReader(
+          batch,
+          recordArea(batch, { decompress, bytesMax: limits.decompressedBytesMax }),
+        );
+        for (let record = reader.next(); record !== null; record = reader.next()) {
+          if (record.offset < offset) continue;
+          const message = records.messageFromRecord(record, this.#addressOf(record.key));
+          messages.push({ offset: record.offset, timestampMs: record.timestampMs, message });
+        }
+      } catch (error) {
+        counters.dropped++;
+        this.#reportOnce(error as Error, nextOffset - 1);
+      }
+    }
+    return { messages, nextOffset };
   }
 
   #addressOf(key: Uint8Array | null): string {

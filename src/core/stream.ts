@@ -5,7 +5,8 @@
  */
 
 import { Buffer } from 'node:buffer';
-import type { RecordCodec, Stream, StreamSpec } from './index.ts';
+import { CoreError } from './errors.ts';
+import type { RecordCodec, Stream, StreamMessages, StreamSpec } from './index.ts';
 import type { Message } from './message.ts';
 import type { StreamPartition } from './partition.ts';
 import type { Acceptance, Binding, Destination, Route } from './router.ts';
@@ -51,6 +52,14 @@ export class CapturingStream implements Stream, Destination {
 
   get partitions(): readonly StreamPartition[] {
     return this.#partitions;
+  }
+
+  async readMessages(index: number, offset: number, bytesMax: number): Promise<StreamMessages> {
+    const partition = this.#partitions[index];
+    if (partition === undefined) {
+      throw new CoreError('not-found', `stream '${this.name}' has no partition ${index}`);
+    }
+    return this.outlet.messagesOf(await partition.read(offset, bytesMax), offset);
   }
 
   /** A changed definition with the partitions that it asks for: those that were there, in their order, and new ones. */

@@ -1,0 +1,95 @@
+/**
+ * Queues and their groups as adapters see them: part of the door (`index.ts`), which exports all of it. Implemented by
+ * `queues.ts`, `queue.ts` and `queue-group.ts`. No interface here has more than a handful of methods.
+ */
+
+import type { Consumer, Delivery, Outcome, Subscription } from './delivery.ts';
+import type { Header } from './message.ts';
+import type { Token } from './pattern.ts';
+
+export interface QueueSpec {
+  readonly name: string;
+  readonly durable: boolean;
+  /** Goes with its last consumer. */
+  readonly autoDelete: boolean;
+  /** The connection that alone may use it, and with which it goes; null for everybody. */
+  readonly owner: object | null;
+  /** Drop or refuse beyond these; -1 is no bound. */
+  readonly messagesMax: number;
+  readonly bytesMax: number;
+  readonly overflow: 'drop-oldest' | 'reject';
+  /** Milliseconds that a message may wait; -1 for ever. */
+  readonly messageTtlMs: number;
+  /** Milliseconds without use after which the queue goes; -1 never. */
+  readonly expiresMs: number;
+  /** Where rejected, expired and overflowing messages go; null: nowhere. */
+  readonly deadLetter: { readonly exchange: string; readonly key: string | null } | null;
+  /** As the declaring client gave them; only compared and shown. */
+  readonly arguments: readonly Header[];
+}
+
+/** Members who share what reaches a queue and matches the group's filter. Every group gets its own copy. */
+export interface QueueGroup {
+  readonly name: string;
+  /** `name`, or `name@filter` where the filter is not everything. */
+  readonly id: string;
+  readonly readyCount: number;
+  readonly unsettledCount: number;
+  readonly consumerCount: number;
+  /** As of a queue. `timely`: what is not settled in `visibilityTimeoutMs` goes to another member. */
+  consume(
+    consumer: Consumer,
+    options: { readonly settled: boolean; readonly priority: number; readonly timely: boolean },
+  ): Subscription;
+}
+
+export interface Queue {
+  readonly spec: QueueSpec;
+  /** Waiting for a consumer. */
+  readonly readyCount: number;
+  readonly unsettledCount: number;
+  readonly consumerCount: number;
+  /**
+   * `settled`: every delivery is forgotten as it leaves. Throws CoreError `exclusive` where one consumer has it
+   * alone, or wants to and cannot. Higher priority consumers are served first while they have credit.
+   */
+  consume(
+    consumer: Consumer,
+    options: { readonly settled: boolean; readonly exclusive: boolean; readonly priority: number },
+  ): Subscription;
+  /** The oldest waiting message, unsettled unless `settled`, or null. */
+  take(settled: boolean): Promise<Delivery | null>;
+  /** Removes what is waiting; returns how many. */
+  purge(): number;
+  readonly groups: Iterable<QueueGroup>;
+  /**
+   * The named group with this filter, relative to the queue; made, and kept like the queue, where there is none.
+   * Throws CoreError `limit-reached` or `invalid-name`.
+   */
+  group(name: string, filter: readonly Token[]): QueueGroup;
+  /** Ends a group with what it gathered; returns false where there is none of this id. */
+  removeGroup(id: string): boolean;
+  /**
+   * Settles for whoever holds it the delivery at `offset` in the group of this id, or of this name where that says
+   * enough. `note` goes into the history of a dead letter. Returns false where nothing of the kind is held.
+   */
+  settle(group: string, offset: number, outcome: Outcome, note: string): boolean;
+}
+
+export interface Queues {
+  /** Returns the existing queue of that name, whatever its spec: the caller compares. */
+  declare(spec: QueueSpec): Promise<Queue>;
+  /**
+   * The queue of that name, made durable and without bounds where there is none. It is nobody's yet: until somebody
+   * declares or consumes it under its own name, it keeps only what no named group wants.
+   */
+  provide(name: string): Queue;
+  /** The queue that a message at `address` would wait in if it were there; null where it is, or where none belongs. */
+  missingAt(address: string): string | null;
+  get(name: string): Queue | undefined;
+  list(): Iterable<Queue>;
+  /** Returns how many messages were waiting. Throws CoreError `in-use` or `not-empty`. */
+  delete(name: string, options: { readonly ifUnused: boolean; readonly ifEmpty: boolean }): number;
+  /** Deletes every queue of this connection. */
+  deleteOwned(owner: object): void;
+}
