@@ -112,13 +112,15 @@ export class Holder implements Subscription {
   }
 }
 
+const NO_HOLDERS: readonly Holder[] = [];
+
 export class Consumers {
   unsettledCount = 0;
   /** What is handed out, where it is settled by its offset; null elsewhere. */
   readonly byOffset: Map<number, Entry> | null;
   #holders: Holder[] = [];
   /** Closed, but with deliveries that may still be settled. */
-  readonly #lingering = new Set<Holder>();
+  #lingering: Set<Holder> | null = null;
   #turn = 0;
   /** Some consumer may have credit: false saves looking at each. */
   credited = false;
@@ -145,7 +147,7 @@ export class Consumers {
   /** Everybody who may hold something, of those that have a time limit. */
   *timed(): Iterable<Holder> {
     for (const holder of this.#holders) if (holder.timeoutMs > 0) yield holder;
-    for (const holder of this.#lingering) if (holder.timeoutMs > 0) yield holder;
+    for (const holder of this.#lingering ?? NO_HOLDERS) if (holder.timeoutMs > 0) yield holder;
   }
 
   add(consumer: Consumer, settled: boolean, priority: number, timeoutMs: number): Holder {
@@ -163,11 +165,12 @@ export class Consumers {
   }
 
   linger(holder: Holder): void {
+    this.#lingering ??= new Set();
     this.#lingering.add(holder);
   }
 
   leave(holder: Holder): void {
-    this.#lingering.delete(holder);
+    this.#lingering?.delete(holder);
   }
 
   /** Takes one credit from the consumer whose turn it is, from `avoid` only where it must; null when nobody has any. */
@@ -203,7 +206,7 @@ export class Consumers {
   /** Lets go of what `wanted` picks of all that was handed out. Nobody is told. */
   takeOut(wanted: (entry: Entry) => boolean): Entry[] {
     const taken: Entry[] = [];
-    for (const holder of [...this.#holders, ...this.#lingering]) {
+    for (const holder of [...this.#holders, ...(this.#lingering ?? NO_HOLDERS)]) {
       let next: Entry | null = null;
       for (let entry = holder.oldest; entry !== null; entry = next) {
         next = entry.next;
@@ -226,7 +229,7 @@ export class Consumers {
     const holders = this.#holders;
     this.#holders = [];
     this.credited = false;
-    for (const holder of [...this.#lingering]) dropAll(holder);
+    for (const holder of [...(this.#lingering ?? NO_HOLDERS)]) dropAll(holder);
     for (const holder of holders) {
       dropAll(holder);
       holder.credit = 0;

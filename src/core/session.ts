@@ -57,6 +57,8 @@ export interface SubscriptionEntry {
   readonly number: number;
 }
 
+const NO_STATE: ReadonlyMap<string, Uint8Array> = new Map();
+
 export class StoredSession implements Session, Destination, SharingSession {
   readonly kind = 'session';
   readonly id: string;
@@ -66,7 +68,8 @@ export class StoredSession implements Session, Destination, SharingSession {
   readonly log: RowLog | null;
   readonly #home: SessionHome;
   readonly #subscriptions = new Map<string, SubscriptionEntry>();
-  readonly #state = new Map<string, Uint8Array>();
+  /** Null while there is none, as of nearly all that end with their connection. */
+  #state: Map<string, Uint8Array> | null = null;
   readonly #group: Group;
   #consumer: Consumer | null = null;
   #holder: Holder | null = null;
@@ -116,7 +119,7 @@ export class StoredSession implements Session, Destination, SharingSession {
   }
 
   get state(): ReadonlyMap<string, Uint8Array> {
-    return this.#state;
+    return this.#state ?? NO_STATE;
   }
 
   get hasRoom(): boolean {
@@ -153,12 +156,13 @@ export class StoredSession implements Session, Destination, SharingSession {
   }
 
   putState(key: string, value: Uint8Array): void {
+    this.#state ??= new Map();
     this.#state.set(key, value);
     this.#home.saveState(this, key, value);
   }
 
   removeState(key: string): void {
-    if (this.#state.delete(key)) this.#home.saveState(this, key, null);
+    if (this.#state?.delete(key) === true) this.#home.saveState(this, key, null);
   }
 
   subscribe(pattern: Pattern, options: SubscriptionOptions): boolean {
@@ -240,6 +244,7 @@ export class StoredSession implements Session, Destination, SharingSession {
   }
 
   restoreState(key: string, value: Uint8Array): void {
+    this.#state ??= new Map();
     this.#state.set(key, value);
   }
 
@@ -255,7 +260,7 @@ export class StoredSession implements Session, Destination, SharingSession {
   succeed(earlier: StoredSession): void {
     // Bound here before they are unbound there: no message falls between.
     for (const { pattern, options } of earlier.#subscriptions.values()) this.subscribe(pattern, options);
-    for (const [key, value] of earlier.#state) this.putState(key, value);
+    for (const [key, value] of earlier.state) this.putState(key, value);
     earlier.#leave();
     this.#group.adopt(earlier.#group.handOver());
   }
