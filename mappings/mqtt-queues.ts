@@ -1,5 +1,5 @@
 /**
- * Durable queues in MQTT's words: which queue and which part of it a topic filter names, which topics settle a delivery
+ * Durable queues, and streams read like them, in MQTT's words: which queue and which part of it a topic filter names, which topics settle a delivery
  * and what they settle, and the user properties that a delivery carries so that it can be settled. Pure; used by the
  * adapter's `queues/`. The rules for users are in docs/queues.md.
  *
@@ -15,6 +15,7 @@ import {
   DEAD_LETTER_ROOT,
   MANY,
   type Outcome,
+  Pattern,
   QUEUE_ROOT,
   queueNameFromAddress,
   type Token,
@@ -143,6 +144,52 @@ export function mqttPropertiesFromQueueDelivery(native: Uint8Array, delivery: Qu
   pushPair(pieces, NAMES.attempt, String(attempt));
   pushRenamed(pieces, native);
   return Buffer.concat(pieces);
+}
+
+/** A stream and what is wanted of it. */
+export interface StreamFilter {
+  readonly stream: string;
+  /** Of whole addresses; null: everything. */
+  readonly pattern: Pattern | null;
+  /** With the root spelled out. */
+  readonly filter: string;
+}
+
+/** Where a reader begins. `at` is an offset, or with `time` milliseconds since 1970. */
+export type StreamStart = 'earliest' | 'latest' | { readonly at: number; readonly time: boolean };
+
+const STREAM_ROOT = '$stream/';
+const STREAM_ALIAS = '$s/';
+
+/** The stream and filter of a subscription to `$stream/<stream>[/<filter>]`, or why it is none. */
+export function streamFilterFromFilter(text: string): StreamFilter | string {
+  const filter = text.startsWith(STREAM_ALIAS) ? STREAM_ROOT + text.slice(STREAM_ALIAS.length) : text;
+  const pattern = patternFromFilter(filter);
+  if (pattern === null) return explainInvalidFilter(filter) ?? 'not a topic filter';
+  const [, stream, ...rest] = pattern.tokens;
+  if (typeof stream !== 'string' || stream === '') return 'a stream is named by one level without wildcards';
+  const isEverything = rest.length === 0 || (rest.length === 1 && rest[0] === MANY);
+  return { stream, pattern: isEverything ? null : new Pattern(rest), filter };
+}
+
+/** What the user property `offset` asks for; null for text that is none of it. */
+export function streamStartFromText(text: string): StreamStart | null {
+  if (text === '' || text === 'latest') return 'latest';
+  if (text === 'earliest') return 'earliest';
+  const number = /^(ts=)?(\d{1,15})$/.exec(text);
+  return number === null ? null : { at: Number(number[2]), time: number[1] !== undefined };
+}
+
+/** The MQTT 5 properties of a stream's record: where it stands, and then its own. */
+export function mqttPropertiesFromStreamRecord(
+  native: Uint8Array,
+  record: { readonly partition: number; readonly offset: number; readonly timestampMs: number },
+): Uint8Array {
+  const pieces: Uint8Array[] = [];
+  pushPair(pieces, 'x-stream-offset', String(record.offset));
+  pushPair(pieces, 'x-stream-partition', String(record.partition));
+  pushPair(pieces, 'x-stream-timestamp', String(record.timestampMs));
+  return Buffer.concat([...pieces, native]);
 }
 
 /** The properties as they are, but for user properties whose names are the delivery's own. */

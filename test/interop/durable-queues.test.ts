@@ -4,6 +4,7 @@
  */
 import { connect } from 'amqplib';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { Pattern } from '../../src/core/index.ts';
 import { messageTo } from '../support/core.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 import { describeWith, messagesOf, type Program, pause, run, start, waitFor } from './programs.ts';
@@ -251,6 +252,31 @@ describeWith(['mosquitto-clients'], 'durable queues with the Mosquitto clients',
     one!.kill('SIGKILL');
     await two!.waitForLines(4);
     expect([...two!.lines].sort()).toEqual(['a', 'b', 'c', 'd']);
+  });
+
+  it('a stream is read from its beginning, by number, and from now on', async () => {
+    await gateway.core.streams.declare({
+      name: 'readings',
+      partitions: 2,
+      captures: [new Pattern(['readings'])],
+      log: { segmentBytes: 1 << 20, retentionBytes: -1, retentionMs: -1 },
+      settings: {},
+    });
+    for (const body of ['a', 'b', 'c']) {
+      await publish(`mosquitto_pub -p 1883 -t readings -m ${body} -q 1`);
+    }
+    const read = (offset: string): Program =>
+      start(
+        onOurPort(
+          `stdbuf -oL mosquitto_sub -V mqttv5 -p 1884 -t '$stream/readings/#' -q 1 -v -D subscribe user-property offset ${offset}`,
+        ),
+      );
+    const earliest = read('earliest');
+    expect(await earliest.waitForLines(3)).toEqual(['readings a', 'readings b', 'readings c']);
+    const second = read('1');
+    expect(await second.waitForLines(2)).toEqual(['readings b', 'readings c']);
+    await publish(`mosquitto_pub -p 1883 -t readings -m d -q 1`);
+    for (const reader of [earliest, second]) await reader.waitForLine('readings d');
   });
 
   it('workers of MQTT and AMQP share a group, and what both do not settle comes back', async () => {

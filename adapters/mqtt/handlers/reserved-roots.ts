@@ -8,7 +8,7 @@
 import type { SubscribeEntry, SubscribePacket } from '../codec/subscribe.ts';
 import { MqttError, Reason, type ReasonCode } from '../errors.ts';
 import type { SubscribeContext } from './subscribe.ts';
-import { QUEUE_FILTERS } from './subscribe-queue.ts';
+import { QUEUE_FILTERS, STREAM_FILTERS } from './subscribe-queue.ts';
 import { SHARED_ROOT } from './subscribe-shared.ts';
 
 export interface ReservedRoot {
@@ -33,8 +33,8 @@ const ROOTS: ReadonlyMap<string, ReservedRoot> = new Map([
   ['$queue', QUEUE_FILTERS],
   ['$q', QUEUE_FILTERS],
   ['$dlq', QUEUE_FILTERS],
-  ['$stream', CLOSED_ROOT],
-  ['$s', CLOSED_ROOT],
+  ['$stream', STREAM_FILTERS],
+  ['$s', STREAM_FILTERS],
   ['$delayed', CLOSED_ROOT],
 ]);
 

@@ -1,11 +1,18 @@
 /**
- * The queue subscriptions of one connection: judges and joins them, keeps them with the session so that they are there
+ * The subscriptions of one connection to queues and streams: judges and joins them, keeps them with the session so that they are there
  * again when the client is, and ends them with the connection, so that others get what was not settled. A client's
  * second subscription to the same filter replaces the first. Called by the handlers of SUBSCRIBE and UNSUBSCRIBE and,
  * as a guest, by the outbound side. Rules: docs/queues.md.
  */
 
-import { type QueueFilter, queueFilterFromFilter } from '../../../mappings/mqtt-queues.ts';
+import {
+  isQueueTopic,
+  type QueueFilter,
+  queueFilterFromFilter,
+  type StreamFilter,
+  streamFilterFromFilter,
+  streamStartFromText,
+} from '../../../mappings/mqtt-queues.ts';
 import {
   type Core,
   CoreError,
@@ -22,6 +29,7 @@ import type { MqttLimits } from '../settings.ts';
 import type { Client } from '../state/client.ts';
 import type { Guests, Outbound } from '../state/outbound.ts';
 import { QueueFeed } from './feed.ts';
+import { StreamFeed } from './stream-feed.ts';
 
 export interface QueueFeedsOptions {
   readonly core: Core;
@@ -40,16 +48,19 @@ interface FeedRecord {
   /** Empty: none. */
   readonly group: string;
   readonly explicit: boolean;
+  /** Of a stream: by partition, where to go on. */
+  readonly positions?: readonly number[];
 }
 
 interface Kept {
   readonly key: string;
   readonly record: FeedRecord;
-  feed: QueueFeed | null;
+  feed: QueueFeed | StreamFeed | null;
 }
 
 const GROUP_PROPERTY = 'consumer-group';
 const SETTLING_PROPERTY = 'ack';
+const OFFSET_PROPERTY = 'offset';
 const STATE_PREFIX = 'q';
 
 export class QueueFeeds implements Guests {
@@ -83,7 +94,7 @@ export class QueueFeeds implements Guests {
     if (entry.noLocal) throw protocolError('a queue subscription with No Local');
     const found = queueFilterFromFilter(entry.filter);
     if (typeof found === 'string') return new MqttError(Reason.topicFilterInvalid, found);
-    const { core, session, limits } = this.#options;
+    const { core, limits } = this.#options;
     if (found.tokens.length + 2 > limits.topicLevelsMax) {
       return new MqttError(Reason.topicFilterInvalid, `more than ${limits.topicLevelsMax} levels`);
     }
@@ -104,16 +115,63 @@ export class QueueFeeds implements Guests {
     } catch (error) {
       return refusalFrom(error);
     }
+    this.#keep(record, feed, before);
+    return null;
+  }
+
+  /** Returns why not, or null. */
+  subscribeStream(entry: SubscribeEntry, packet: SubscribePacket): MqttError | null {
+    const found = streamFilterFromFilter(entry.filter);
+    if (typeof found === 'string') return new MqttError(Reason.topicFilterInvalid, found);
+    const { core } = this.#options;
+    const start = streamStartFromText(textOf(packet, OFFSET_PROPERTY));
+    if (start === null) {
+      return new MqttError(Reason.implementationSpecific, 'offset is earliest, latest, a number or ts=<ms>');
+    }
+    const before = this.#kept.get(found.filter);
+    if (before === undefined && this.#kept.size >= core.limits.subscriptionsPerSessionMax) {
+      return new MqttError(Reason.quotaExceeded, `${this.#kept.size} subscriptions of this kind already`);
+    }
+    const record: FeedRecord = {
+      filter: found.filter,
+      qos: entry.qos,
+      subscriptionId: packet.subscriptionId,
+      group: '',
+      explicit: false,
+      positions: [],
+    };
+    let feed: StreamFeed;
+    try {
+      feed = this.#joinStream(record, found);
+    } catch (error) {
+      return refusalFrom(error);
+    }
+    this.#keep(record, feed, before);
+    // A place that is known at once is kept at once: what comes after the answer is not missed by the session.
+    void feed.begin(start, []).then(() => this.#savePositions(found.filter));
+    return null;
+  }
+
+  #keep(record: FeedRecord, feed: QueueFeed | StreamFeed, before: Kept | undefined): void {
     before?.feed?.close();
     const key = before?.key ?? `${STATE_PREFIX}${this.#nextKey++}`;
-    this.#kept.set(found.filter, { key, record, feed });
-    session.putState(key, Buffer.from(JSON.stringify(record)));
-    return null;
+    this.#kept.set(record.filter, { key, record, feed });
+    this.#options.session.putState(key, Buffer.from(JSON.stringify(record)));
+  }
+
+  #savePositions(filter: string): void {
+    const kept = this.#kept.get(filter);
+    if (kept === undefined || !(kept.feed instanceof StreamFeed)) return;
+    const { positions } = kept.feed;
+    if (positions.length === 0) return;
+    const record = { ...kept.record, positions };
+    this.#kept.set(filter, { ...kept, record });
+    this.#options.session.putState(kept.key, Buffer.from(JSON.stringify(record)));
   }
 
   /** Returns whether there was such a subscription. */
   unsubscribe(text: string): boolean {
-    const found = queueFilterFromFilter(text);
+    const found = isQueueTopic(text) ? queueFilterFromFilter(text) : streamFilterFromFilter(text);
     const kept = typeof found === 'string' ? undefined : this.#kept.get(found.filter);
     if (kept === undefined) return false;
     kept.feed?.close();
@@ -123,10 +181,8 @@ export class QueueFeeds implements Guests {
 
   opened(): void {
     for (const kept of this.#kept.values()) {
-      const found = queueFilterFromFilter(kept.record.filter);
-      if (typeof found === 'string') continue;
       try {
-        kept.feed = this.#join(kept.record, found);
+        kept.feed = this.#resume(kept.record);
       } catch (error) {
         const { message } = refusalFrom(error);
         const { filter } = kept.record;
@@ -141,10 +197,23 @@ export class QueueFeeds implements Guests {
   }
 
   closed(): void {
+    for (const kept of [...this.#kept.values()]) this.#savePositions(kept.record.filter);
     for (const kept of this.#kept.values()) {
       kept.feed?.close();
       kept.feed = null;
     }
+  }
+
+  #resume(record: FeedRecord): QueueFeed | StreamFeed | null {
+    if (record.positions === undefined) {
+      const found = queueFilterFromFilter(record.filter);
+      return typeof found === 'string' ? null : this.#join(record, found);
+    }
+    const found = streamFilterFromFilter(record.filter);
+    if (typeof found === 'string') return null;
+    const feed = this.#joinStream(record, found);
+    void feed.begin('latest', record.positions);
+    return feed;
   }
 
   #forget(kept: Kept): void {
@@ -154,11 +223,10 @@ export class QueueFeeds implements Guests {
 
   #recordOf(entry: SubscribeEntry, packet: SubscribePacket, found: QueueFilter): FeedRecord {
     const { client } = this.#options;
-    const textOf = (name: string): string =>
-      packet.userProperties.find((property) => property.name === name)?.value ?? '';
-    const named = textOf(GROUP_PROPERTY);
+    const named = textOf(packet, GROUP_PROPERTY);
     const explicit =
-      textOf(SETTLING_PROPERTY) === 'manual' || (named !== '' && textOf(SETTLING_PROPERTY) !== 'puback');
+      textOf(packet, SETTLING_PROPERTY) === 'manual' ||
+      (named !== '' && textOf(packet, SETTLING_PROPERTY) !== 'puback');
     // Who names no group and wants everything is one of those who consume the queue under its own name.
     const needsGroup =
       explicit || client.version !== 5 || found.tokens.length > 1 || found.tokens[0] !== MANY;
@@ -204,6 +272,30 @@ export class QueueFeeds implements Guests {
     return feed;
   }
 
+  #joinStream(record: FeedRecord, found: StreamFilter): StreamFeed {
+    const { core, client, outbound, logger } = this.#options;
+    const { principal, version } = client;
+    if (!core.access.may(principal, 'subscribe', record.filter)) {
+      throw new MqttError(Reason.notAuthorized, 'not allowed');
+    }
+    const stream = core.streams.get(found.stream);
+    if (stream === undefined) {
+      throw new MqttError(Reason.implementationSpecific, `there is no stream '${found.stream}'`);
+    }
+    return new StreamFeed({
+      core,
+      outbound,
+      version,
+      principal,
+      stream,
+      pattern: found.pattern,
+      qos: record.qos,
+      subscriptionId: record.subscriptionId,
+      failed: (error) =>
+        logger.warn({ filter: record.filter, error: String(error) }, 'a stream cannot be read on'),
+    });
+  }
+
   #findQueue(name: string): Queue {
     const { core, client } = this.#options;
     const queue = core.queues.get(name);
@@ -213,6 +305,10 @@ export class QueueFeeds implements Guests {
     }
     return core.queues.provide(name);
   }
+}
+
+function textOf({ userProperties }: SubscribePacket, name: string): string {
+  return userProperties.find((property) => property.name === name)?.value ?? '';
 }
 
 /** What stands before the first `-` of the client identifier: `worker-1` and `worker-2` share the work. */
