@@ -39,7 +39,11 @@ export async function openListener(
 
   const admission = new Admission(context, spec.name);
   const arrivals = new Set<Arrival>();
-  const { stages, closers } = await createStages(context, spec, certificates, { carry, connect });
+  const { stages, closers } = await createStages(context, spec, certificates, {
+    carry,
+    connect,
+    admission,
+  });
   const server = createServer({
     allowHalfOpen: true,
     noDelay: true,
@@ -50,7 +54,7 @@ export async function openListener(
   server.on('drop', () => context.countRefused(spec.name));
   server.on('connection', (socket: Socket) => {
     if (!admission.admit(socket)) return;
-    // Behind a proxy the address is that of the proxy, and bounds nothing.
+    // Behind a proxy the address is not known yet.
     if (spec.proxyProtocol !== true && !admission.admitAddress(socket, socket.remoteAddress ?? '')) return;
     if (stages === null) carry(socket, peerOfFile(spec));
     else stages(new Arrival(context, spec.name, arrivals, socket));
@@ -67,6 +71,7 @@ export async function openListener(
 interface Ends {
   readonly carry: (socket: Socket, peer: Peer) => void;
   readonly connect: (transport: BufferedTransport & { attach(): void }) => void;
+  readonly admission: Admission;
 }
 
 /** What a connection goes through, from the last stage to the first; null: nothing. */
@@ -74,7 +79,7 @@ async function createStages(
   context: NetContext,
   spec: ListenerSpec,
   certificates: Certificates,
-  { carry, connect }: Ends,
+  { carry, connect, admission }: Ends,
 ): Promise<{ readonly stages: ((arrival: Arrival) => void) | null; readonly closers: (() => void)[] }> {
   const closers: (() => void)[] = [];
   let last = (arrival: Arrival, socket: Socket): void => {
@@ -102,7 +107,10 @@ async function createStages(
         `${spec.name} expects the PROXY protocol, but network.trustedProxies does not say from whom`,
       );
     }
-    stages = createProxyStage(context, stages);
+    const behind = stages;
+    stages = createProxyStage(context, (arrival) => {
+      if (admission.admitAddress(arrival.socket, arrival.remoteAddress)) behind(arrival);
+    });
   }
   const isPlain = spec.transport === 'tcp' && spec.tls === undefined && spec.proxyProtocol !== true;
   return { stages: isPlain ? null : stages, closers };

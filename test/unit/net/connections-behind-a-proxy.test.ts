@@ -134,6 +134,21 @@ it('comes before a WebSocket, also in the same piece', async () => {
   socket.destroy();
 });
 
+it('bounds clients by their own address', async () => {
+  await openWorld({ connectionsPerAddressMax: 1 });
+  const sockets: Socket[] = [];
+  for (const client of [1, 1, 2]) {
+    const socket = await dial();
+    socket.on('error', () => {});
+    socket.write(`PROXY TCP4 192.0.2.${client} 198.51.100.2 40000 1883\r\n`);
+    sockets.push(socket);
+  }
+  const { counters } = world.network;
+  await expect.poll(() => counters.accepted.get('test')).toBe(2);
+  expect(counters.refused.get('test')).toBe(1);
+  for (const socket of sockets) socket.destroy();
+});
+
 it('what is no header, or a wrong one, ends the connection with its reason', async () => {
   await openWorld();
   expect(await refusalOf('GET / HTTP/1.1\r\n\r\n')).toBe('no PROXY header');
