@@ -2,7 +2,8 @@
 
 import { readdirSync } from 'node:fs';
 import { expect } from 'vitest';
-import { clause, unique, useGateway } from '../clause.ts';
+import { authenticatorOf } from '../../../support/doors.ts';
+import { clause, unique, useGateway, useGatewayByHand } from '../clause.ts';
 import { expectClosed, expectRefused, publishedIn } from '../expectations.ts';
 import {
   auth,
@@ -21,6 +22,16 @@ import {
 } from '../packets.ts';
 
 const server = useGateway();
+/** Lets in one user. */
+const strict = useGatewayByHand({
+  authenticator: authenticatorOf((credentials, { clientId }) =>
+    credentials.kind === 'password' &&
+    credentials.user === 'user' &&
+    Buffer.from(credentials.password).toString() === 'password'
+      ? { user: 'user', groups: [], clientId }
+      : null,
+  ),
+});
 
 async function refuse(
   version: Version,
@@ -198,6 +209,9 @@ clause(
     const client = await server.open(version);
     client.send(connectWith(version, 0xc6, ...fields));
     expect((await client.expect(Type.CONNACK)).reason).toBe(0);
+    const known = await strict.open(version);
+    known.send(connectWith(version, 0xc6, ...fields));
+    expect((await known.expect(Type.CONNACK)).reason).toBe(0);
     // The identifier was the first field: who comes with it takes over, and the will is the second.
     const other = await server.connected(version, { clientId: id });
     await client.closed();
@@ -314,6 +328,9 @@ clause(
 clause('5.0 [MQTT-3.1.4-2]', 'a CONNECT that fails further checks closes', async (version) => {
   await refuse(version, { will: { topic: 'a/#', payload: '' } }, 0x90, 0x81, 0x82);
   await refuse(version, { clientId: 'a\u0001' }, 0x85);
+  const stranger = await strict.open(version);
+  stranger.send(connect(version, { clientId: unique('c'), user: 'user', password: 'guessed' }));
+  await expectRefused(stranger, 0x86, 0x87);
 });
 
 clause(
