@@ -12,8 +12,13 @@ import { notFound, problem } from './problems.ts';
 import { problemResponse } from './schemas.ts';
 import type { App } from './validation.ts';
 
-const nameParams = Type.Object({
-  name: Type.String({ minLength: 1, description: 'Letters, digits, `.`, `_`, `-` and `@`, at most 255.' }),
+/** Those of rules in files have others. */
+const nameParams = Type.Object({ name: Type.String({ minLength: 1 }) });
+const newNameParams = Type.Object({
+  name: Type.String({
+    pattern: '^[A-Za-z0-9_.@-]{1,255}$',
+    description: 'Letters, digits, `.`, `_`, `-` and `@`, at most 255.',
+  }),
 });
 
 const ruleSchema = Type.Object({
@@ -116,7 +121,7 @@ export function addAclRoutes(app: App, { core, accessRules: rules }: AdminOption
         description: 'Applies at once and is stored before the answer.',
         consumes: ['application/json', 'application/yaml'],
         tags,
-        params: nameParams,
+        params: newNameParams,
         body: Type.Unknown({
           description:
             'effect (allow or deny), one of user, client and group or none for everybody, actions (read, write, ' +

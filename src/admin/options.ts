@@ -5,6 +5,7 @@
  */
 
 import type { AccessRules } from '../auth/acl-rules.ts';
+import type { Users } from '../auth/users.ts';
 import type { Clock, Core, MappingRule, Message, Pattern } from '../core/index.ts';
 import type { ConnectionDescription, Logger } from '../host.ts';
 import type { HttpSettings } from './settings.ts';
@@ -16,6 +17,7 @@ export interface AdminOptions {
   readonly logger: Logger;
   /** Product version, as in package.json. */
   readonly version: string;
+  readonly users: Users;
   readonly accessRules: AccessRules;
   readonly protocols: readonly ProtocolView[];
   /** The same function that the core compiles stored rules with. */

@@ -19,6 +19,7 @@ import { addObjectRoutes } from './object-routes.ts';
 import type { AdminOptions } from './options.ts';
 import { problem, problemFromError } from './problems.ts';
 import { addRetainedRoutes } from './retained-routes.ts';
+import { addUserRoutes } from './user-routes.ts';
 import { type App, schemaCompilers } from './validation.ts';
 
 /** Paths that need no key: what is asked by orchestrators, which hold none. */
@@ -103,6 +104,7 @@ export async function buildRoutes(options: AdminOptions, access: AccessCheck): P
       };
     },
   });
+  addUserRoutes(app, options);
   addAclRoutes(app, options);
   addMappingRoutes(app, options);
   addExplainRoutes(app, options);

@@ -205,7 +205,9 @@ export class UserStore implements Users {
     const before = this.#users.api.get(name);
     const groups = groupsFrom(change.groups ?? before?.groups ?? []);
     if (password !== undefined && passwordHash !== undefined) {
-      throw new CoreError('invalid-argument', 'either password or passwordHash, not both');
+      throw new CoreError('invalid-argument', 'either password or passwordHash, not both', {
+        field: '/passwordHash',
+      });
     }
     if (before === undefined && this.#users.api.size >= this.#settings.usersMax) {
       throw new CoreError(
@@ -219,7 +221,9 @@ export class UserStore implements Users {
         : passwordHash !== undefined
           ? { text: passwordHash, hash: hashFrom(passwordHash), scram: {} }
           : before;
-    if (secrets === undefined) throw new CoreError('invalid-argument', 'a new user needs a password');
+    if (secrets === undefined) {
+      throw new CoreError('invalid-argument', 'a new user needs a password', { field: '/password' });
+    }
     if (secrets === before && isSameList(before.groups, groups)) return;
     const { text, hash, scram } = secrets;
     const user: User = { name, source: 'api', groups, text, hash, scram };
@@ -232,7 +236,9 @@ export class UserStore implements Users {
   async #secretsFrom(password: string): Promise<Pick<User, 'text' | 'hash' | 'scram'>> {
     const bytes = Buffer.from(password);
     if (!password.isWellFormed() || bytes.length === 0 || bytes.length > PASSWORD_BYTES_MAX) {
-      throw new CoreError('invalid-argument', `a password has 1 to ${PASSWORD_BYTES_MAX} bytes of text`);
+      throw new CoreError('invalid-argument', `a password has 1 to ${PASSWORD_BYTES_MAX} bytes of text`, {
+        field: '/password',
+      });
     }
     return this.#turns.run(async () => {
       const text = await passwordHashOf(bytes, this.#settings.scryptCostLog2);
@@ -263,17 +269,21 @@ export class UserStore implements Users {
   }
 }
 
-function checkName(name: string, what: string, charsMax: number): void {
+/** `field` is a JSON pointer into the change; absent for what is not in it. */
+function checkName(name: string, what: string, charsMax: number, field?: string): void {
   if (typeof name === 'string' && name.length <= charsMax && isName(name)) return;
   throw new CoreError(
     'invalid-argument',
     `${what} is 1 to ${charsMax} characters without control characters`,
+    field === undefined ? {} : { field },
   );
 }
 
 function groupsFrom(groups: readonly string[]): readonly string[] {
-  if (groups.length > GROUPS_MAX) throw new CoreError('limit-reached', `more than ${GROUPS_MAX} groups`);
-  for (const group of groups) checkName(group, 'a group’s name', NAME_CHARS_MAX);
+  if (groups.length > GROUPS_MAX) {
+    throw new CoreError('limit-reached', `more than ${GROUPS_MAX} groups`, { field: '/groups' });
+  }
+  for (const group of groups) checkName(group, 'a group’s name', NAME_CHARS_MAX, '/groups');
   return Object.freeze([...new Set(groups)]);
 }
 
@@ -281,7 +291,9 @@ function hashFrom(text: string): PasswordHash {
   try {
     return passwordHashFromText(text);
   } catch (error) {
-    throw new CoreError('invalid-argument', `passwordHash ${(error as Error).message}`);
+    throw new CoreError('invalid-argument', `passwordHash ${(error as Error).message}`, {
+      field: '/passwordHash',
+    });
   }
 }
 

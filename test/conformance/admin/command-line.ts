@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const ROOT = dirname(dirname(dirname(dirname(fileURLToPath(import.meta.url)))));
-const MAIN = join(ROOT, 'src/main.ts');
+const COMMAND = join(ROOT, 'src/command.ts');
 
 export interface Ended {
   readonly code: number | null;
@@ -27,7 +27,7 @@ export class CommandLine {
   }
 
   start(...args: readonly string[]): ChildProcess {
-    return spawn(process.execPath, [MAIN, ...args], {
+    return spawn(process.execPath, [COMMAND, ...args], {
       env: this.#environment,
       stdio: ['pipe', 'pipe', 'pipe'],
     });

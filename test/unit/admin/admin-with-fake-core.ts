@@ -113,6 +113,7 @@ export class FakeGateway {
       core: this.#core(),
       settings,
       version: '1.2.3',
+      users: { list: () => [], get: () => undefined } as unknown as AdminOptions['users'],
       accessRules: { list: () => [], get: () => undefined } as unknown as AdminOptions['accessRules'],
       clock: { nowMs: () => 1_700_000_000_000 } as AdminOptions['clock'],
       logger: { debug: log, info: log, warn: log, error: log },

@@ -123,6 +123,8 @@ test('the OpenAPI document lists every route with its answers', async () => {
     '/v1/sessions/{name}',
     '/v1/streams',
     '/v1/streams/{name}',
+    '/v1/users',
+    '/v1/users/{name}',
   ]);
   expect(Object.keys(document.paths['/v1/mappings/{name}']!)).toEqual(
     expect.arrayContaining(['get', 'put', 'delete']),

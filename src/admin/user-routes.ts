@@ -1,0 +1,157 @@
+/**
+ * `/v1/users`: who may connect with a password. Passwords come in and never go out, nor do their hashes. What changes
+ * applies at once: clients that came in as somebody who is gone, or has another password or other groups now, are
+ * disconnected. Users that stand in files are shown, and can only be changed there.
+ */
+
+import Type from 'typebox';
+import type { UserInfo, Users } from '../auth/users.ts';
+import { CoreError } from '../core/index.ts';
+import type { AdminOptions } from './options.ts';
+import { pageOf, pageQuery, paginate } from './paging.ts';
+import { notFound, problem, problemFromCore } from './problems.ts';
+import { problemResponse } from './schemas.ts';
+import type { App } from './validation.ts';
+
+const nameParams = Type.Object({
+  name: Type.String({
+    maxLength: 255,
+    pattern: '^[^\\u0000-\\u001f\\u007f-\\u009f]+$',
+    description: 'Any characters but control characters.',
+  }),
+});
+
+const userSchema = Type.Object({
+  name: Type.String(),
+  groups: Type.Array(Type.String()),
+  source: Type.String({ description: 'api, configuration or file.' }),
+  scram: Type.Boolean({ description: 'It can come in by SCRAM: its password was given in clear.' }),
+});
+
+const changeSchema = Type.Object(
+  {
+    password: Type.Optional(
+      Type.String({
+        minLength: 1,
+        description: 'In clear; kept as hashes only. A new user needs it, or a hash.',
+      }),
+    ),
+    passwordHash: Type.Optional(
+      Type.String({ minLength: 1, description: 'As in a password file, instead of `password`.' }),
+    ),
+    groups: Type.Optional(
+      Type.Array(Type.String({ minLength: 1, maxLength: 255 }), {
+        maxItems: 100,
+        description: 'Absent: as before, none for a new user.',
+      }),
+    ),
+  },
+  { additionalProperties: false },
+);
+
+const preconditions = Type.Object({
+  'if-match': Type.Optional(Type.String({ pattern: '^\\*$', description: '`*`: only where there is one.' })),
+  'if-none-match': Type.Optional(
+    Type.String({ pattern: '^\\*$', description: '`*`: only where there is none.' }),
+  ),
+});
+
+export function addUserRoutes(app: App, { users }: AdminOptions): void {
+  const tags = ['users'];
+
+  app.get(
+    '/v1/users',
+    {
+      schema: {
+        summary: 'List users',
+        tags,
+        querystring: pageQuery,
+        response: { 200: pageOf(userSchema), '4xx': problemResponse },
+      },
+    },
+    (request) => paginate(users.list(), request.query, ({ name }) => name, viewFromUser),
+  );
+
+  app.get(
+    '/v1/users/:name',
+    {
+      schema: {
+        summary: 'Get a user',
+        tags,
+        params: nameParams,
+        response: { 200: userSchema, '4xx': problemResponse },
+      },
+    },
+    (request) => viewFromUser(found(users, request.params.name)),
+  );
+
+  app.put(
+    '/v1/users/:name',
+    {
+      schema: {
+        summary: 'Create or change a user',
+        description: 'What is absent stays as it is. Stored before the answer.',
+        consumes: ['application/json', 'application/yaml'],
+        tags,
+        params: nameParams,
+        headers: preconditions,
+        body: changeSchema,
+        response: { 200: userSchema, 201: userSchema, '4xx': problemResponse },
+      },
+    },
+    async (request, reply) => {
+      const { name } = request.params;
+      const before = users.get(name);
+      if (request.headers['if-match'] !== undefined && before === undefined) {
+        throw notFound('/name', `there is no user ${name}`);
+      }
+      if (request.headers['if-none-match'] !== undefined && before !== undefined) {
+        throw problem('precondition-failed', 'header', '/if-none-match', `there is a user ${name} already`);
+      }
+      refuseFixed(before);
+      try {
+        await users.put(name, request.body);
+      } catch (error) {
+        throw error instanceof CoreError ? problemFromCore(error) : error;
+      }
+      reply.code(before === undefined ? 201 : 200);
+      return viewFromUser(found(users, name));
+    },
+  );
+
+  app.delete(
+    '/v1/users/:name',
+    {
+      schema: {
+        summary: 'Remove a user',
+        tags,
+        params: nameParams,
+        response: { 204: Type.Null(), '4xx': problemResponse },
+      },
+    },
+    async (request, reply) => {
+      const { name } = request.params;
+      refuseFixed(users.get(name));
+      if (!(await users.remove(name))) throw notFound('/name', `there is no user ${name}`);
+      reply.code(204);
+      return null;
+    },
+  );
+}
+
+function found(users: Users, name: string): UserInfo {
+  const user = users.get(name);
+  if (user === undefined) throw notFound('/name', `there is no user ${name}`);
+  return user;
+}
+
+function refuseFixed(user: UserInfo | undefined): void {
+  if (user === undefined || user.source === 'api') return;
+  const where = user.source === 'file' ? 'the password file' : 'the configuration';
+  throw problem('conflict', 'path', '/name', `the user stands in ${where}, and can only be changed there`);
+}
+
+/** Field by field: whatever a user holds beside, it stays here. */
+function viewFromUser({ name, groups, source, scram }: UserInfo) {
+  return { name, groups: [...groups], source, scram };
+}
