@@ -43,9 +43,9 @@ function compile(checksTypes: boolean): boolean {
   if (!checksTypes) options.push('--noCheck');
   const { status } = spawnSync(process.execPath, [compiler, ...options], { stdio: 'inherit' });
   if (status === 0) {
-    // The first line of main.js makes it a command; its time says which sources are in it.
+    // The first line of each makes it a command; the time of main.js says which sources are in it.
     const entry = join(draft, 'src/main.js');
-    chmodSync(entry, 0o755);
+    for (const command of [entry, join(draft, 'src/command.js')]) chmodSync(command, 0o755);
     utimesSync(entry, begunAt, begunAt);
     rmSync(OUTPUT, { recursive: true, force: true });
     renameSync(draft, OUTPUT);

@@ -76,9 +76,13 @@ export const gatewayParts: GatewayParts = {
   patternFromFilter,
 };
 
-if (import.meta.main) await runCommandLine(configShape, gatewayParts, process.argv);
-else if (process.versions.node.localeCompare('24.2', 'en', { numeric: true }) < 0) {
-  // An older Node.js has no import.meta.main, and would end without a word.
-  console.error(`RosettaMQ needs Node.js 24.2 or newer, and this is ${process.version}`);
-  process.exitCode = 1;
+/** Runs what the arguments of the process say. */
+export async function run(): Promise<void> {
+  if (process.versions.node.localeCompare('24.2', 'en', { numeric: true }) < 0) {
+    console.error(`RosettaMQ needs Node.js 24.2 or newer, and this is ${process.version}`);
+    process.exitCode = 1;
+  } else await runCommandLine(configShape, gatewayParts, process.argv);
 }
+
+// An older Node.js has no import.meta.main, and would end without a word.
+if (import.meta.main ?? process.argv[1]?.endsWith('main.js')) await run();

@@ -71,7 +71,8 @@ const HOST_DOOR = 'src/host.ts';
 
 function isAllowed(one: Import): boolean {
   const unit = findUnit(one.from);
-  if (unit === 'src/main.ts') return true;
+  // The entry of the process, and the published command that only leads to it.
+  if (unit === 'src/main.ts' || unit === 'src/command.ts') return true;
   if (unit === 'src/core')
     return one.own ? one.to.startsWith('src/core/') : /^node:(assert|buffer)$/.test(one.to);
   if (unit === 'mappings') {

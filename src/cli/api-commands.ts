@@ -3,10 +3,28 @@
  * files of their names, loaded when they are called.
  */
 
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { API_DEFAULT } from './api-client.ts';
+import { parseAndRun } from './failure.ts';
 
 const LIST_MAX_DEFAULT = 1_000;
+
+/** First words of the commands that need no settings of a gateway. */
+export const API_COMMANDS: ReadonlySet<string> = new Set([
+  'users',
+  'acl',
+  'sessions',
+  'retained',
+  'publish',
+  'subscribe',
+]);
+
+/** Of these commands alone, for a quick start. */
+export async function runApiCommand(version: string, argv: readonly string[]): Promise<void> {
+  const program = new Command('rosettamq').version(version).enablePositionalOptions();
+  addApiCommands(program);
+  await parseAndRun(program, argv);
+}
 
 /** For every command that calls the API. */
 function withApi(command: Command): Command {

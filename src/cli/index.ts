@@ -9,7 +9,7 @@ import { Command } from 'commander';
 import type { ConfigShape } from '../config/index.ts';
 import type { GatewayParts } from '../gateway.ts';
 import { addApiCommands } from './api-commands.ts';
-import { EXIT_WRONG_ARGUMENTS, Failure } from './failure.ts';
+import { parseAndRun } from './failure.ts';
 import { addSettingsCommands } from './settings-commands.ts';
 
 export async function runCommandLine(
@@ -23,18 +23,5 @@ export async function runCommandLine(
     .enablePositionalOptions();
   addSettingsCommands(program, shape, parts);
   addApiCommands(program);
-  endOnWrongArguments(program);
-  try {
-    await program.parseAsync([...argv]);
-  } catch (error) {
-    if (!(error instanceof Failure)) throw error;
-    console.error(`rosettamq: ${error.message}`);
-    process.exitCode = error.exitCode;
-  }
-}
-
-/** Commander has told what is wrong, or shown the help that was asked for. */
-function endOnWrongArguments(command: Command): void {
-  command.exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : EXIT_WRONG_ARGUMENTS));
-  for (const each of command.commands) endOnWrongArguments(each);
+  await parseAndRun(program, argv);
 }
