@@ -8,7 +8,7 @@ import { CursorTable } from './cursors.ts';
 import { Durability } from './durability.ts';
 import { CoreError } from './errors.ts';
 import { ExchangeRegistry } from './exchanges.ts';
-import type { GroupContext } from './group.ts';
+import type { GroupContext } from './group-context.ts';
 import type { Core, CoreCounters, CoreOptions, Match } from './index.ts';
 import { MappingRuleTable } from './mapping-rules.ts';
 import type { Message } from './message.ts';

@@ -6,7 +6,7 @@
 
 import { Buffer } from 'node:buffer';
 import { exchangeAddress, originOf, swapSeparators } from './address.ts';
-import type { DiscardReason } from './group.ts';
+import type { DiscardReason } from './group-context.ts';
 import type { QueueSpec } from './index.ts';
 import type { Header, HeaderValue, Message } from './message.ts';
 

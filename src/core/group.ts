@@ -8,62 +8,16 @@
  */
 
 import { strict as assert } from 'node:assert';
-import type { Clock, Timer } from './clock.ts';
-import type { Congestion } from './congestion.ts';
+import type { Timer } from './clock.ts';
 import { Consumers, type Holder } from './consumers.ts';
 import type { Consumer, DeliveryOptions, Outcome } from './delivery.ts';
-import type { Durability } from './durability.ts';
 import { Entry, type EntryOwner } from './entry.ts';
-import type { CoreCounters } from './index.ts';
+import type { DiscardReason, GroupContext, GroupOptions } from './group-context.ts';
 import type { Message } from './message.ts';
-import type { MessageFormat } from './message-format.ts';
 import { type Acceptance, FULL, IGNORED, TAKEN, WRITTEN } from './router.ts';
 import type { RowLog } from './storage.ts';
 import { Visibility } from './visibility.ts';
 import { Waiting } from './waiting.ts';
-
-/** Why a message left without being consumed. */
-export type DiscardReason = 'rejected' | 'expired' | 'overflow' | 'failed';
-
-export interface GroupBounds {
-  /** -1: no bound. */
-  readonly messagesMax: number;
-  readonly bytesMax: number;
-  readonly overflow: 'drop-oldest' | 'reject';
-  /** -1: as long as the message itself allows. */
-  readonly messageTtlMs: number;
-}
-
-export interface GroupOptions {
-  /** Null: nothing survives a restart and nothing can be paged out. */
-  readonly log: RowLog | null;
-  readonly bounds: GroupBounds;
-  /** Bytes of waiting messages kept in memory when there is a log. */
-  readonly memoryBytesMax: number;
-  /** What has expired leaves on time though nobody consumes; without it, when somebody would have got it. */
-  readonly expiresUnattended: boolean;
-  /**
-   * Given for a group with members: every message is kept on disk whatever its publisher asked, deliveries are settled
-   * by offset too, and what failed goes to another member, so often at most (0: without end).
-   */
-  readonly members?: { readonly attemptsMax: number };
-  /**
-   * A message leaves without being consumed; `note` is what a consumer said of it. Called before its row is removed;
-   * must not touch the group.
-   */
-  discarded(message: Message, options: DeliveryOptions, reason: DiscardReason, note: string): void;
-}
-
-/** What all groups of a core share. */
-export interface GroupContext {
-  readonly clock: Clock;
-  readonly durability: Durability;
-  readonly congestion: Congestion;
-  readonly format: MessageFormat;
-  readonly counters: CoreCounters;
-  /** A log could not be read back. */
-  readFailed(error: unknown): void;
-}
 
 /** Rows read back from the log at once, and at the start, where many groups only need their front. */
 const PAGE_ROWS = 1_000;

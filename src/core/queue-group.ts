@@ -6,7 +6,8 @@
 
 import type { Timer } from './clock.ts';
 import type { Consumer, DeliveryOptions, Outcome, Subscription } from './delivery.ts';
-import { Group, type GroupContext } from './group.ts';
+import { Group } from './group.ts';
+import type { GroupContext } from './group-context.ts';
 import type { QueueGroup, QueueSpec } from './index.ts';
 import type { Limits } from './limits.ts';
 import type { Message } from './message.ts';

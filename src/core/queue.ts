@@ -6,8 +6,8 @@
 
 import type { Timer } from './clock.ts';
 import { CoreError } from './errors.ts';
-import type { DiscardReason } from './group.ts';
-import { Group, type GroupContext } from './group.ts';
+import { Group } from './group.ts';
+import type { DiscardReason, GroupContext } from './group-context.ts';
 import type {
   Consumer,
   Delivery,

@@ -9,7 +9,7 @@ import { DEAD_LETTER_ROOT, originOf, queueAddress, queueLevels, queueNameFromAdd
 import { deadLetterOf } from './dead-letter.ts';
 import { decodeDefinition, encodeDefinition } from './definition.ts';
 import { CoreError } from './errors.ts';
-import type { GroupContext } from './group.ts';
+import type { GroupContext } from './group-context.ts';
 import type { DeliveryOptions, Queue, QueueSpec, Queues } from './index.ts';
 import type { Limits } from './limits.ts';
 import type { Message } from './message.ts';

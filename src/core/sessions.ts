@@ -6,7 +6,7 @@
 
 import { decodeDefinition, encodeDefinition } from './definition.ts';
 import { CoreError } from './errors.ts';
-import type { GroupBounds, GroupContext } from './group.ts';
+import type { GroupBounds, GroupContext } from './group-context.ts';
 import type { Session, Sessions, SubscriptionOptions } from './index.ts';
 import type { Limits } from './limits.ts';
 import { Pattern } from './pattern.ts';

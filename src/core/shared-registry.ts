@@ -5,7 +5,7 @@
  */
 
 import { decodeDefinition, encodeDefinition } from './definition.ts';
-import type { GroupBounds, GroupContext } from './group.ts';
+import type { GroupBounds, GroupContext } from './group-context.ts';
 import type { Limits } from './limits.ts';
 import { Pattern } from './pattern.ts';
 import type { Router } from './router.ts';

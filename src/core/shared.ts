@@ -12,7 +12,8 @@
 import type { Consumer, Delivery, DeliveryOptions } from './delivery.ts';
 import { PLAIN_DELIVERY } from './delivery.ts';
 import type { Entry } from './entry.ts';
-import { Group, type GroupBounds, type GroupContext } from './group.ts';
+import { Group } from './group.ts';
+import type { GroupBounds, GroupContext } from './group-context.ts';
 import type { Limits } from './limits.ts';
 import type { Message } from './message.ts';
 import type { Pattern } from './pattern.ts';

@@ -12,7 +12,7 @@ import type { DeliveryOptions } from './delivery.ts';
 import { Deque } from './deque.ts';
 import type { Entry } from './entry.ts';
 import { EntryHeap } from './entry-heap.ts';
-import type { GroupContext } from './group.ts';
+import type { GroupContext } from './group-context.ts';
 import type { Message } from './message.ts';
 import type { RowLog } from './storage.ts';
 
