@@ -1,6 +1,6 @@
 /**
  * The table of docs/protocols/mqtt.md that says for every statement which tests show it, made from `statements.ts` and
- * from the names of the tests in `clauses/`. Run by hand (`node test/conformance/mqtt/conformance-table.ts`) it writes
+ * from the names of the tests in `clauses/`. Run by hand (`npm run conformance:write`) it writes
  * the table into the page; `statements-shown.test.ts` checks that it is in step.
  */
 

@@ -38,7 +38,7 @@ it('every test names statements that there are', () => {
   expect(tests.length).toBeGreaterThan(100);
 });
 
-it('the table of the page is in step (write it with node test/conformance/mqtt/conformance-table.ts)', () => {
+it('the table of the page is in step (write it with npm run conformance:write)', () => {
   const page = readFileSync(PAGE, 'utf8');
   expect(page).toBe(pageWith(page, tableText()));
 });
