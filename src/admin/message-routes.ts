@@ -176,6 +176,7 @@ class Outgoing {
     const token = this.#nextToken++;
     this.#publisher ??= this.#core.openPublisher({
       principal: OPERATOR,
+      providesQueues: true,
       congested: (yes) => {
         this.#isCongested = yes;
       },
