@@ -13,7 +13,12 @@ export class TrustedNetworks {
     for (const network of networks) addNetwork(this.#networks, network);
   }
 
-  has(address: string): boolean {
+  /**
+   * `unix`: over the gateway's socket file, whose mode has chosen who on this machine may. Where it lets everybody in,
+   * the address is another word.
+   */
+  has(remoteAddress: string): boolean {
+    const address = remoteAddress === 'unix' ? '127.0.0.1' : remoteAddress;
     const family = isIP(address);
     return family !== 0 && this.#networks.check(address, family === 6 ? 'ipv6' : 'ipv4');
   }
