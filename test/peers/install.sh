@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Installs the brokers and clients that the interop tests and the benchmark talk to: Mosquitto, kcat and RabbitMQ as
-# Debian packages, Apache Kafka and RabbitMQ PerfTest as jars from Maven Central, pika and paho-mqtt in a virtual
-# environment. Everything but the Debian packages lands in .cache/peers of the repository. Running it again does only
+# Debian packages, Apache Kafka, RabbitMQ PerfTest and the HiveMQ client as jars from Maven Central, pika and paho-mqtt
+# in a virtual environment, two MQTT clients in Go built from the folders beside this file. Everything but the Debian packages lands in .cache/peers of the repository. Running it again does only
 # what is missing; a new version in the lists below installs anew. It starts no service and leaves none running.
 #
 #   test/peers/install.sh                 everything
-#   test/peers/install.sh debian kafka    just these parts: debian, kafka, perf-test, python
+#   test/peers/install.sh debian kafka    just these parts: debian, kafka, perf-test, hivemq, python, go
 #
 # The exit status is the number of parts that failed, so the rest is installed all the same.
 set -uo pipefail
@@ -14,6 +14,8 @@ cd "$(dirname "$0")/../.."
 readonly PEERS="$PWD/.cache/peers"
 readonly KAFKA_VERSION=4.3.1
 readonly PERF_TEST_VERSION=2.22.1
+readonly HIVEMQ_VERSION=1.3.5
+readonly NETTY_VERSION=4.1.118.Final
 readonly PIKA_VERSION=1.3.2
 readonly PAHO_VERSION=2.1.0
 
@@ -32,7 +34,8 @@ missing_packages() {
   command -v mosquitto_pub >/dev/null || echo mosquitto-clients
   command -v kcat >/dev/null || echo kcat
   [ -x /usr/sbin/rabbitmq-server ] || command -v rabbitmq-server >/dev/null || echo rabbitmq-server
-  command -v java >/dev/null || echo openjdk-17-jre-headless
+  # The HiveMQ client's program is compiled when it runs, which takes the whole JDK.
+  command -v javac >/dev/null || echo openjdk-17-jdk-headless
   command -v mvn >/dev/null || echo maven
   command -v curl >/dev/null || echo curl
   command -v python3 >/dev/null || echo python3
@@ -72,9 +75,10 @@ install_debian() {
   return "$status"
 }
 
-# copy_jars NAME VERSION GROUP:ARTIFACT...: the artifacts with all they need at run time, in .cache/peers/NAME/lib.
+# copy_jars NAME VERSION GROUP:ARTIFACT[:VERSION]...: the artifacts with all they need at run time, in
+# .cache/peers/NAME/lib.
 copy_jars() {
-  local name=$1 version=$2 artifact
+  local name=$1 version=$2 group artifact own
   shift 2
   local home="$PEERS/$name" pom
   if [ "$(cat "$home/version" 2>/dev/null)" = "$version" ]; then
@@ -93,8 +97,9 @@ copy_jars() {
     echo '<project><modelVersion>4.0.0</modelVersion><groupId>peers</groupId>'
     echo "<artifactId>$name</artifactId><version>1</version><dependencies>"
     for artifact in "$@"; do
-      echo "<dependency><groupId>${artifact%%:*}</groupId><artifactId>${artifact##*:}</artifactId>"
-      echo "<version>$version</version></dependency>"
+      IFS=: read -r group artifact own <<<"$artifact"
+      echo "<dependency><groupId>$group</groupId><artifactId>$artifact</artifactId>"
+      echo "<version>${own:-$version}</version></dependency>"
     done
     echo '</dependencies></project>'
   } >"$pom"
@@ -119,21 +124,55 @@ install_python() {
     echo "$wanted" >"$home/version"
 }
 
+# Go from elsewhere is taken as it is; Debian's may be too old for one of the two, which its test then says.
+install_go() {
+  local home="$PEERS/go" program version wanted status=0
+  if ! command -v go >/dev/null; then
+    say "Go clients: installing Go"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends golang-go \
+      </dev/null >"$PEERS/apt-go.log" 2>&1 || return 1
+  fi
+  mkdir -p "$home"
+  version=$(GOTOOLCHAIN=local go env GOVERSION)
+  for program in paho autopaho; do
+    wanted="$version $(cat "test/peers/go/$program/"{go.mod,go.sum,main.go} | sha256sum)"
+    if [ -x "$home/$program" ] && [ "$(cat "$home/$program.version" 2>/dev/null)" = "$wanted" ]; then
+      say "Go client $program: present"
+      continue
+    fi
+    if [ "$program" = autopaho ] && [ "$(printf '%s\n' go1.21 "$version" | sort -V | head -n 1)" != go1.21 ]; then
+      say "Go client $program: needs Go 1.21, and here is $version"
+      continue
+    fi
+    say "Go client $program: building"
+    rm -f "$home/$program"
+    (cd "test/peers/go/$program" && GOTOOLCHAIN=local go build -trimpath -o "$home/$program" .) </dev/null \
+      >"$home/$program.log" 2>&1 && echo "$wanted" >"$home/$program.version" || {
+      tail -n 5 "$home/$program.log"
+      status=1
+    }
+  done
+  return "$status"
+}
+
 # A registry may be slow for a moment, so each part has two tries.
 try() {
   "$@" || { sleep 3; "$@"; } || { say "$* FAILED"; failed=$((failed + 1)); }
 }
 
-for part in "${@:-debian kafka perf-test python}"; do
+for part in "${@:-debian kafka perf-test hivemq python go}"; do
   for name in $part; do
     case "$name" in
       debian) try install_debian ;;
       kafka) try copy_jars kafka "$KAFKA_VERSION" org.apache.kafka:kafka_2.13 org.apache.kafka:kafka-tools \
         org.apache.kafka:kafka-shell ;;
       perf-test) try copy_jars perf-test "$PERF_TEST_VERSION" com.rabbitmq:perf-test ;;
+      hivemq) try copy_jars hivemq "$HIVEMQ_VERSION" com.hivemq:hivemq-mqtt-client \
+        "io.netty:netty-codec-http:$NETTY_VERSION" ;;
       python) try install_python ;;
+      go) try install_go ;;
       *)
-        say "no part '$name'; there are debian, kafka, perf-test, python"
+        say "no part '$name'; there are debian, kafka, perf-test, hivemq, python, go"
         failed=$((failed + 1))
         ;;
     esac

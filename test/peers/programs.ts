@@ -18,6 +18,10 @@ export type Peer =
   | 'java'
   | 'kafka'
   | 'perf-test'
+  | 'hivemq'
+  | 'paho-go'
+  | 'autopaho'
+  | 'openssl'
   | 'python'
   | 'taskset';
 
@@ -40,11 +44,16 @@ const finders: Record<Peer, () => string | undefined> = {
   kafka: () => findFile(join(CACHE, 'kafka/version')) && findProgram('java') && join(CACHE, 'kafka/lib/*'),
   'perf-test': () =>
     findFile(join(CACHE, 'perf-test/version')) && findProgram('java') && join(CACHE, 'perf-test/lib/*'),
+  hivemq: () =>
+    findFile(join(CACHE, 'hivemq/version')) && findProgram('javac') && join(CACHE, 'hivemq/lib/*'),
+  'paho-go': () => findFile(join(CACHE, 'go/paho')),
+  autopaho: () => findFile(join(CACHE, 'go/autopaho')),
+  openssl: () => findProgram('openssl'),
   python: () => findFile(join(CACHE, 'python/version')) && join(CACHE, 'python/bin/python'),
   taskset: () => findProgram('taskset'),
 };
 
-/** The program's path, or the Java class path for Kafka and PerfTest. */
+/** The program's path, or the Java class path for Kafka, PerfTest and HiveMQ. */
 export function findPeer(peer: Peer): string | undefined {
   return finders[peer]();
 }
