@@ -12,7 +12,6 @@ import type { Storage } from '../core/storage.ts';
 import type { Authenticator, ConnectionOrigin, Credentials, Logger, SaslExchange } from '../host.ts';
 import { CertificateVerifier } from './certificate.ts';
 import { HttpCalloutVerifier } from './http-callout.ts';
-import { JwtVerifier } from './jwt.ts';
 import { type LoginCounters, LoginLimits } from './login-limits.ts';
 import { passwordHashFromText } from './password-hash.ts';
 import { decoyKeysOf, SCRAM_MECHANISMS, ScramExchange, type ScramMechanism } from './scram.ts';
@@ -58,13 +57,20 @@ export async function openAuthentication(
     const opened = file;
     users.reloadBy(() => opened.reload());
   }
-  const authenticator = new ComposedAuthenticator(settings, users, turns, clock, logger);
+  const tokens = settings.jwt.enabled ? await openTokens(settings.jwt, clock, logger) : null;
+  const authenticator = new ComposedAuthenticator(settings, users, tokens, turns, clock, logger);
   return {
     authenticator,
     users,
     counters: authenticator.limits.counters,
     close: () => file?.close(),
   };
+}
+
+/** The library for tokens is loaded only where they are used: it takes a good part of a small gateway's start. */
+async function openTokens(settings: AuthSettings['jwt'], clock: Clock, logger: Logger): Promise<Verifier> {
+  const { JwtVerifier } = await import('./jwt.ts');
+  return new JwtVerifier(settings, clock, logger);
 }
 
 function configuredUsers(users: AuthSettings['users']): Parameters<UserStore['setFixed']>[1] {
@@ -92,8 +98,15 @@ class ComposedAuthenticator implements Authenticator {
   /** Who, or which rule, let each one in. */
   readonly #sponsors = new WeakMap<Principal, Verifier | 'anonymous' | 'trusted'>();
 
-  constructor(settings: AuthSettings, users: UserStore, turns: Turns, clock: Clock, logger: Logger) {
-    const { certificate, jwt, http } = settings;
+  constructor(
+    settings: AuthSettings,
+    users: UserStore,
+    tokens: Verifier | null,
+    turns: Turns,
+    clock: Clock,
+    logger: Logger,
+  ) {
+    const { certificate, http } = settings;
     this.#isAnonymousLetIn = settings.anonymous;
     this.#trusted = new TrustedNetworks(settings.trustedNetworks);
     this.#users = users;
@@ -108,7 +121,7 @@ class ComposedAuthenticator implements Authenticator {
     });
     this.#verifiers = [
       ...(certificate.enabled ? [new CertificateVerifier(certificate)] : []),
-      ...(jwt.enabled ? [new JwtVerifier(jwt, clock, logger)] : []),
+      ...(tokens === null ? [] : [tokens]),
       this.#userVerifier,
       ...(http.enabled ? [new HttpCalloutVerifier(http, clock, logger)] : []),
     ];
