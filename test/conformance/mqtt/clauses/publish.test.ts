@@ -71,7 +71,7 @@ clause(
       Buffer.alloc(0),
       u16(5),
       Buffer.concat([u16(5), Buffer.from('abcd')]),
-      text(Buffer.from('ff', 'hex')),
+      Buffer.concat([text(Buffer.from('ff', 'hex')), properties(version === 5 ? [] : null)]),
     ]) {
       const client = await server.connected(version);
       client.send(packet(0x30, body));

@@ -1,7 +1,7 @@
 /** Sections 3.1.2.4, 3.2 and 4.1: sessions, what CONNACK says of them, and what else it says. */
 
 import { expect } from 'vitest';
-import { clause, unique, useGateway } from '../clause.ts';
+import { clause, unique, useGateway, useGatewayByHand } from '../clause.ts';
 import { expectRefused, publishedIn } from '../expectations.ts';
 import {
   ack,
@@ -176,6 +176,25 @@ clause('5.0 [MQTT-3.2.2-8]', 'refusals use the reason codes of CONNACK', async (
     await expectRefused(client, ...CONNECT_CODES.slice(1));
   }
 });
+
+const elsewhere = useGatewayByHand({ settings: { serverReference: 'other:1883', redirect: 'always' } });
+
+clause(
+  '5.0 [MQTT-3.2.2-7] [MQTT-3.2.2-8]',
+  'who is sent elsewhere is told where, and closed',
+  async (version) => {
+    const client = await elsewhere.open(version);
+    client.send(connect(version, { clientId: unique('c') }));
+    const [connack, ...more] = await client.closed();
+    expect([connack?.type, connack?.reason, connack?.sessionPresent, more]).toEqual([
+      Type.CONNACK,
+      0x9d,
+      0,
+      [],
+    ]);
+    expect(propertyOf(connack as Received, Property.serverReference)).toBe('other:1883');
+  },
+);
 
 clause(
   '5.0 [MQTT-3.2.2-9] [MQTT-3.2.2-12] [MQTT-3.2.2-13]',
