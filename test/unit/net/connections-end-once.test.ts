@@ -84,7 +84,7 @@ describe('an end', () => {
   });
 
   it('leaves time to a client that goes on reading', async () => {
-    world = await openNetWorld({}, { closeLingerMs: 100 });
+    world = await openNetWorld({}, { closeLingerMs: 1_000 });
     const { client, handler } = await world.open();
     client.pause();
     for (let i = 0; i < 20; i++) handler.transport.write(Buffer.alloc(1_000_000));
@@ -96,7 +96,7 @@ describe('an end', () => {
       read += chunk.length;
     });
     client.resume();
-    await expect.poll(() => world.network.connections.size).toBe(0);
+    await expect.poll(() => world.network.connections.size, { timeout: 5_000 }).toBe(0);
     expect(read).toBe(20_000_000);
   });
 
