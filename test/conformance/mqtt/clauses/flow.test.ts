@@ -44,6 +44,7 @@ clause(
     const open: Received[] = (await client.fence()).filter(({ type }) => type === Type.PUBLISH);
     // Not zero and not above the maximum.
     expect(open.map(({ payload }) => payload)).toEqual(['0', '1', '2']);
+    expect(await client.fence()).toEqual([]);
     const seen = open.map(({ payload }) => payload);
     while (open.length > 0) {
       const { id, qos } = open.shift() as Received;
@@ -51,11 +52,13 @@ clause(
         // PUBREC and PUBREL give nothing back yet.
         client.send(ack(Type.PUBREC, id));
         expect((await client.fence()).map(({ type }) => type)).toEqual([Type.PUBREL]);
+        expect(await client.fence()).toEqual([]);
         client.send(ack(Type.PUBCOMP, id));
       } else client.send(ack(Type.PUBACK, id));
       if (seen.length === 10) continue;
       // One place is free: one message comes, and no second.
       const found = await client.expect(Type.PUBLISH);
+      expect(await client.fence()).toEqual([]);
       expect(await client.fence()).toEqual([]);
       open.push(found);
       seen.push(found.payload);

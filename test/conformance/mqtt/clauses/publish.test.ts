@@ -169,6 +169,14 @@ clause(
     client.send(publish(version, `${base}/a/b`, 'x'));
     const [deeper] = (await client.fence()).filter(({ type }) => type === Type.PUBLISH);
     expect(propertiesOf(deeper as Received, Property.subscriptionId)).toEqual([7]);
+    // Retained messages are sent for the subscription that asked for them, shared ones for the member's.
+    await client.publish(`${base}/kept`, 'x', { retain: true });
+    const later = await server.connected(version);
+    const [kept] = await later.replayed([[`${base}/kept`, 0]], [[Property.subscriptionId, 9]]);
+    expect(propertiesOf(kept as Received, Property.subscriptionId)).toEqual([9]);
+    await later.subscribe([[`$share/${unique('g')}/${base}/shared`, 0]], [[Property.subscriptionId, 10]]);
+    await client.publish(`${base}/shared`, 'x');
+    expect(propertiesOf(await later.expect(Type.PUBLISH), Property.subscriptionId)).toEqual([10]);
   },
 );
 
