@@ -1,7 +1,8 @@
 /**
  * PUBLISH to clients, written straight into the transport's buffer. When one message goes to several subscribers,
  * its bytes are put together once for each form they take (version, QoS, retain flag) from the second subscriber
- * on, and copied; only packet id and DUP are patched. One encoder serves all connections. Layout: `publish.ts`.
+ * on, and copied; only packet id and DUP are patched. Messages that follow each other with the same topic and the same
+ * properties share what stands before their bodies. One encoder serves all connections. Layout: `publish.ts`.
  * Source: MQTT 5.0 section 3.3.
  */
 
@@ -26,6 +27,8 @@ const TOPIC_BYTES_MAX = 65_535;
 const BODY_COPIED_BYTES_MAX = 8_192;
 /** Below this many bytes a loop is faster than a call. */
 const LOOP_BYTES_MAX = 24;
+/** Longer ones are not worth keeping. */
+const FRONT_BYTES_MAX = 1_024;
 const FORMS = 16;
 const DUPLICATE = 0x08;
 const PROPERTIES_SLOT = viewSlot();
@@ -60,6 +63,13 @@ export class PublishEncoder {
   readonly #images: (Buffer | null)[] = new Array(FORMS).fill(null);
   readonly #idsAt = new Uint32Array(FORMS);
   #imaged = false;
+  /** What stood before the body of the last QoS 0 message with properties, and what that depends on. */
+  #front: Uint8Array = EMPTY;
+  #frontNative: Uint8Array = EMPTY;
+  #frontAddress = '';
+  #frontExpiry = -1;
+  #frontBodyBytes = -1;
+  #frontRetain = false;
 
   constructor(clock: Clock, traffic: PublishTraffic) {
     this.#clock = clock;
@@ -102,9 +112,20 @@ export class PublishEncoder {
         this.#imaged = false;
       }
     }
-    const topic = this.#topicOf(message.address);
     const { body } = message;
     const native = version5 ? nativeOf(message) : EMPTY;
+    const hasFront = qos === 0 && native.length !== 0;
+    if (
+      hasFront &&
+      native === this.#frontNative &&
+      expiry === this.#frontExpiry &&
+      retain === this.#frontRetain &&
+      body.length === this.#frontBodyBytes &&
+      message.address === this.#frontAddress
+    ) {
+      return this.#writeWithFront(transport, body, packetBytesMax);
+    }
+    const topic = this.#topicOf(message.address);
     const propertyBytes = native.length + (expiry < 0 ? 0 : 5);
     const length =
       2 +
@@ -115,8 +136,9 @@ export class PublishEncoder {
     const total = 1 + varintBytes(length) + length;
     if (total > packetBytesMax || topic.length > TOPIC_BYTES_MAX) return false;
     const copied = body.length <= BODY_COPIED_BYTES_MAX;
-    let at = transport.reserve(copied ? total : total - body.length);
+    const begin = transport.reserve(copied ? total : total - body.length);
     const { buffer } = transport;
+    let at = begin;
     buffer[at++] = firstByte(qos, retain, duplicate);
     at = writeVarint(buffer, at, length);
     at = writeTopic(buffer, at, topic);
@@ -132,8 +154,28 @@ export class PublishEncoder {
         at += native.length;
       }
     }
+    if (hasFront && copied && at - begin <= FRONT_BYTES_MAX) {
+      this.#front = new Uint8Array(buffer.subarray(begin, at));
+      this.#frontNative = native;
+      this.#frontAddress = message.address;
+      this.#frontExpiry = expiry;
+      this.#frontBodyBytes = body.length;
+      this.#frontRetain = retain;
+    }
     if (copied) copyBytes(buffer, at, body);
     else transport.write(body);
+    this.#traffic.sentPublish(total);
+    return true;
+  }
+
+  #writeWithFront(transport: Transport, body: Uint8Array, packetBytesMax: number): boolean {
+    const front = this.#front;
+    const total = front.length + body.length;
+    if (total > packetBytesMax) return false;
+    const at = transport.reserve(total);
+    const { buffer } = transport;
+    buffer.set(front, at);
+    copyBytes(buffer, at + front.length, body);
     this.#traffic.sentPublish(total);
     return true;
   }
