@@ -191,7 +191,7 @@ clause(
 );
 
 clause(
-  '3.1.1 [MQTT-3.3.1-1] [MQTT-4.4.0-1] [MQTT-4.6.0-1] | 5.0 [MQTT-3.3.1-1] [MQTT-4.4.0-1] [MQTT-4.6.0-1]',
+  '3.1.1 [MQTT-2.3.1-4] [MQTT-3.3.1-1] [MQTT-4.4.0-1] [MQTT-4.6.0-1] | 5.0 [MQTT-3.3.1-1] [MQTT-4.4.0-1] [MQTT-4.6.0-1]',
   'after a reconnection, and only then, what is open comes again: in order, with DUP and its identifier',
   async (version) => {
     const topic = unique();
