@@ -52,6 +52,8 @@ export class MessageFeed implements Consumer {
   #remembered: Iterator<Message> | null = null;
   #heartbeat: Timer | null = null;
   #left: number;
+  /** Credit taken back while the socket is full. */
+  #withdrawn = 0;
   #isFull = false;
   #isSettling = false;
   #isOver = false;
@@ -120,8 +122,10 @@ export class MessageFeed implements Consumer {
     }
     this.#held.push(delivery);
     this.#write(message, options);
+    // Messages may be large: one that fills the socket is the last until there is room again.
+    if (this.#isFull) this.#withdrawn += this.#subscription?.withdraw() ?? 0;
     // Nothing may be settled from inside of a delivery.
-    if (!this.#isFull) this.#settleAfterTurn();
+    else this.#settleAfterTurn();
   }
 
   cancelled(): void {
@@ -179,10 +183,11 @@ export class MessageFeed implements Consumer {
   }
 
   #settle(): void {
-    if (this.#isOver || this.#held.length === 0) return;
-    const taken = this.#held.splice(0);
-    for (const delivery of taken) delivery.settle('accepted');
-    this.#subscription?.grant(taken.length);
+    const credit = this.#held.length + this.#withdrawn;
+    if (this.#isOver || credit === 0) return;
+    for (const delivery of this.#held.splice(0)) delivery.settle('accepted');
+    this.#withdrawn = 0;
+    this.#subscription?.grant(credit);
   }
 
   #beat(): void {

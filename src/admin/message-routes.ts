@@ -10,6 +10,7 @@ import {
   type Message,
   NO_ROUTE,
   OPERATOR,
+  type Pattern,
   PENDING,
   type Publisher,
 } from '../core/index.ts';
@@ -112,13 +113,14 @@ export function addMessageRoutes(app: App, options: AdminOptions): () => void {
     async (request, reply) => {
       const filter = addressFromPath(request);
       refuseRoot(filter, ROOTS_NOT_TO_SUBSCRIBE);
+      const pattern = patternOf(options, filter);
       if (feeds.size + opening >= settings.subscribersMax) {
         throw problem('limit-reached', 'path', '', `${feeds.size} subscribers already (http.subscribersMax)`);
       }
       opening++;
       try {
         const feed: MessageFeed = await MessageFeed.open(core, clock, reply.raw, {
-          pattern: options.patternFromFilter(filter),
+          pattern,
           retained: request.query.retained,
           messagesMax: request.query.count ?? Number.POSITIVE_INFINITY,
           jsonFromMessage: options.jsonFromMessage,
@@ -145,6 +147,14 @@ export function addMessageRoutes(app: App, options: AdminOptions): () => void {
 function refuseRoot(path: string, roots: ReadonlySet<string>): void {
   const root = path.split('/', 1)[0] as string;
   if (roots.has(root)) throw problem('invalid-request', 'path', ADDRESS_POINTER, `${root} is not for this`);
+}
+
+function patternOf(options: AdminOptions, filter: string): Pattern {
+  try {
+    return options.patternFromFilter(filter);
+  } catch (error) {
+    throw error instanceof CoreError ? problemFromRefusal(error) : error;
+  }
 }
 
 /** The name is in the path, everything else that can be wrong in the body. */

@@ -1,5 +1,6 @@
 /** Messages published and subscribed over HTTP meet those of real clients; what is retained and sessions can go. */
 
+import { get, type IncomingMessage } from 'node:http';
 import mqtt, { type IClientOptions, type IPublishPacket, type MqttClient } from 'mqtt';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { GatewayInProcess } from './gateway-in-process.ts';
@@ -90,6 +91,11 @@ class Feed {
     this.#abort.abort();
     await this.#ended;
   }
+}
+
+async function dropped(): Promise<number> {
+  const metrics = await (await fetch(`${gateway.url}/metrics`)).text();
+  return Number(/^rosettamq_messages_dropped_total (\d+)$/m.exec(metrics)?.[1]);
 }
 
 describe('publish', () => {
@@ -208,6 +214,40 @@ describe('subscribe', () => {
     await Promise.all(sent);
     await feed.ended();
     expect(feed.messages.map(({ body }) => Number(body))).toEqual(Array.from({ length: 3_000 }, (_, n) => n));
+  });
+
+  test('costs only itself where it does not read: at least once waits, at most once is dropped and counted', async () => {
+    const { response, destroy } = await new Promise<{ response: IncomingMessage; destroy(): void }>(
+      (resolve) => {
+        const request = get(`${gateway.url}/v1/messages/flood/%23`, (answer) => {
+          answer.pause();
+          resolve({ response: answer, destroy: () => request.destroy() });
+        });
+      },
+    );
+    const counts: Record<string, number> = { waits: 0, goes: 0 };
+    const client = await connect('flood');
+    const body = Buffer.alloc(20_000, 'x');
+    const droppedBefore = await dropped();
+    for (let n = 0; n < 40; n++) {
+      const sent = Array.from({ length: 50 }, () => client.publishAsync('flood/goes', body, { qos: 0 }));
+      await Promise.all([...sent, client.publishAsync('flood/waits', body, { qos: 1 })]);
+    }
+    await expect.poll(dropped).toBeGreaterThan(droppedBefore);
+    let text = '';
+    response.on('data', (chunk: Buffer) => {
+      text += chunk.toString();
+      const events = text.split('\n\n');
+      text = events.pop() as string;
+      for (const event of events) {
+        const [, kind] = /"address":"flood\/(\w+)"/.exec(event) ?? [];
+        if (kind !== undefined) counts[kind] = (counts[kind] ?? 0) + 1;
+      }
+    });
+    response.resume();
+    await expect.poll(() => counts.waits, { timeout: 10_000 }).toBe(40);
+    expect((await dropped()) - droppedBefore + (counts.goes ?? 0)).toBe(2_000);
+    destroy();
   });
 
   test('is bounded, and its session goes with it', async () => {
