@@ -127,6 +127,7 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     close: async () => {
       schedule.stop();
       await streams.close();
+      await sessions.close();
       await new Promise<void>((resolve) => durability.whenStored(() => resolve()));
     },
   };

@@ -3,6 +3,7 @@
 import type { Holder } from './consumers.ts';
 import type { Delivery, DeliveryOptions, Outcome } from './delivery.ts';
 import type { Message } from './message.ts';
+import type { RowLog } from './storage.ts';
 
 /** What an entry tells its group. */
 export interface EntryOwner {
@@ -10,6 +11,12 @@ export interface EntryOwner {
   settled(entry: Entry, outcome: Outcome, holder: Holder): void;
   released(entries: Entry[]): void;
   pump(): void;
+}
+
+/** A row in the log of a shared subscription that one of its members has to remove. */
+export interface Loan {
+  readonly log: RowLog;
+  readonly row: number;
 }
 
 /** Counted for each entry on top of its body: the objects around it. */
@@ -27,6 +34,8 @@ export class Entry implements Delivery {
   failedCount = 0;
   /** Its order in the shared subscription by which it came; 0 where there is none, or it is not known any more. */
   sharedOrder = 0;
+  /** Where it is kept meanwhile, for a session that does not survive itself. */
+  loan: Loan | null = null;
   redelivered = false;
   /** When its holder got it, where that matters: in the ticks of `visibility.ts`. */
   heldTick = 0;
@@ -60,6 +69,14 @@ export class Entry implements Delivery {
     return this.message.body.length + ENTRY_OVERHEAD_BYTES;
   }
 
+  /** Its row in `log`, which stays there when it is gone; null where it has none. */
+  lendRow(log: RowLog): Loan | null {
+    if (this.row < 0) return null;
+    const loan = { log, row: this.row };
+    this.row = -1;
+    return loan;
+  }
+
   settle(outcome: Outcome): void {
     const { holder } = this;
     if (holder === null) return;
@@ -76,6 +93,8 @@ export class Entry implements Delivery {
     entry.row = this.row;
     entry.failedCount = this.failedCount;
     entry.redelivered = this.redelivered;
+    entry.sharedOrder = this.sharedOrder;
+    entry.loan = this.loan;
     return entry;
   }
 }

@@ -36,6 +36,8 @@ export interface GroupOptions {
    * by offset too, and what failed goes to another member, so often at most (0: without end).
    */
   readonly members?: { readonly attemptsMax: number };
+  /** What stood only in the log was read back, and all of it was handed out. */
+  caughtUp?(): void;
   /**
    * A message leaves without being consumed; `note` is what a consumer said of it. Called before its row is removed;
    * must not touch the group.

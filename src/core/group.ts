@@ -3,16 +3,17 @@
  * are made of one each. What waits, in memory and beyond it in the log, is in `waiting.ts`; what was handed out
  * hangs on its consumer (`consumers.ts`) until settled and then is gone, or waits again at its old place.
  *
- * Invariants: an entry is in exactly one place (waiting, held by a consumer, or gone). An entry with a row is
- * removed from the log exactly when it is gone.
+ * Invariants: an entry is in exactly one place (waiting, held by a consumer, or gone). An entry's row, its own or one on
+ * loan, is removed exactly when the entry is gone.
  */
 
 import { strict as assert } from 'node:assert';
 import type { Timer } from './clock.ts';
 import { Consumers, type Holder } from './consumers.ts';
 import type { Consumer, DeliveryOptions, Outcome } from './delivery.ts';
-import { Entry, type EntryOwner } from './entry.ts';
+import { Entry, type EntryOwner, type Loan } from './entry.ts';
 import type { DiscardReason, GroupContext, GroupOptions } from './group-context.ts';
+import type { Move, Moved } from './log-moves.ts';
 import type { Message } from './message.ts';
 import { type Acceptance, FULL, IGNORED, TAKEN, WRITTEN } from './router.ts';
 import type { RowLog } from './storage.ts';
@@ -58,6 +59,11 @@ export class Group implements EntryOwner {
     return this.#waiting.count;
   }
 
+  /** Some of what waits stands only in the log. */
+  get isPaged(): boolean {
+    return this.#waiting.isPaged;
+  }
+
   get unsettledCount(): number {
     return this.#consumers.unsettledCount;
   }
@@ -66,8 +72,11 @@ export class Group implements EntryOwner {
     return this.#consumers.count;
   }
 
-  /** Takes a message: to a consumer at once when nothing waits before it, else to the end. */
-  accept(message: Message, options: DeliveryOptions, sharedOrder = 0): Acceptance {
+  /**
+   * Takes a message: to a consumer at once when nothing waits before it, else to the end. `sharedOrder`, `loan`: of a
+   * message that comes by a shared subscription.
+   */
+  accept(message: Message, options: DeliveryOptions, sharedOrder = 0, loan: Loan | null = null): Acceptance {
     const nowMs = this.#context.clock.nowMs();
     if (message.expiresAtMs !== 0 && message.expiresAtMs <= nowMs) {
       this.#discard(message, options, 'expired');
@@ -88,12 +97,13 @@ export class Group implements EntryOwner {
         const entry = this.#entryOf(message, options, deadlineMs);
         entry.row = row;
         entry.sharedOrder = sharedOrder;
+        entry.loan = loan;
         this.#handOut(holder, entry);
         return persist ? WRITTEN : TAKEN;
       }
     }
     if (bounds.overflow === 'reject' && this.#isFull(message)) return FULL;
-    this.#enqueue(message.kept(), options, persist, this.#deadlineOf(message, nowMs), sharedOrder);
+    this.#enqueue(message.kept(), options, persist, this.#deadlineOf(message, nowMs), sharedOrder, loan);
     this.#trim();
     return persist ? WRITTEN : TAKEN;
   }
@@ -192,15 +202,26 @@ export class Group implements EntryOwner {
 
   /** Takes what another group handed over, as it was there. */
   adopt(entries: readonly Entry[]): void {
-    for (const { message, options, deadlineMs, failedCount, redelivered } of entries) {
+    for (const { message, options, deadlineMs, failedCount, redelivered, sharedOrder, loan } of entries) {
       const entry = this.#entryOf(message.kept(), options, deadlineMs);
       entry.failedCount = failedCount;
       entry.redelivered = redelivered;
-      if (this.#log !== null && message.durable) entry.row = this.#append(message, options, deadlineMs);
+      entry.sharedOrder = sharedOrder;
+      if (this.#log !== null && message.durable) {
+        entry.row = this.#append(message, options, deadlineMs);
+        loan?.log.remove(loan.row);
+      } else entry.loan = loan;
       this.#waiting.push(entry);
     }
     this.#watchDeadline(PAGE_ROWS);
     this.#trim();
+  }
+
+  /** Writes down a message that passes by, for whoever takes it; null where nothing of it is to survive. */
+  lend(message: Message, options: DeliveryOptions): Loan | null {
+    if (this.#log === null || !message.durable) return null;
+    assert(this.#waiting.isEmpty, 'a row among those that are paged out would be read back');
+    return { log: this.#log, row: this.#append(message, options, message.expiresAtMs) };
   }
 
   /** The order of a message that passes by this group: later than all that waits, earlier than all that will come. */
@@ -217,9 +238,14 @@ export class Group implements EntryOwner {
     return taken.sort((one, other) => one.sequence - other.sequence);
   }
 
+  /** As `takeOut`, of what stands only in the log. */
+  moveOut(move: Move): Promise<boolean> {
+    return this.#waiting.moveOut(move);
+  }
+
   /** Puts in what another group took out, before all that came later by its `sharedOrder`. */
-  putFirst(entries: readonly Entry[]): void {
-    for (const { message, options, deadlineMs, sharedOrder, sequence } of entries) {
+  putFirst(moved: readonly Moved[]): void {
+    for (const { message, options, deadlineMs, sharedOrder, sequence } of moved) {
       // An order that did not survive a restart is older than any that came since.
       const order = sharedOrder > 0 ? sharedOrder : sequence - Number.MAX_SAFE_INTEGER;
       const entry = new Entry(this, message.kept(), options, order, deadlineMs);
@@ -312,6 +338,7 @@ export class Group implements EntryOwner {
     persist: boolean,
     deadlineMs: number,
     sharedOrder: number,
+    loan: Loan | null,
   ): void {
     if (this.#waiting.mustPage) {
       this.#waiting.page(message, options, deadlineMs);
@@ -322,6 +349,7 @@ export class Group implements EntryOwner {
     const entry = this.#entryOf(message, options, deadlineMs);
     entry.row = row;
     entry.sharedOrder = sharedOrder;
+    entry.loan = loan;
     this.#waiting.push(entry);
     if (deadlineMs !== 0 && (this.#timer === null || this.#waiting.atHand === 1))
       this.#watchDeadline(PAGE_ROWS);
@@ -352,6 +380,9 @@ export class Group implements EntryOwner {
   #forget(entry: Entry): void {
     if (entry.row >= 0 && this.#log !== null) {
       this.#log.remove(entry.row);
+      this.#context.durability.written();
+    } else if (entry.loan !== null) {
+      entry.loan.log.remove(entry.loan.row);
       this.#context.durability.written();
     }
     this.#letGo(entry);
@@ -437,5 +468,6 @@ export class Group implements EntryOwner {
     this.#trim();
     this.#watchDeadline(PAGE_ROWS);
     this.pump();
+    if (this.#waiting.isEmpty) this.#options.caughtUp?.();
   }
 }

@@ -8,12 +8,13 @@ import { checkPattern } from './address-bounds.ts';
 import type { Timer } from './clock.ts';
 import type { Holder } from './consumers.ts';
 import type { Consumer, DeliveryOptions, Subscription } from './delivery.ts';
-import type { Entry } from './entry.ts';
+import type { Entry, Loan } from './entry.ts';
 import { CoreError } from './errors.ts';
 import { Group } from './group.ts';
 import type { GroupBounds, GroupContext } from './group-context.ts';
 import type { Session, SubscriptionOptions } from './index.ts';
 import type { Limits } from './limits.ts';
+import { type Move, type Moved, type MoveQueue, moveRows } from './log-moves.ts';
 import type { Message } from './message.ts';
 import type { Pattern } from './pattern.ts';
 import {
@@ -45,6 +46,9 @@ export interface SessionHome {
   /** The shared subscription of this name and pattern, made where there is none. */
   openShared(name: string, pattern: Pattern): SharedSubscription;
   shared(key: string): SharedSubscription | undefined;
+  readonly sharedCount: number;
+  /** What goes back to shared subscriptions from logs takes turns here. */
+  readonly moves: MoveQueue;
 }
 
 export interface SubscriptionEntry {
@@ -78,6 +82,11 @@ export class StoredSession implements Session, Destination, SharingSession {
   #members: Member[] = [];
   /** Something of a shared subscription may be here. */
   #hasShared: boolean;
+  /** Something of one may be among what stands only in the log. */
+  #hasStoredShared: boolean;
+  /** Rows below it were there at the start: they were sent before. */
+  readonly #recoveredBelow: number;
+  #isReturning = false;
   #expiry: Timer | null = null;
   #nextEntry = 1;
   #hasNoLocal = false;
@@ -90,11 +99,14 @@ export class StoredSession implements Session, Destination, SharingSession {
     this.number = number;
     this.log = log;
     this.#hasShared = log !== null && log.rowCount > 0;
+    this.#hasStoredShared = this.#hasShared;
+    this.#recoveredBelow = log?.endOffset ?? 0;
     this.#group = new Group(home.context, {
       log,
       bounds: home.bounds,
       memoryBytesMax: home.limits.queueMemoryBytesMax,
       expiresUnattended: false,
+      ...(log === null ? {} : { caughtUp: () => this.roomMade() }),
       discarded: () => {},
     });
   }
@@ -127,19 +139,31 @@ export class StoredSession implements Session, Destination, SharingSession {
     return this.#holder !== null && this.#holder.credit > 0 && this.#group.readyCount === 0;
   }
 
-  acceptShared(message: Message, options: DeliveryOptions, order: number): Acceptance {
+  acceptShared(message: Message, options: DeliveryOptions, order: number, loan: Loan | null): Acceptance {
     this.#hasShared = true;
-    return this.#take(message, options, order);
+    return this.#take(message, options, order, loan);
   }
 
-  takeBack(key: string, ended: boolean): Entry[] {
+  takeBack(key: string): Entry[] {
     if (!this.#hasShared) return [];
-    const entries = this.#group.takeOut((entry) => {
-      if (entry.options.sharedBy !== key) return false;
-      // What may be with the client already, and must be there once, is for nobody else.
-      return ended || !entry.redelivered || reliabilityOf(entry) < 2;
-    });
-    return ended ? entries.filter((entry) => !entry.redelivered || reliabilityOf(entry) < 2) : entries;
+    // What may be with the client already, and must be there once, is for nobody else.
+    return this.#group.takeOut((entry) => entry.options.sharedBy === key && mayPassOn(entry));
+  }
+
+  returnStored(): void {
+    if (!this.#hasStoredShared || !this.#group.isPaged || this.#isReturning) return;
+    this.#isReturning = true;
+    const { context, moves } = this.#home;
+    moves
+      .run(() => this.#group.moveOut(this.#moveUntil(() => this.#consumer !== null || this.#closed)))
+      .then((whole) => {
+        this.#isReturning = false;
+        if (whole) this.#hasStoredShared = false;
+      })
+      .catch((error: unknown) => {
+        this.#isReturning = false;
+        context.readFailed(error);
+      });
   }
 
   accept(message: Message, route: Route): Acceptance {
@@ -149,11 +173,11 @@ export class StoredSession implements Session, Destination, SharingSession {
       if (bindings.length === 0) return IGNORED;
       options = optionsOf(bindings);
     }
-    return this.#take(message, options, 0);
+    return this.#take(message, options, 0, null);
   }
 
   offer(message: Message, options: DeliveryOptions): void {
-    this.#take(message, options, 0);
+    this.#take(message, options, 0, null);
   }
 
   putState(key: string, value: Uint8Array): void {
@@ -217,7 +241,7 @@ export class StoredSession implements Session, Destination, SharingSession {
       this.#home.ended(this);
       return;
     }
-    if (this.#hasShared) for (const member of this.#members) member.shared.reclaim(this, false);
+    if (this.#hasShared) for (const member of this.#members) member.shared.reclaim(this);
     const expiresAtMs = this.#home.context.clock.nowMs() + expiryMs;
     this.#home.saveExpiry(this, expiresAtMs);
     this.expireAt(expiresAtMs);
@@ -249,12 +273,21 @@ export class StoredSession implements Session, Destination, SharingSession {
     this.#state.set(key, value);
   }
 
-  close(): void {
-    if (this.#closed) return;
-    const members = this.#members;
+  /**
+   * Ends it; what it holds of shared subscriptions goes back to them. Null where that is done at once; otherwise its log
+   * has to stay until the promise says that nothing in it is wanted any more: false where the process ends before.
+   */
+  close(): Promise<boolean> | null {
+    if (this.#closed) return null;
     this.#leave();
-    if (this.#hasShared) for (const { shared } of members) shared.reclaim(this, true);
+    if (this.#hasShared) this.#returnAtHand();
+    const { log } = this;
+    const isReturning = this.#hasStoredShared && this.#group.isPaged && this.#home.sharedCount > 0;
     this.#group.close('deleted');
+    if (!isReturning || log === null) return null;
+    const { context, moves } = this.#home;
+    const move = this.#moveUntil(() => false);
+    return moves.run(() => moveRows(context, log, 0, move));
   }
 
   /** Becomes what `earlier` was, which ends: subscriptions, state, and all that waits or is unsettled, in its order. */
@@ -263,6 +296,7 @@ export class StoredSession implements Session, Destination, SharingSession {
     for (const { pattern, options } of earlier.#subscriptions.values()) this.subscribe(pattern, options);
     for (const [key, value] of earlier.state) this.putState(key, value);
     earlier.#leave();
+    this.#hasShared ||= earlier.#hasShared;
     this.#group.adopt(earlier.#group.handOver());
   }
 
@@ -274,14 +308,44 @@ export class StoredSession implements Session, Destination, SharingSession {
     for (const entry of this.#subscriptions.values()) this.#unbind(entry);
   }
 
-  #take(message: Message, options: DeliveryOptions, sharedOrder: number): Acceptance {
+  /** Gives what is in memory back to the shared subscriptions that are still there. */
+  #returnAtHand(): void {
+    const all = this.#group.takeOut((entry) => entry.options.sharedBy !== undefined);
+    this.#putBack(all.filter(mayPassOn));
+  }
+
+  /** Of what stands only in the log, to the shared subscriptions that are still there. */
+  #moveUntil(isOver: () => boolean): Move {
+    const { moves } = this.#home;
+    return {
+      goesOn: () => !moves.closed && !isOver(),
+      wants: (message, options, offset) => {
+        if (options.sharedBy === undefined || this.#home.shared(options.sharedBy) === undefined) return false;
+        return offset >= this.#recoveredBelow || reliabilityOf(message, options) < 2;
+      },
+      put: (moved) => this.#putBack(moved),
+    };
+  }
+
+  #putBack(moved: readonly Moved[]): void {
+    const byKey = new Map<string, Moved[]>();
+    for (const one of moved) {
+      const { sharedBy = '' } = one.options;
+      const others = byKey.get(sharedBy);
+      if (others === undefined) byKey.set(sharedBy, [one]);
+      else others.push(one);
+    }
+    for (const [key, those] of byKey) this.#home.shared(key)?.putBack(those);
+  }
+
+  #take(message: Message, options: DeliveryOptions, sharedOrder: number, loan: Loan | null): Acceptance {
     if (message.reliability === 0 || options.reliability === 0) {
       if (this.#consumer === null) return IGNORED;
       this.#home.context.counters.delivered++;
       this.#consumer.deliver(message, options, null);
       return TAKEN;
     }
-    return this.#group.accept(message, options, sharedOrder);
+    return this.#group.accept(message, options, sharedOrder, loan);
   }
 
   #bind(pattern: Pattern, options: SubscriptionOptions, number: number): SubscriptionEntry {
@@ -346,6 +410,10 @@ function keyOf(pattern: Pattern, group: string | undefined): string {
 }
 
 /** The lower of what the publisher asked and what was granted. */
-function reliabilityOf({ message, options }: Entry): number {
+function reliabilityOf(message: Message, options: DeliveryOptions): number {
   return Math.min(message.reliability, options.reliability);
+}
+
+function mayPassOn({ message, options, redelivered }: Entry): boolean {
+  return !redelivered || reliabilityOf(message, options) < 2;
 }

@@ -9,13 +9,14 @@ import { CoreError } from './errors.ts';
 import type { GroupBounds, GroupContext } from './group-context.ts';
 import type { Session, Sessions, SubscriptionOptions } from './index.ts';
 import type { Limits } from './limits.ts';
+import { MoveQueue } from './log-moves.ts';
 import { Pattern } from './pattern.ts';
 import type { Router } from './router.ts';
 import { type SessionHome, StoredSession, type SubscriptionEntry } from './session.ts';
 import type { SharedSubscription } from './shared.ts';
 import { SharedRegistry } from './shared-registry.ts';
 import type { SharingStrategy } from './sharing.ts';
-import type { Storage, Table } from './storage.ts';
+import type { RowLog, Storage, Table } from './storage.ts';
 
 /** A session that expired while the process was away stays so long after the start. */
 const EXPIRY_GRACE_MS = 5_000;
@@ -33,6 +34,8 @@ interface SessionRecord {
   readonly expiresAtMs: number;
   /** From the end of the process on, where it was attached then. */
   readonly expiryMs: number;
+  /** It is no more, but its log still holds what goes back to shared subscriptions. */
+  readonly ended?: true;
 }
 
 interface SubscriptionRecord {
@@ -45,6 +48,7 @@ export class SessionRegistry implements Sessions, SessionHome {
   readonly router: Router;
   readonly limits: Limits;
   readonly bounds: GroupBounds;
+  readonly moves = new MoveQueue();
   readonly #storage: Storage;
   readonly #sessionTable: Table;
   readonly #subscriptionTable: Table;
@@ -127,6 +131,10 @@ export class SessionRegistry implements Sessions, SessionHome {
     return this.#shared.open(name, pattern);
   }
 
+  get sharedCount(): number {
+    return this.#shared.count;
+  }
+
   shared(key: string): SharedSubscription | undefined {
     return this.#shared.get(key);
   }
@@ -134,14 +142,16 @@ export class SessionRegistry implements Sessions, SessionHome {
   ended(session: StoredSession): void {
     if (this.#sessions.get(session.id) !== session) return;
     this.#sessions.delete(session.id);
-    session.close();
+    const returning = session.close();
     if (session.log === null) return;
-    this.#records.delete(session.number);
-    this.#sessionTable.remove(String(session.number));
     for (const entry of session.subscriptions.values()) this.forgetSubscription(session, entry);
     for (const key of session.state.keys()) this.#stateTable.remove(`${session.number}/${key}`);
-    session.log.delete().catch((error: unknown) => this.context.readFailed(error));
-    this.context.durability.written();
+    this.#forgetAfter(returning, session.number, session.log);
+  }
+
+  /** Ends at its next page what goes back to shared subscriptions; the next start goes on with it. */
+  async close(): Promise<void> {
+    await this.moves.close();
   }
 
   saveSubscription(session: StoredSession, entry: SubscriptionEntry): void {
@@ -208,6 +218,28 @@ export class SessionRegistry implements Sessions, SessionHome {
     return { session, present: earlier !== undefined };
   }
 
+  /** `returning`: the session's record and log have to stay until then, also should the process end before. */
+  #forgetAfter(returning: Promise<boolean> | null, number: number, log: RowLog): void {
+    if (returning === null) {
+      this.#forget(number, log);
+      return;
+    }
+    const record = this.#records.get(number) as SessionRecord;
+    this.#saveRecord(number, { ...record, ended: true });
+    returning
+      .then((whole) => {
+        if (whole) this.#forget(number, log);
+      })
+      .catch((error: unknown) => this.context.readFailed(error));
+  }
+
+  #forget(number: number, log: RowLog): void {
+    this.#records.delete(number);
+    this.#sessionTable.remove(String(number));
+    log.delete().catch((error: unknown) => this.context.readFailed(error));
+    this.context.durability.written();
+  }
+
   #setExpiry(session: StoredSession, expiryMs: number | undefined): void {
     const record = this.#records.get(session.number);
     if (record === undefined || expiryMs === undefined || record.expiryMs === expiryMs) return;
@@ -223,15 +255,20 @@ export class SessionRegistry implements Sessions, SessionHome {
   async #restore(): Promise<void> {
     const nowMs = this.context.clock.nowMs();
     const byNumber = new Map<number, StoredSession>();
+    const ended: StoredSession[] = [];
     for await (const [key, bytes] of this.#sessionTable.scan('')) {
       const number = Number(key);
       const record = decodeDefinition(bytes) as SessionRecord;
       const log = await this.#storage.openRowLog(`session-${number}`, { durable: true });
       const session = new StoredSession(this, record.id, number, log);
-      this.#sessions.set(record.id, session);
       this.#records.set(number, record);
-      byNumber.set(number, session);
       this.#nextNumber = Math.max(this.#nextNumber, number + 1);
+      if (record.ended === true) {
+        ended.push(session);
+        continue;
+      }
+      this.#sessions.set(record.id, session);
+      byNumber.set(number, session);
     }
     for await (const [key, bytes] of this.#subscriptionTable.scan('')) {
       const [number, entry] = key.split('/').map(Number) as [number, number];
@@ -239,6 +276,7 @@ export class SessionRegistry implements Sessions, SessionHome {
       byNumber.get(number)?.restore(Pattern.parse(record.pattern), record.options, entry);
     }
     this.#shared.restored();
+    for (const session of ended) this.#forgetAfter(session.close(), session.number, session.log as RowLog);
     for await (const [key, bytes] of this.#stateTable.scan('')) {
       const slash = key.indexOf('/');
       byNumber.get(Number(key.slice(0, slash)))?.restoreState(key.slice(slash + 1), bytes);

@@ -4,17 +4,20 @@
  * is the session's. While no member can take more, messages wait here, in order, on disk where a member is durable.
  * Made by `shared-registry.ts`; told by sessions what their members can take.
  *
- * Invariants: a message is in one place, here or in one session. What was handed out is older than all that waits, so
+ * Invariants: a message is in one place, here or in one session, except that its row stays here while a session that does
+ * not survive holds it. A session holds nothing that was not sent to its client, as it only gets what its consumer takes at
+ * once. What was handed out is older than all that waits, so
  * what comes back, with the order that it was handed out with, goes before it. A member is in `#ready` or has been
  * found without room since it was last told to have some; so a choice costs as much as the credit that it uses up.
  */
 
 import type { Consumer, Delivery, DeliveryOptions } from './delivery.ts';
 import { PLAIN_DELIVERY } from './delivery.ts';
-import type { Entry } from './entry.ts';
+import type { Entry, Loan } from './entry.ts';
 import { Group } from './group.ts';
 import type { GroupBounds, GroupContext } from './group-context.ts';
 import type { Limits } from './limits.ts';
+import type { Moved } from './log-moves.ts';
 import type { Message } from './message.ts';
 import type { Pattern } from './pattern.ts';
 import { type Acceptance, type Binding, type Destination, IGNORED, TAKEN, WRITTEN } from './router.ts';
@@ -29,13 +32,12 @@ export interface SharingSession {
   readonly unsettledCount: number;
   /** Its consumer would get a message at once that must be settled. */
   readonly hasRoom: boolean;
-  /** `order`: kept with the message, for `takeBack`. */
-  acceptShared(message: Message, options: DeliveryOptions, order: number): Acceptance;
-  /**
-   * Gives up what it holds of this shared subscription and may pass on, oldest first. `ended`: the session is no more;
-   * what only it could complete is dropped.
-   */
-  takeBack(key: string, ended: boolean): Entry[];
+  /** `order`: kept with the message, for `takeBack`. `loan`: its row, which goes with it. */
+  acceptShared(message: Message, options: DeliveryOptions, order: number, loan: Loan | null): Acceptance;
+  /** Gives up what it holds in memory of this shared subscription and may pass on, oldest first. Nobody is attached. */
+  takeBack(key: string): Entry[];
+  /** Begins to give back what it holds on disk only, of all shared subscriptions. Nobody is attached. */
+  returnStored(): void;
 }
 
 /** One session's part in a shared subscription. */
@@ -79,6 +81,7 @@ export class SharedSubscription implements Destination, Consumer {
   readonly binding: Binding;
   readonly #home: SharedHome;
   readonly #members = new Map<SharingSession, Member>();
+  #durableCount = 0;
   /** In the order of their coming. */
   readonly #attached: Member[] = [];
   readonly #ready: Member[] = [];
@@ -116,11 +119,15 @@ export class SharedSubscription implements Destination, Consumer {
     if (message.reliability === 0) {
       // Nobody there: it may be lost. Nobody with room: a member's consumer knows what to do with it.
       const member = this.#choose(message) ?? this.#anyAttached();
-      return member === null ? IGNORED : member.session.acceptShared(message, member.options, 0);
+      return member === null ? IGNORED : member.session.acceptShared(message, member.options, 0, null);
     }
     if (this.#waiting.readyCount === 0 && this.#waiting.unsettledCount === 0) {
       const member = this.#choose(message);
-      if (member !== null) return this.#give(member, message, this.#waiting.drawOrder());
+      if (member !== null) {
+        const loan = this.#keepsFor(member, message) ? this.#waiting.lend(message, PLAIN_DELIVERY) : null;
+        const said = member.session.acceptShared(message, member.options, this.#waiting.drawOrder(), loan);
+        return loan === null ? said : WRITTEN;
+      }
     }
     const said = this.#waiting.accept(message, PLAIN_DELIVERY);
     // Somebody may take what is paged out before it.
@@ -138,14 +145,18 @@ export class SharedSubscription implements Destination, Consumer {
     }
     const member = new Member(this, session, options);
     this.#members.set(session, member);
-    if (session.durable) this.#becomeDurable();
+    if (session.durable) {
+      this.#durableCount++;
+      this.#becomeDurable();
+    }
     if (session.attached) this.attach(member);
     return member;
   }
 
-  /** The session is no member any more. What it was handed stays with it. */
+  /** The session is no member any more. What it holds was sent to it, and stays with it until it ends. */
   leave(member: Member): void {
     if (!this.#members.delete(member.session)) return;
+    if (member.session.durable) this.#durableCount--;
     this.detach(member);
     if (this.#members.size === 0) this.#home.ended(this);
   }
@@ -156,7 +167,8 @@ export class SharedSubscription implements Destination, Consumer {
     this.#attached.push(member);
     for (const other of this.#members.values()) {
       if (other === member || other.session.attached) continue;
-      this.#putBack(other.session.takeBack(this.key, false));
+      this.#putFirst(other.session.takeBack(this.key));
+      other.session.returnStored();
     }
     this.roomFor(member);
   }
@@ -169,10 +181,15 @@ export class SharedSubscription implements Destination, Consumer {
     if (this.#favourite === member) this.#favourite = null;
   }
 
-  /** An absent session's share goes to the others, where any is there. `ended`: wherever there is any. */
-  reclaim(session: SharingSession, ended: boolean): void {
-    if (this.#closed || (!ended && this.#attached.length === 0)) return;
-    this.#putBack(session.takeBack(this.key, ended));
+  /** The share of a session that nobody is attached to any more goes to the others, where any is there. */
+  reclaim(session: SharingSession): void {
+    if (this.#attached.length > 0) this.putBack(session.takeBack(this.key));
+  }
+
+  /** What a session gave up, oldest first. */
+  putBack(moved: readonly Moved[]): void {
+    if (this.#closed) return;
+    this.#putFirst(moved);
     this.pump();
   }
 
@@ -213,7 +230,8 @@ export class SharedSubscription implements Destination, Consumer {
       this.#home.context.clock.afterTurn(() => entry.settle('released'));
       return;
     }
-    this.#give(member, message, entry.sequence);
+    const loan = this.#log !== null && this.#keepsFor(member, message) ? entry.lendRow(this.#log) : null;
+    member.session.acceptShared(message, member.options, entry.sequence, loan);
     this.#home.context.counters.delivered--;
     entry.settle('accepted');
     if (!this.#pumping) this.#home.context.clock.afterTurn(() => this.pump());
@@ -226,13 +244,17 @@ export class SharedSubscription implements Destination, Consumer {
     this.#waiting.close('deleted');
   }
 
-  #give(member: Member, message: Message, order: number): Acceptance {
-    const said = member.session.acceptShared(message, member.options, order);
-    return said;
+  /**
+   * What a session that does not survive holds is kept here for the others. Not what must arrive once: it may have been
+   * sent, and nobody else may get it then.
+   */
+  #keepsFor(member: Member, message: Message): boolean {
+    if (this.#durableCount === 0 || member.session.durable) return false;
+    return Math.min(message.reliability, member.options.reliability) === 1;
   }
 
-  #putBack(entries: readonly Entry[]): void {
-    if (entries.length > 0) this.#waiting.putFirst(entries);
+  #putFirst(moved: readonly Moved[]): void {
+    if (moved.length > 0) this.#waiting.putFirst(moved);
   }
 
   /** The strategy's choice among those with room; null when there is none. */
@@ -248,8 +270,10 @@ export class SharedSubscription implements Destination, Consumer {
         return this.#favourite;
       }
       case 'least-loaded':
-        return chooseLeastLoaded(ready, this.#turn++, (member) =>
-          member.hasRoom ? member.session.unsettledCount : Number.POSITIVE_INFINITY,
+        return (
+          chooseLeastLoaded(ready, this.#turn++, (member) =>
+            member.hasRoom ? member.session.unsettledCount : Number.POSITIVE_INFINITY,
+          ) ?? this.#nextInTurn()
         );
       case 'hash-publisher':
         return this.#chosenBy(message.publisherId);

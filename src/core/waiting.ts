@@ -4,7 +4,7 @@
  * the front has room. Belongs to one group, which decides when to read and what to do with what comes.
  *
  * Invariants: everything returned is older than everything ready, which is older than everything paged out. From
- * `#pagedFrom` on every row of the log is paged out, and before it none is.
+ * `#pagedFrom` on every row of the log is paged out, and before it none is; where it is -1, none is at all.
  */
 
 import { strict as assert } from 'node:assert';
@@ -13,6 +13,7 @@ import { Deque } from './deque.ts';
 import type { Entry } from './entry.ts';
 import { EntryHeap } from './entry-heap.ts';
 import type { GroupContext } from './group-context.ts';
+import { type Move, moveRows } from './log-moves.ts';
 import type { Message } from './message.ts';
 import type { RowLog } from './storage.ts';
 
@@ -152,6 +153,24 @@ export class Waiting {
     return this.#loading;
   }
 
+  /**
+   * Moves what stands only in the log elsewhere. Nothing is read back meanwhile. Returns whether it went through to the
+   * end; rejects where the log cannot be read.
+   */
+  async moveOut(move: Move): Promise<boolean> {
+    while (this.#loading !== null) await this.#loading;
+    const moving = this.#moveOut(move);
+    this.#loading = moving.then(
+      () => {
+        this.#loading = null;
+      },
+      () => {
+        this.#loading = null;
+      },
+    );
+    return moving;
+  }
+
   /** Drops all that is paged out. `alone`: no other row of the log is in use. */
   dropPaged(alone: boolean): void {
     const log = this.#log;
@@ -187,6 +206,7 @@ export class Waiting {
     const log = this.#log;
     if (this.#closed || log === null || this.#pagedFrom < 0) return;
     const epoch = this.#epoch;
+    const end = log.endOffset;
     const rows = await log.read(this.#pagedFrom, rowsMax, PAGE_BYTES);
     if (epoch !== this.#epoch) return;
     for (const row of rows) {
@@ -194,7 +214,27 @@ export class Waiting {
       this.#pagedCount--;
       this.#restore(log, row.offset, row.bytes);
     }
-    if (rows.length === 0 || this.#pagedFrom >= log.endOffset) this.#allRead();
+    // What was paged out since it was read is still to be read.
+    if (rows.length === 0) this.#pagedFrom = end;
+    if (this.#pagedCount === 0 || this.#pagedFrom >= log.endOffset) this.#allRead();
+  }
+
+  async #moveOut(move: Move): Promise<boolean> {
+    const log = this.#log;
+    if (this.#closed || log === null || this.#pagedFrom < 0) return true;
+    const epoch = this.#epoch;
+    const whole = await moveRows(this.#context, log, this.#pagedFrom, {
+      goesOn: () => epoch === this.#epoch && this.#pagedFrom >= 0 && move.goesOn(),
+      wants: (message, options, offset) => offset >= this.#pagedFrom && move.wants(message, options, offset),
+      put: (moved) => {
+        move.put(moved);
+        this.#pagedCount -= moved.length;
+        for (const { message, sequence } of moved)
+          if (sequence >= this.#recoveredBelow) this.#pagedBodyBytes -= message.body.length;
+        if (this.#pagedCount === 0) this.#allRead();
+      },
+    });
+    return whole || this.#pagedFrom < 0;
   }
 
   #restore(log: RowLog, offset: number, bytes: Uint8Array): void {

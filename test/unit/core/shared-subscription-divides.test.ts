@@ -4,50 +4,9 @@
  */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { Core, Delivery, Session, Subscription, SubscriptionOptions } from '../../../src/core/index.ts';
-import { Pattern } from '../../../src/core/index.ts';
-import {
-  bodyOf,
-  type Collector,
-  collect,
-  messageTo,
-  openTestCore,
-  type TestCore,
-} from '../../support/core.ts';
-
-const PATTERN = Pattern.of('jobs');
-
-function shared(fields: Partial<SubscriptionOptions> = {}): SubscriptionOptions {
-  return { reliability: 2, noLocal: false, keepRetain: false, id: 0, group: 'g', ...fields };
-}
-
-async function openSession(core: Core, id: string, durable = false): Promise<Session> {
-  return (await core.sessions.open(id, { clean: false, durable })).session;
-}
-
-interface Worker {
-  readonly session: Session;
-  readonly seen: Collector;
-  readonly subscription: Subscription;
-}
-
-async function openWorker(core: Core, id: string, credit: number, fields = {}): Promise<Worker> {
-  const session = await openSession(core, id);
-  session.subscribe(PATTERN, shared(fields));
-  const seen = collect();
-  const subscription = session.attach(seen);
-  subscription.grant(credit);
-  return { session, seen, subscription };
-}
-
-function publisherOf({ core }: TestCore, publisherId = 'p') {
-  const publisher = core.openPublisher({
-    principal: { user: '', groups: [], clientId: '' },
-    congested: () => {},
-  });
-  return (body: string, reliability: 0 | 1 | 2 = 1) =>
-    publisher.publish(messageTo('jobs', body, { reliability, publisherId }), null, 0);
-}
+import type { Delivery, Session, Subscription } from '../../../src/core/index.ts';
+import { bodyOf, collect, openTestCore } from '../../support/core.ts';
+import { JOBS, openSession, openWorker, publisherOf, sharedBy } from '../../support/shared-workers.ts';
 
 describe('a shared subscription', () => {
   it('gives each message to one member, each in turn', async () => {
@@ -126,7 +85,7 @@ describe('a shared subscription', () => {
   it('keeps messages for durable members that are all absent, over a restart, once', async () => {
     const world = await openTestCore();
     const session = await openSession(world.core, 'worker', true);
-    session.subscribe(PATTERN, shared());
+    session.subscribe(JOBS, sharedBy());
     const publish = publisherOf(world);
     for (let i = 0; i < 30; i++) publish(`${i}`);
     publish('lost', 0);
@@ -152,11 +111,11 @@ describe('a shared subscription', () => {
   it('ends with its last member, and what waited ends with it', async () => {
     const world = await openTestCore();
     const session = await openSession(world.core, 'worker');
-    session.subscribe(PATTERN, shared());
+    session.subscribe(JOBS, sharedBy());
     publisherOf(world)('old');
-    expect(session.unsubscribe(PATTERN)).toBe(false);
-    expect(session.unsubscribe(PATTERN, 'g')).toBe(true);
-    session.subscribe(PATTERN, shared());
+    expect(session.unsubscribe(JOBS)).toBe(false);
+    expect(session.unsubscribe(JOBS, 'g')).toBe(true);
+    session.subscribe(JOBS, sharedBy());
     const seen = collect();
     session.attach(seen).grant(10);
     publisherOf(world)('new');
@@ -166,8 +125,8 @@ describe('a shared subscription', () => {
   it('counts for itself beside other groups and a plain subscription', async () => {
     const world = await openTestCore();
     const { session, seen } = await openWorker(world.core, 'w', 100, { id: 1 });
-    session.subscribe(PATTERN, shared({ group: 'h', id: 2 }));
-    session.subscribe(PATTERN, { reliability: 1, noLocal: false, keepRetain: false, id: 3 });
+    session.subscribe(JOBS, sharedBy({ group: 'h', id: 2 }));
+    session.subscribe(JOBS, { reliability: 1, noLocal: false, keepRetain: false, id: 3 });
     publisherOf(world)('m');
     expect(seen.deliveries.map(({ options }) => options.subscriptionIds[0]).sort()).toEqual([1, 2, 3]);
   });
@@ -204,14 +163,14 @@ describe('a shared subscription', () => {
         const done: string[] = [];
         let sent = 0;
         const keeper = await openSession(world.core, 'keeper', durable);
-        keeper.subscribe(PATTERN, shared());
+        keeper.subscribe(JOBS, sharedBy());
         const held = new Map<
           number,
           { deliveries: Delivery[]; subscription: Subscription; session: Session }
         >();
         const attach = async (i: number) => {
           const session = await openSession(world.core, `w${i}`, durable && i % 2 === 0);
-          session.subscribe(PATTERN, shared());
+          session.subscribe(JOBS, sharedBy());
           const { deliveries, ...seen } = collect();
           const subscription = session.attach({
             ...seen,
