@@ -22,9 +22,19 @@ import { problem, problemFromCore } from './problems.ts';
 import { problemResponse } from './schemas.ts';
 import type { App } from './validation.ts';
 
-/** First levels that are the gateway's own, or stand for what is no address. */
-const ROOTS_NOT_TO_PUBLISH: ReadonlySet<string> = new Set(['$SYS', '$CONTROL', '$share', '$stream']);
-const ROOTS_NOT_TO_SUBSCRIBE: ReadonlySet<string> = new Set(['$share', '$stream', '$delayed']);
+/** First levels that are the gateway's own, or mean something to clients of a protocol alone. */
+const ROOTS_NOT_TO_PUBLISH: ReadonlySet<string> = new Set([
+  '$SYS',
+  '$CONTROL',
+  '$share',
+  '$stream',
+  '$s',
+  '$delayed',
+  '$q',
+]);
+const ROOTS_NOT_TO_SUBSCRIBE: ReadonlySet<string> = new Set(['$share', '$stream', '$s', '$delayed', '$q']);
+/** Below a queue: how a client settles what it holds. */
+const SETTLING = /^\$queue\/.*\/\$(ack|nack|reject)$/;
 
 const feedQuery = Type.Object(
   {
@@ -71,6 +81,14 @@ export function addMessageRoutes(app: App, options: AdminOptions): () => void {
     async (request) => {
       const address = addressFromPath(request);
       refuseRoot(address, ROOTS_NOT_TO_PUBLISH);
+      if (SETTLING.test(address)) {
+        throw problem(
+          'invalid-request',
+          'path',
+          ADDRESS_POINTER,
+          'messages are settled by clients, not here',
+        );
+      }
       if (address.split('/').some((level) => level === '+' || level === '#')) {
         throw problem(
           'invalid-request',

@@ -153,6 +153,8 @@ describe('publish', () => {
     ['/v1/messages/%23', {}, 'path', '/address'],
     ['/v1/messages/$share/g/a', {}, 'path', '/address'],
     ['/v1/messages/$SYS/x', {}, 'path', '/address'],
+    ['/v1/messages/$delayed/5/x', {}, 'path', '/address'],
+    ['/v1/messages/$queue/orders/$ack', {}, 'path', '/address'],
     ['/v1/messages/a', { bodyBase64: '!' }, 'body', '/bodyBase64'],
     ['/v1/messages/a', { reliability: 3 }, 'body', '/reliability'],
     ['/v1/messages/a', { qos: 1 }, 'body', '/qos'],
@@ -162,6 +164,12 @@ describe('publish', () => {
     const answer = await call('POST', path, body);
     expect(answer.status).toBe(400);
     expect(answer.body).toMatchObject({ code: 'invalid-request', in: place, pointer });
+  });
+
+  test('to a queue that is not there makes it, as it does for clients', async () => {
+    const answer = await call('POST', '/v1/messages/$queue/from-http', { body: '1' });
+    expect(answer.body).toEqual({ address: '$queue/from-http', routed: true });
+    expect((await call('GET', '/v1/queues/from-http')).body).toMatchObject({ readyCount: 1, durable: true });
   });
 
   test('of what is no message at all says what the path takes', async () => {
