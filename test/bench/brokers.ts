@@ -19,7 +19,15 @@ const START_MS_MAX = 60_000;
 
 export interface Broker {
   readonly name: string;
-  readonly ports: { readonly mqtt: number; readonly amqp: number; readonly kafka: number };
+  /** 0: it has none. */
+  readonly ports: {
+    readonly mqtt: number;
+    readonly mqttTls: number;
+    readonly amqp: number;
+    readonly kafka: number;
+  };
+  /** Null: it lets everybody in. */
+  readonly login: { readonly user: string; readonly password: string } | null;
   /** Milliseconds from the start of the process to the first accepted connection. */
   readonly startMs: number;
   pids(): number[];
@@ -79,12 +87,21 @@ interface Start {
   readonly command: readonly string[];
   readonly env?: Record<string, string>;
   readonly ports: Partial<Broker['ports']>;
+  readonly login?: Broker['login'];
   /** Runs after the broker has ended. */
   readonly afterwards?: () => void;
 }
 
 /** Spawns on the broker's core and waits until every port accepts. */
-async function startBroker({ name, folder, command, env, ports, afterwards }: Start): Promise<Broker> {
+async function startBroker({
+  name,
+  folder,
+  command,
+  env,
+  ports,
+  login = null,
+  afterwards,
+}: Start): Promise<Broker> {
   let output = '';
   const begin = performance.now();
   const child = spawn(locatePeer('taskset'), ['-c', BROKER_CORE, ...command], {
@@ -115,11 +132,36 @@ async function startBroker({ name, folder, command, env, ports, afterwards }: St
   const startMs = performance.now() - begin;
   return {
     name,
-    ports: { mqtt: 0, amqp: 0, kafka: 0, ...ports },
+    ports: { mqtt: 0, mqttTls: 0, amqp: 0, kafka: 0, ...ports },
+    login,
     startMs,
     pids: () => listProcessTree(child.pid!),
     stop,
   };
+}
+
+/** A certificate that nobody checks, the same kind for every broker: P-256, as most have today. */
+function makeCertificate(folder: string): { readonly certificateFile: string; readonly keyFile: string } {
+  const [certificateFile, keyFile] = [join(folder, 'server.crt'), join(folder, 'server.key')];
+  execFileSync(
+    'openssl',
+    [
+      ...[
+        'req',
+        '-x509',
+        '-newkey',
+        'ec',
+        '-pkeyopt',
+        'ec_paramgen_curve:prime256v1',
+        '-nodes',
+        '-days',
+        '2',
+      ],
+      ...['-subj', '/CN=localhost', '-keyout', keyFile, '-out', certificateFile],
+    ],
+    { stdio: 'ignore' },
+  );
+  return { certificateFile, keyFile };
 }
 
 export type Durability = 'fsync' | 'os';
@@ -132,12 +174,57 @@ export function buildGateway(): void {
 export async function startGateway(durability: Durability): Promise<Broker> {
   const folder = makeFolder('gateway');
   const ports = { mqtt: await pickPort(), amqp: await pickPort(), kafka: await pickPort() };
+  return startGatewayProcess(folder, durability, ports, []);
+}
+
+const LOGIN = { user: 'bench', password: 'correct horse battery staple' };
+const RIGHTS = 10_000;
+
+/** With TLS beside TCP, a password and ten thousand rights, of which a hundred are the load generator's own. */
+export async function startSecuredGateway(): Promise<Broker> {
+  const folder = makeFolder('gateway');
+  const ports = {
+    mqtt: await pickPort(),
+    mqttTls: await pickPort(),
+    amqp: await pickPort(),
+    kafka: await pickPort(),
+  };
+  const certificate = makeCertificate(folder);
+  const rights = Array.from({ length: RIGHTS }, (_, index) => {
+    const user = index % 100 === 0 ? LOGIN.user : `user-${index}`;
+    return `user ${user}\ntopic readwrite site-${index}/+/telemetry/#\n`;
+  });
+  writeFiles(folder, {
+    passwords: `${LOGIN.user}:${LOGIN.password}\n`,
+    rights: `${rights.join('')}user ${LOGIN.user}\ntopic readwrite bench/#\npattern readwrite clients/%c/#\n`,
+  });
+  execFileSync('mosquitto_passwd', ['-U', join(folder, 'passwords')], { stdio: 'ignore' });
+  const settings = {
+    'tls.certificates': JSON.stringify([certificate]),
+    'mqtt.tls.port': String(ports.mqttTls),
+    'mqtt.websocket.tls.port': '0',
+    'amqp091.tls.port': '0',
+    'kafka.tls.port': '0',
+    'auth.passwordFile': join(folder, 'passwords'),
+    'auth.acl.file': join(folder, 'rights'),
+  };
+  const flags = Object.entries(settings).flatMap(([path, value]) => ['--set', `${path}=${value}`]);
+  return startGatewayProcess(folder, 'fsync', ports, flags, LOGIN);
+}
+
+function startGatewayProcess(
+  folder: string,
+  durability: Durability,
+  ports: Start['ports'],
+  flags: readonly string[],
+  login: Broker['login'] = null,
+): Promise<Broker> {
   return startBroker({
     name: 'RosettaMQ',
     folder,
-    command: [process.execPath, 'dist/src/main.js'],
+    command: [process.execPath, 'dist/src/main.js', ...flags],
     env: {
-      ROSETTAMQ_DATA: folder,
+      ROSETTAMQ_DATA: join(folder, 'data'),
       ROSETTAMQ_DURABILITY: durability,
       ROSETTAMQ_MQTT_PORT: String(ports.mqtt),
       ROSETTAMQ_MQTT_WEBSOCKET_PORT: '0',
@@ -146,16 +233,21 @@ export async function startGateway(durability: Durability): Promise<Broker> {
       ROSETTAMQ_HTTP_PORT: '0',
     },
     ports,
+    login,
   });
 }
 
 export async function startMosquitto(): Promise<Broker> {
   const folder = makeFolder('mosquitto');
-  const port = await pickPort();
+  const ports = { mqtt: await pickPort(), mqttTls: await pickPort() };
+  const { certificateFile, keyFile } = makeCertificate(folder);
   writeFiles(folder, {
     'mosquitto.conf': [
       `user ${userInfo().username}`,
-      `listener ${port} 127.0.0.1`,
+      `listener ${ports.mqtt} 127.0.0.1`,
+      `listener ${ports.mqttTls} 127.0.0.1`,
+      `certfile ${certificateFile}`,
+      `keyfile ${keyFile}`,
       'allow_anonymous true',
       'max_queued_messages 0',
       'max_inflight_messages 0',
@@ -165,7 +257,7 @@ export async function startMosquitto(): Promise<Broker> {
     ].join('\n'),
   });
   const command = [locatePeer('mosquitto'), '-c', join(folder, 'mosquitto.conf')];
-  return startBroker({ name: 'Mosquitto', folder, command, ports: { mqtt: port } });
+  return startBroker({ name: 'Mosquitto', folder, command, ports });
 }
 
 /** One node with the MQTT plugin; its port mapper is started here, or it would outlive the run. */

@@ -4,11 +4,26 @@
  * and takes the median of each figure.
  */
 import type { Broker } from './brokers.ts';
+import { type Crowd, withCrowd } from './footprint.ts';
 import type { LoadPlan } from './load.ts';
-import { type Figures, runKafkaConsumer, runKafkaProducer, runLoad, runPerfTest } from './tools.ts';
+import { type MqttOptions, PLAIN } from './mqtt-client.ts';
+import {
+  type Figures,
+  runBacklog,
+  runKafkaConsumer,
+  runKafkaProducer,
+  runLoad,
+  runPerfTest,
+} from './tools.ts';
 
 /** A contender of a case. The gateway appears once for each durability that the case compares. */
-export type Contender = 'gateway-fsync' | 'gateway-os' | 'mosquitto' | 'rabbitmq' | 'kafka';
+export type Contender =
+  | 'gateway-fsync'
+  | 'gateway-os'
+  | 'gateway-secured'
+  | 'mosquitto'
+  | 'rabbitmq'
+  | 'kafka';
 
 export interface Floor {
   readonly text: string;
@@ -67,6 +82,9 @@ const withLoad =
     runLoad(broker, {
       publishers: 1,
       qos: 0,
+      mqtt: PLAIN,
+      retain: false,
+      topics: 1,
       payloadBytes: 64,
       rate: 0,
       window: 100,
@@ -111,6 +129,21 @@ const mqttCase = (id: string, title: string, shape: Shape, floor: number): Case 
   measure: withLoad(shape),
 });
 
+const BACKLOG_MESSAGES = 100_000;
+
+/** The same load on a gateway without users or rights and on one with both, there with MQTT 5 and properties. */
+const securedCase: Case = {
+  id: 'secured',
+  title: 'MQTT 64 B, QoS 0, one to one; users, 10,000 rights and MQTT 5 properties against none of them',
+  contenders: ['gateway-secured', GATEWAY],
+  runs: RUNS,
+  floors: [isFaster(0.85, GATEWAY, 'gateway-secured')],
+  measure: (broker, run, effort) => {
+    const mqtt: MqttOptions = broker.login === null ? PLAIN : { ...PLAIN, version: 5, login: broker.login };
+    return withLoad({ mqtt })(broker, run, effort);
+  },
+};
+
 const mqttPacedCase = (id: string, qos: 0 | 1): Case => ({
   id,
   title: `MQTT 64 B, QoS ${qos}, one to one, 5,000 a second`,
@@ -119,6 +152,20 @@ const mqttPacedCase = (id: string, qos: 0 | 1): Case => ({
   floors: [isWithin('p50Us', 1.2, 'mosquitto'), isWithin('p99Us', 1.5, 'mosquitto')],
   measure: withLoad({ qos, rate: 5000 }),
 });
+
+const CROWD: Crowd = { idle: 10_000, restless: 1_000 };
+
+/** The paced case again, among ten thousand who say nothing and a thousand who come and go. */
+const mqttCrowdedCase: Case = {
+  ...mqttPacedCase('crowded', 1),
+  title: 'MQTT 64 B, QoS 1, one to one, 5,000 a second, beside 10,000 idle and 1,000 restless connections',
+  measure: (broker, run, effort) => {
+    const idle = CROWD.idle * effort.recordShare;
+    return withCrowd(broker.ports.mqtt, { ...CROWD, idle }, () =>
+      withLoad({ qos: 1, rate: 5000 })(broker, run, effort),
+    );
+  },
+};
 
 const amqpCase = (id: string, title: string, gateway: Contender, options: readonly string[]): Case => ({
   id,
@@ -188,8 +235,41 @@ export const GROUPS: readonly Group[] = [
       mqttCase('fan-in', 'MQTT 64 B, QoS 0, 50 to one', { publishers: 50 }, 3),
       mqttCase('fan-out', 'MQTT 64 B, QoS 0, one to 100', { receivers: 100, credit: 200 }, 3),
       mqttCase('qos1', 'MQTT 64 B, QoS 1, one to one, window of 100', { qos: 1 }, 5),
+      mqttCase('qos2', 'MQTT 64 B, QoS 2, one to one, window of 100', { qos: 2 }, 4),
+      mqttCase(
+        'retained',
+        'MQTT 64 B, QoS 1, retained, 1,000 topics, one to one, window of 100',
+        { qos: 1, retain: true, topics: 1000 },
+        2,
+      ),
+      {
+        id: 'backlog',
+        title: 'MQTT 64 B, QoS 1, 100,000 messages into a persistent session, then out',
+        contenders: [GATEWAY, 'mosquitto'],
+        runs: RUNS,
+        floors: [isFaster(2, 'mosquitto')],
+        measure: (broker, _run, { recordShare }) => runBacklog(broker, BACKLOG_MESSAGES * recordShare),
+      },
       mqttPacedCase('paced-qos0', 0),
       mqttPacedCase('paced-qos1', 1),
+      mqttCrowdedCase,
+    ],
+  },
+  {
+    id: 'mqtt-secured',
+    title: 'MQTT with users, rights and TLS',
+    sideBySide: true,
+    cases: [
+      securedCase,
+      {
+        id: 'tls',
+        title: 'MQTT 64 B over TLS, QoS 0, one to one; the gateway with users and rights',
+        contenders: ['gateway-secured', 'mosquitto'],
+        runs: RUNS,
+        floors: [isFaster(1, 'mosquitto', 'gateway-secured')],
+        measure: (broker, run, effort) =>
+          withLoad({ mqtt: { ...PLAIN, tls: true, login: broker.login } })(broker, run, effort),
+      },
     ],
   },
   {

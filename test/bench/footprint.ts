@@ -22,10 +22,17 @@ const OPEN_MS_MAX = 60_000;
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Holds `connections` idle clients open while `body` runs. */
-async function withIdleClients(port: number, connections: number, body: () => Promise<void>): Promise<void> {
-  const script = join(dirname(fileURLToPath(import.meta.url)), 'idle.ts');
-  const command = ['-c', GENERATOR_CORE, process.execPath, script, String(port), String(connections)];
+/** Other clients of a broker: `idle` ones stay, `restless` ones come and go once a second. */
+export interface Crowd {
+  readonly idle: number;
+  readonly restless: number;
+}
+
+/** Keeps the crowd there while `body` runs. */
+export async function withCrowd<T>(port: number, crowd: Crowd, body: () => Promise<T>): Promise<T> {
+  const script = join(dirname(fileURLToPath(import.meta.url)), 'crowd.ts');
+  const counts = [port, crowd.idle, crowd.restless].map(String);
+  const command = ['-c', GENERATOR_CORE, process.execPath, script, ...counts];
   const child = spawn(locatePeer('taskset'), command, { stdio: ['pipe', 'pipe', 'inherit'] });
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
   const limit = setTimeout(() => child.kill('SIGKILL'), OPEN_MS_MAX);
@@ -34,10 +41,13 @@ async function withIdleClients(port: number, connections: number, body: () => Pr
     child.once('exit', () => resolve(false));
   });
   clearTimeout(limit);
-  if (!opened) throw new Error(`${connections} idle connections could not be opened`);
-  await body();
-  child.stdin.end();
-  await ended;
+  if (!opened) throw new Error(`${crowd.idle} idle connections could not be opened`);
+  try {
+    return await body();
+  } finally {
+    child.stdin.end();
+    await ended;
+  }
 }
 
 export async function measureFootprint(
@@ -57,7 +67,7 @@ export async function measureFootprint(
     await pause(SETTLE_MS);
     const idle = readResidentBytes(broker.pids());
     let connected = 0;
-    await withIdleClients(broker.ports.mqtt, connections, async () => {
+    await withCrowd(broker.ports.mqtt, { idle: connections, restless: 0 }, async () => {
       await pause(SETTLE_MS);
       connected = readResidentBytes(broker.pids());
     });

@@ -7,18 +7,23 @@
 import { AmqpReceiver } from './amqp-client.ts';
 import { KafkaReceiver } from './kafka-client.ts';
 import { Histogram, nowUs, readCpuSeconds, readOwnCpuSeconds, SequenceCheck } from './measure.ts';
-import { MqttClient, type PayloadListener } from './mqtt-client.ts';
+import { MqttClient, type MqttOptions, type PayloadListener, type Qos } from './mqtt-client.ts';
 import type { WireClient } from './wire.ts';
 
 export interface LoadPlan {
   /** Port of the MQTT listener that takes the messages. */
   readonly port: number;
   readonly publishers: number;
-  readonly qos: 0 | 1;
+  readonly qos: Qos;
+  /** How publishers and MQTT receivers connect. */
+  readonly mqtt: MqttOptions;
+  readonly retain: boolean;
+  /** 1, or so many that the publishers go round. */
+  readonly topics: number;
   readonly payloadBytes: number;
   /** Messages a second over all publishers; 0 is as many as possible. */
   readonly rate: number;
-  /** Unacknowledged messages of one publisher at quality of service 1. */
+  /** Messages of one publisher that are not acknowledged for good, at quality of service 1 and 2. */
   readonly window: number;
   readonly credit: number;
   readonly receivers: number;
@@ -51,6 +56,10 @@ const BURST = 64;
 const BURST_MIN = 16;
 const DRAIN_MS = 10_000;
 const TOPIC = 'bench/load';
+
+/** A single topic is subscribed to by its name, many by a filter. */
+const topicsOf = (count: number): string[] =>
+  count === 1 ? [TOPIC] : Array.from({ length: count }, (_, index) => `${TOPIC}/${index}`);
 
 const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
@@ -88,10 +97,10 @@ async function runLoad(plan: LoadPlan): Promise<LoadResult> {
       if (measureLatency) latencies.add(nowUs() - bytes.readDoubleLE(at));
     };
     if (plan.receiverProtocol === 'mqtt') {
-      const client = new MqttClient(plan.receiverPort, onPayload);
+      const client = new MqttClient(plan.receiverPort, onPayload, plan.mqtt);
       clients.push(client);
       await client.connect(`receiver-${process.pid}-${index}`);
-      await client.subscribe(TOPIC, plan.qos);
+      await client.subscribe(plan.topics === 1 ? TOPIC : `${TOPIC}/+`, plan.qos);
     } else if (plan.receiverProtocol === 'amqp') {
       const client = new AmqpReceiver(plan.receiverPort, onPayload, plan.acknowledgeEvery);
       clients.push(client);
@@ -106,11 +115,17 @@ async function runLoad(plan: LoadPlan): Promise<LoadResult> {
 
   const publishers: MqttClient[] = [];
   for (let index = 0; index < plan.publishers; index++) {
-    const client = new MqttClient(plan.port, null);
+    const client = new MqttClient(plan.port, null, plan.mqtt);
     clients.push(client);
     publishers.push(client);
     await client.connect(`publisher-${process.pid}-${index}`);
-    client.preparePublish(index, TOPIC, plan.qos, plan.payloadBytes);
+    client.preparePublish({
+      publisher: index,
+      topics: topicsOf(plan.topics),
+      qos: plan.qos,
+      retain: plan.retain,
+      payloadBytes: plan.payloadBytes,
+    });
   }
 
   const countReceived = (): number => checks.reduce((sum, check) => sum + check.received, 0);
@@ -129,7 +144,7 @@ async function runLoad(plan: LoadPlan): Promise<LoadResult> {
       const client = publishers[next]!;
       next = (next + 1) % publishers.length;
       if (client.blocked) continue;
-      const window = plan.qos === 1 ? plan.window - (client.sent - client.acknowledged) : BURST;
+      const window = plan.qos > 0 ? plan.window - (client.sent - client.acknowledged) : BURST;
       const count = Math.min(left, window, BURST);
       if (count < least) continue;
       client.publish(count);
@@ -196,7 +211,7 @@ async function runLoad(plan: LoadPlan): Promise<LoadResult> {
     p99Us: measureLatency ? latencies.quantile(0.99) : Number.NaN,
     lost: countSent() * plan.receivers - countReceived(),
     disorder: checks.reduce((sum, check) => sum + check.disorder, 0),
-    unacknowledged: plan.qos === 1 ? countSent() - countAcknowledged() : 0,
+    unacknowledged: plan.qos > 0 ? countSent() - countAcknowledged() : 0,
   };
   clearInterval(clock);
   for (const client of clients) client.end();

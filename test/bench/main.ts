@@ -16,6 +16,7 @@ import {
   startKafka,
   startMosquitto,
   startRabbitMq,
+  startSecuredGateway,
 } from './brokers.ts';
 import { type Case, type Contender, type Effort, FULL, GROUPS, type Group, QUICK } from './cases.ts';
 import { type Footprint, measureFootprint } from './footprint.ts';
@@ -58,6 +59,7 @@ const note = (text: string): void => {
 const starters: Record<Contender, () => Promise<Broker>> = {
   'gateway-fsync': () => startGateway('fsync'),
   'gateway-os': () => startGateway('os'),
+  'gateway-secured': startSecuredGateway,
   mosquitto: startMosquitto,
   rabbitmq: startRabbitMq,
   kafka: startKafka,
@@ -66,6 +68,7 @@ const starters: Record<Contender, () => Promise<Broker>> = {
 const needs: Record<Contender, readonly Peer[]> = {
   'gateway-fsync': ['taskset'],
   'gateway-os': ['taskset'],
+  'gateway-secured': ['taskset', 'mosquitto'],
   mosquitto: ['mosquitto', 'taskset'],
   rabbitmq: ['rabbitmq', 'taskset'],
   kafka: ['kafka', 'java', 'taskset'],
@@ -172,7 +175,7 @@ async function measureFootprints(): Promise<Footprint[]> {
     if (describeMissing(...needs[contender]) !== null) continue;
     const footprint = await measureFootprint(
       starters[contender],
-      options.quick ? 1000 : 5000,
+      options.quick ? 1000 : 10_000,
       options.quick ? 1 : 5,
     );
     note(`footprint ${contender}: ${JSON.stringify(footprint)}`);

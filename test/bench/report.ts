@@ -9,6 +9,7 @@ import type { Figures } from './tools.ts';
 export const NAMES: Record<Contender, string> = {
   'gateway-fsync': 'RosettaMQ',
   'gateway-os': 'RosettaMQ (`os`)',
+  'gateway-secured': 'RosettaMQ with users and rights',
   mosquitto: 'Mosquitto',
   rabbitmq: 'RabbitMQ',
   kafka: 'Apache Kafka',
@@ -51,9 +52,9 @@ export function judgeLoss(result: CaseResult): Verdict {
 export function judgeFootprint(footprint: Footprint): Verdict[] {
   const bounds: [string, number, number][] = [
     [
-      `under 15 KB for each of ${footprint.connections} idle connections`,
+      `under 12 KB for each of ${footprint.connections} idle connections`,
       footprint.kilobytesPerConnection,
-      15,
+      12,
     ],
     ['under 120 MiB resident when idle', footprint.idleMebibytes, 120],
     ['listening in under 1000 ms', footprint.startMs, 1000],

@@ -8,6 +8,7 @@ import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { locatePeer } from '../peers/programs.ts';
+import type { BacklogPlan, BacklogResult } from './backlog.ts';
 import { type Broker, GENERATOR_CORE } from './brokers.ts';
 import type { LoadPlan, LoadResult } from './load.ts';
 import { listProcessTree, readCpuSeconds } from './measure.ts';
@@ -72,10 +73,11 @@ export async function runLoad(
   broker: Broker,
   plan: Omit<LoadPlan, 'port' | 'receiverPort' | 'pids'>,
 ): Promise<Figures> {
+  const mqttPort = plan.mqtt.tls ? broker.ports.mqttTls : broker.ports.mqtt;
   const whole: LoadPlan = {
     ...plan,
-    port: broker.ports.mqtt,
-    receiverPort: broker.ports[plan.receiverProtocol],
+    port: mqttPort,
+    receiverPort: plan.receiverProtocol === 'mqtt' ? mqttPort : broker.ports[plan.receiverProtocol],
     pids: broker.pids(),
   };
   const command = [process.execPath, join(HERE, 'load.ts'), JSON.stringify(whole)];
@@ -87,6 +89,25 @@ export async function runLoad(
     generatorShare: result.generatorCpuShare,
     lost: result.lost + result.disorder + result.unacknowledged,
     ...(plan.rate > 0 ? { p50Us: result.p50Us, p99Us: result.p99Us } : {}),
+  };
+}
+
+/** Messages a second are those of both ways together: the number over the time in and out. */
+export async function runBacklog(broker: Broker, messages: number): Promise<Figures> {
+  const plan: BacklogPlan = {
+    port: broker.ports.mqtt,
+    messages,
+    payloadBytes: 64,
+    window: 100,
+    pids: broker.pids(),
+  };
+  const { lines } = await run([process.execPath, join(HERE, 'backlog.ts'), JSON.stringify(plan)], 90);
+  const result = JSON.parse(lines.at(-1)!) as BacklogResult;
+  return {
+    perSecond: messages / (result.inSeconds + result.outSeconds),
+    cpuUs: (result.brokerCpuSeconds * 1e6) / messages,
+    generatorShare: result.generatorCpuShare,
+    lost: result.lost + result.disorder,
   };
 }
 

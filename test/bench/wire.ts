@@ -1,8 +1,10 @@
 /**
  * A socket for load generators: one shared read buffer, incomplete packets carried over to the next read, and output
  * gathered into one write. The protocols' clients derive from it. `feed` sees bytes that are valid only during the call.
+ * Over TLS the library hands over buffers of its own; certificates are made for the run, so they are not looked at.
  */
 import { connect, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 
 /** Every client reads into the same buffer: the bytes are used up before the next read. */
 const readBuffer = Buffer.allocUnsafeSlow(256 * 1024);
@@ -19,25 +21,36 @@ export abstract class WireClient {
   onRead: (() => void) | null = null;
   readonly opened: Promise<void>;
 
-  constructor(port: number) {
-    this.#socket = connect({
+  constructor(port: number, tls = false) {
+    this.#socket = tls ? this.#connectTls(port) : this.#connect(port);
+    this.opened = new Promise((resolve, reject) => {
+      this.#socket.once(tls ? 'secureConnect' : 'connect', resolve);
+      this.#socket.once('error', reject);
+    });
+    this.#socket.on('error', (error) => this.#fail(error.message));
+    this.#socket.on('close', () => this.#fail('closed by the broker'));
+  }
+
+  #connectTls(port: number): Socket {
+    const socket = connectTls({ host: '127.0.0.1', port, rejectUnauthorized: false });
+    socket.setNoDelay(true);
+    socket.on('data', (bytes: Buffer) => this.#read(bytes, bytes.length));
+    return socket;
+  }
+
+  #connect(port: number): Socket {
+    return connect({
       host: '127.0.0.1',
       port,
       noDelay: true,
       onread: {
         buffer: readBuffer,
         callback: (bytes: number) => {
-          this.#read(bytes);
+          this.#read(readBuffer, bytes);
           return true;
         },
       },
     });
-    this.opened = new Promise((resolve, reject) => {
-      this.#socket.once('connect', resolve);
-      this.#socket.once('error', reject);
-    });
-    this.#socket.on('error', (error) => this.#fail(error.message));
-    this.#socket.on('close', () => this.#fail('closed by the broker'));
   }
 
   /** Takes whole packets from the front of `bytes[0..end)` and returns how many bytes they were. */
@@ -50,11 +63,11 @@ export abstract class WireClient {
     process.exit(3);
   }
 
-  #read(length: number): void {
-    let bytes: Buffer = readBuffer;
+  #read(chunk: Buffer, length: number): void {
+    let bytes = chunk;
     let end = length;
     if (this.#carry !== null) {
-      bytes = Buffer.concat([this.#carry, readBuffer.subarray(0, length)]);
+      bytes = Buffer.concat([this.#carry, chunk.subarray(0, length)]);
       end = bytes.length;
     }
     const used = this.feed(bytes, end);
