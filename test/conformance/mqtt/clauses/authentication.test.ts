@@ -228,11 +228,13 @@ clause('5.0 [MQTT-3.15.2-1]', 'AUTH with another reason code closes the connecti
     client.send(bytes);
     await expectClosed(client, 0x81, 0x82);
   }
-  const begun = await proved(version);
-  begun.send(auth(ANEW, message('hello')));
-  await begun.expect(Type.AUTH);
-  begun.send(auth(0x17, message('me')));
-  await expectClosed(begun, 0x81, 0x82);
+  for (const reason of [0x00, 0x17]) {
+    const begun = await proved(version);
+    begun.send(auth(ANEW, message('hello')));
+    await begun.expect(Type.AUTH);
+    begun.send(auth(reason, message('me')));
+    await expectClosed(begun, 0x81, 0x82);
+  }
 });
 
 clause(

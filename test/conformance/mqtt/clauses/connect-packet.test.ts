@@ -396,7 +396,11 @@ clause(
   async (version) => {
     const topic = unique();
     const client = await server.open(version);
-    for (const byte of connect(version, { clientId: unique('c') })) client.send(Buffer.from([byte]));
+    for (const byte of connect(version, { clientId: unique('c') })) {
+      client.send(Buffer.from([byte]));
+      // The server has its turn, or the bytes would come together.
+      for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
+    }
     await client.expect(Type.CONNACK);
     await client.subscribe([[topic, 0]]);
     const many = Array.from({ length: 200 }, (_, n) => publish(version, topic, String(n)));

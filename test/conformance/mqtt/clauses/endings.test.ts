@@ -208,14 +208,18 @@ clause(
   async (version) => {
     const subscriber = await failing.connected(version, { clean: false });
     await subscriber.subscribe([['kept', 1]]);
-    const publisher = await failing.connected(version);
-    failing.storage.failAppends = true;
-    publisher.send(publish(version, 'kept', 'x', { qos: 1 }), pingreq());
-    expect((await publisher.closed()).filter(({ type }) => type === Type.PUBACK)).toEqual([]);
-    failing.storage.failAppends = false;
+    for (const failure of ['failAppends', 'failCommits'] as const) {
+      const publisher = await failing.connected(version);
+      failing.storage[failure] = true;
+      publisher.send(publish(version, 'kept', 'x', { qos: 1 }), pingreq());
+      expect((await publisher.closed()).filter(({ type }) => type === Type.PUBACK)).toEqual([]);
+      failing.storage[failure] = false;
+      // What failed is tried again.
+      await failing.pass(1_000);
+    }
     const again = await failing.connected(version);
     expect((await again.publish('kept', 'again', { qos: 1 }))?.type).toBe(Type.PUBACK);
-    expect((await subscriber.expect(Type.PUBLISH)).payload).toBe('again');
+    while ((await subscriber.expect(Type.PUBLISH)).payload !== 'again');
   },
 );
 

@@ -18,7 +18,11 @@ import {
 } from '../packets.ts';
 import type { RawClient } from '../raw-client.ts';
 
-const server = useGateway({ 'mqtt.limits.receiveMaximum': 4, 'mqtt.limits.packetBytesMax': 2_000 });
+const server = useGateway({
+  'mqtt.limits.receiveMaximum': 4,
+  'mqtt.limits.packetBytesMax': 2_000,
+  'mqtt.limits.inflightMax': 5,
+});
 
 async function subscriberWith(
   topic: string,
@@ -182,9 +186,11 @@ clause(
     await client.subscribe([[topic, 1]]);
     const publisher = await server.connected(version);
     for (let id = 1; id <= 30; id++) await publisher.publish(topic, String(id), { qos: 1, id });
+    const open = await client.fence();
+    expect(publishedIn(open)).toHaveLength(5);
     const seen: string[] = [];
     while (seen.length < 30) {
-      const { id, payload } = await client.expect(Type.PUBLISH);
+      const { id, payload } = open.shift() ?? (await client.expect(Type.PUBLISH));
       seen.push(payload);
       client.send(ack(Type.PUBACK, id));
     }

@@ -41,14 +41,16 @@ async function refuse(version: Version, filter: string): Promise<void> {
 clause('5.0 [MQTT-4.8.2-1]', 'a shared filter has a name of at least one character', async (version) => {
   for (const filter of ['$share', '$share/', '$share//a']) await refuse(version, filter);
   const [group, topic] = [unique('g'), unique()];
-  const first = await member(version, `$share/${group}/${topic}/#`, 0);
-  const second = await member(version, `$share/${group}/${topic}/#`, 0);
+  const first = await member(version, `$share/${group}/${topic}/#`, 2);
+  const second = await member(version, `$share/${group}/${topic}/#`, 2);
   const publisher = await server.connected(version);
-  for (let i = 0; i < 10; i++) await publisher.publish(`${topic}/x`, String(i));
-  // Each message goes to one of the two, and both get some.
-  const [one, two] = [publishedIn(await first.fence()), publishedIn(await second.fence())];
-  expect([...one, ...two].toSorted()).toEqual(Array.from({ length: 10 }, (_, i) => `${topic}/x=${i}`));
-  expect(Math.min(one.length, two.length)).toBeGreaterThan(0);
+  for (const qos of [0, 1, 2]) {
+    for (let i = 0; i < 10; i++) await publisher.publish(`${topic}/${qos}`, String(i), { qos, id: i + 1 });
+    // Each message goes to one of the two, and both get some.
+    const [one, two] = [publishedIn(await first.fence()), publishedIn(await second.fence())];
+    expect([...one, ...two].toSorted()).toEqual(Array.from({ length: 10 }, (_, i) => `${topic}/${qos}=${i}`));
+    expect(Math.min(one.length, two.length)).toBeGreaterThan(0);
+  }
 });
 
 clause('5.0 [MQTT-4.8.2-2]', 'the name holds no wildcards, and a filter follows it', async (version) => {
