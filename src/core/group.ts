@@ -250,7 +250,10 @@ export class Group implements EntryOwner {
       const order = sharedOrder > 0 ? sharedOrder : sequence - Number.MAX_SAFE_INTEGER;
       const entry = new Entry(this, message.kept(), options, order, deadlineMs);
       this.#context.congestion.hold(entry.bytes);
-      if (this.#log !== null && message.durable) entry.row = this.#append(message, options, deadlineMs);
+      if (this.#log !== null && message.durable) {
+        entry.row = this.#append(message, options, deadlineMs);
+        this.#waiting.keepApart(entry.row);
+      }
       this.#giveBack(entry);
     }
     this.#watchDeadline(PAGE_ROWS);

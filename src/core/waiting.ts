@@ -4,7 +4,8 @@
  * the front has room. Belongs to one group, which decides when to read and what to do with what comes.
  *
  * Invariants: everything returned is older than everything ready, which is older than everything paged out. From
- * `#pagedFrom` on every row of the log is paged out, and before it none is; where it is -1, none is at all.
+ * `#pagedFrom` on every row of the log is paged out, except those in `#apart`, and before it none is; where it is -1, none
+ * is at all.
  */
 
 import { strict as assert } from 'node:assert';
@@ -35,6 +36,8 @@ export class Waiting {
   /** The first offset that is only in the log; -1 when all that waits is in memory. */
   #pagedFrom = -1;
   #pagedCount = 0;
+  /** Rows from `#pagedFrom` on of what is in memory: it came back to this group while others were paged out. */
+  readonly #apart = new Set<number>();
   #pagedBodyBytes = 0;
   /** Rows below it were there at the start: those of messages that need not survive are dropped when read. */
   readonly #recoveredBelow: number;
@@ -119,6 +122,11 @@ export class Waiting {
     this.#count(entry);
   }
 
+  /** The row was appended for what is in memory. */
+  keepApart(row: number): void {
+    if (this.#pagedFrom >= 0) this.#apart.add(row);
+  }
+
   /** Removes and returns what `wanted` picks of what is at hand. */
   takeOut(wanted: (entry: Entry) => boolean): Entry[] {
     const taken: Entry[] = [];
@@ -177,7 +185,10 @@ export class Waiting {
     if (log !== null && this.#pagedFrom >= 0) {
       // A log that once was long has far more offsets than rows, so they are not walked where that can be helped.
       if (alone) log.clear();
-      else for (let offset = this.#pagedFrom; offset < log.endOffset; offset++) log.remove(offset);
+      else {
+        for (let offset = this.#pagedFrom; offset < log.endOffset; offset++)
+          if (!this.#apart.has(offset)) log.remove(offset);
+      }
       this.#context.durability.written();
     }
     this.#allRead();
@@ -199,6 +210,7 @@ export class Waiting {
   #allRead(): void {
     this.#pagedFrom = -1;
     this.#pagedCount = 0;
+    this.#apart.clear();
     this.#pagedBodyBytes = 0;
   }
 
@@ -211,12 +223,17 @@ export class Waiting {
     if (epoch !== this.#epoch) return;
     for (const row of rows) {
       this.#pagedFrom = row.offset + 1;
+      if (this.#apart.has(row.offset)) continue;
       this.#pagedCount--;
       this.#restore(log, row.offset, row.bytes);
     }
     // What was paged out since it was read is still to be read.
     if (rows.length === 0) this.#pagedFrom = end;
     if (this.#pagedCount === 0 || this.#pagedFrom >= log.endOffset) this.#allRead();
+    for (const row of this.#apart) {
+      if (row >= this.#pagedFrom) break;
+      this.#apart.delete(row);
+    }
   }
 
   async #moveOut(move: Move): Promise<boolean> {
@@ -225,7 +242,8 @@ export class Waiting {
     const epoch = this.#epoch;
     const whole = await moveRows(this.#context, log, this.#pagedFrom, {
       goesOn: () => epoch === this.#epoch && this.#pagedFrom >= 0 && move.goesOn(),
-      wants: (message, options, offset) => offset >= this.#pagedFrom && move.wants(message, options, offset),
+      wants: (message, options, offset) =>
+        offset >= this.#pagedFrom && !this.#apart.has(offset) && move.wants(message, options, offset),
       put: (moved) => {
         move.put(moved);
         this.#pagedCount -= moved.length;

@@ -58,10 +58,10 @@ class Walk {
   async attach(i: number): Promise<void> {
     const session = await openSession(this.#world.core, `w${i}`, this.#isDurable(i));
     this.#members.add(i);
+    for (const other of this.#members) if (other !== i && !this.#attached.has(other)) this.#passOn(other);
     // One that is attached already may still get something, and is displaced then.
     session.subscribe(JOBS, sharedBy());
     this.#attached.delete(i);
-    for (const other of this.#members) if (other !== i && !this.#attached.has(other)) this.#passOn(other);
     const deliveries: Delivery[] = [];
     const subscription = session.attach({
       cancelled() {},

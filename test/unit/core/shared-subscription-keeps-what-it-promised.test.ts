@@ -231,6 +231,20 @@ describe('a list that is longer than memory', () => {
   });
 });
 
+it('what came back has newer rows than what is paged out, and is not read back with that', async () => {
+  const world = await openTestCore({ limits: { queueMemoryBytesMax: 1_000 } });
+  const first = await openWorker(world.core, 'first', 3, { durable: true });
+  const publish = publisherOf(world);
+  for (const body of numbers(0, 40)) publish(body);
+  const second = await openWorker(world.core, 'second', 0);
+  first.session.detach(60_000);
+  for (const credit of [3, 10, 100]) {
+    second.subscription.grant(credit);
+    await world.clock.turn();
+  }
+  expect(second.seen.bodies).toEqual(numbers(0, 40));
+});
+
 describe('a list that reaches its bound', () => {
   for (const [name, queueMemoryBytesMax, durable] of [
     ['in memory', 1_000_000, false],
