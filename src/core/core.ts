@@ -98,7 +98,13 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     limits,
     access,
     counters,
-    publish: (message) => publishing.publish(message, null, 0),
+    publish: (message) => {
+      const missing = queues.missingAt(message.address);
+      if (missing !== null) queues.provide(missing);
+      publishing.publish(message, null, 0);
+    },
+    provideQueue: (address, principal) => publishing.provideQueue(address, principal),
+    readFailed: context.readFailed,
   });
   await cursors.load();
   await streams.load();

@@ -4,7 +4,7 @@
  * and dead letters.
  */
 
-import { type Access, isSystemAddress, LastAnswer } from './access.ts';
+import { type Access, isSystemAddress, LastAnswer, type Principal } from './access.ts';
 import { queueAddress } from './address.ts';
 import type { Clock } from './clock.ts';
 import type { Congestion } from './congestion.ts';
@@ -91,7 +91,7 @@ export class Publishing {
           this.#counters.refused++;
           throw new CoreError('access-refused', `may not publish to '${address}'`);
         }
-        if (isReserved && info.providesQueues === true) this.#provideQueue(address, info);
+        if (isReserved && info.providesQueues === true) this.provideQueue(address, info.principal);
         return this.publish(message, sink, token);
       },
       close: () => congestion.forget(info),
@@ -132,9 +132,8 @@ export class Publishing {
     return STORED;
   }
 
-  /** Makes the queue at whose address this message is, where nothing is there yet. */
-  #provideQueue(address: string, { principal }: PublisherInfo): void {
-    if (this.#router.routes(address).routes.length > 0) return;
+  /** Makes the queue at whose address a message of `principal` is, where there is none. Throws CoreError. */
+  provideQueue(address: string, principal: Principal): void {
     const { access, missingQueueAt, provideQueue } = this.#options;
     const name = missingQueueAt(address);
     if (name === null) return;

@@ -27,6 +27,8 @@ export interface NamedGroupOptions {
   readonly number: number;
   readonly log: RowLog | null;
   discarded(message: Message, options: DeliveryOptions, reason: DeadReason, note: string): void;
+  /** A member has gone. */
+  left(): void;
   /** Nobody has used it for so long that it goes. */
   outlived(group: NamedGroup): void;
 }
@@ -100,6 +102,7 @@ export class NamedGroup implements QueueGroup {
       close: (keepUnsettled) => {
         holder.close(keepUnsettled);
         this.#watchIdle();
+        if (!this.#closed) this.#options.left();
       },
     };
   }

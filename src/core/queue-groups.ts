@@ -38,6 +38,8 @@ export interface QueueGroupsOptions {
   createLog(number: number): RowLog | null;
   save(number: number, record: GroupRecord): void;
   forget(group: NamedGroup): void;
+  /** A member has gone. */
+  left(): void;
   readonly discarded: NamedGroupOptions['discarded'];
 }
 
@@ -144,6 +146,10 @@ export class QueueGroups {
     const pattern = Pattern.parse(record.pattern);
     this.#nextNumber = Math.max(this.#nextNumber, number + 1);
     this.#add(record.name, groupId(record.name, pattern.tokens.slice(2)), pattern, number, log);
+  }
+
+  /** All are restored: what waited to be handed over goes to each of them. */
+  restored(): void {
     this.#handOver?.begin(null);
   }
 
@@ -173,6 +179,11 @@ export class QueueGroups {
     return found?.settle(offset, outcome, note) ?? false;
   }
 
+  /** Drops what no group wanted. Returns how many. */
+  purge(): number {
+    return this.#handOver?.purge() ?? 0;
+  }
+
   /** The queue is used under its own name: from now on it keeps its own copy of everything. */
   claim(): void {
     this.#handOver?.close();
@@ -190,7 +201,7 @@ export class QueueGroups {
   }
 
   #add(name: string, id: string, pattern: Pattern, number: number, log: RowLog | null): NamedGroup {
-    const { context, limits, spec, discarded } = this.#options;
+    const { context, limits, spec, discarded, left } = this.#options;
     const group = new NamedGroup({
       context,
       limits,
@@ -201,6 +212,7 @@ export class QueueGroups {
       number,
       log,
       discarded,
+      left,
       outlived: (idle) => this.remove(idle.id, 'expired'),
     });
     this.#groups.set(id, group);
@@ -226,7 +238,8 @@ function groupId(name: string, filter: readonly Token[]): string {
 
 /**
  * Takes what the unnamed group gathered and offers it to the named ones, as a consumer of it. What nobody wants it
- * holds, unsettled, for groups to come.
+ * holds, unsettled, for groups to come. Unlike other consumers it settles from inside a delivery, so that a message is
+ * out of one log in the commit that has it in the others: nothing is doubled by a crash.
  */
 class HandOver implements Consumer {
   readonly #groups: QueueGroups;
@@ -234,8 +247,8 @@ class HandOver implements Consumer {
   readonly #context: GroupContext;
   #subscription: Subscription | null = null;
   #kept: Delivery[] = [];
-  /** Given to groups; settled when the unnamed group is done here. */
-  #moved: Delivery[] = [];
+  /** Credit to be granted when the unnamed group is done here. */
+  #spent = 0;
 
   constructor(groups: QueueGroups, unnamed: Group, context: GroupContext) {
     this.#groups = groups;
@@ -262,7 +275,7 @@ class HandOver implements Consumer {
       const kept = this.#kept;
       this.#kept = [];
       for (const delivery of kept) {
-        if (this.#groups.offer(delivery.message, delivery.options, added)) this.#move(delivery);
+        if (this.#groups.offer(delivery.message, delivery.options, added)) this.#settle(delivery);
         else this.#kept.push(delivery);
       }
     }
@@ -273,33 +286,37 @@ class HandOver implements Consumer {
 
   deliver(message: Message, options: DeliveryOptions, delivery: Delivery | null): void {
     if (delivery === null) return;
-    if (this.#groups.offer(message, options, null)) this.#move(delivery);
+    if (this.#groups.offer(message, options, null)) this.#settle(delivery);
     else this.#kept.push(delivery);
   }
 
   cancelled(): void {
     this.#subscription = null;
     this.#kept = [];
-    this.#moved = [];
+  }
+
+  /** Drops what it holds. Returns how many. */
+  purge(): number {
+    const kept = this.#kept;
+    this.#kept = [];
+    for (const delivery of kept) this.#settle(delivery);
+    return kept.length;
   }
 
   /** What was not handed over goes back in its order. */
   close(): void {
-    this.#settleMoved();
     this.#subscription?.close();
     this.#subscription = null;
     this.#kept = [];
   }
 
-  #move(delivery: Delivery): void {
-    this.#moved.push(delivery);
-    if (this.#moved.length === 1) this.#context.clock.afterTurn(() => this.#settleMoved());
-  }
-
-  #settleMoved(): void {
-    const moved = this.#moved;
-    this.#moved = [];
-    for (const delivery of moved) delivery.settle('accepted');
-    if (moved.length > 0) this.#subscription?.grant(moved.length);
+  #settle(delivery: Delivery): void {
+    delivery.settle('accepted');
+    if (this.#spent++ > 0) return;
+    this.#context.clock.afterTurn(() => {
+      const spent = this.#spent;
+      this.#spent = 0;
+      this.#subscription?.grant(spent);
+    });
   }
 }

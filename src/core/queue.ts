@@ -118,6 +118,7 @@ export class StoredQueue implements Queue, Destination {
 
   group(name: string, filter: readonly Token[]): NamedGroup {
     this.touch();
+    this.#hadConsumer = true;
     return this.#namedGroups().open(name, filter);
   }
 
@@ -133,6 +134,11 @@ export class StoredQueue implements Queue, Destination {
     this.#namedGroups().restore(number, record, log);
   }
 
+  /** It has all its groups again. */
+  restored(): void {
+    this.#groups?.restored();
+  }
+
   /** It is used under its own name from now on. */
   claim(): void {
     if (this.#isClaimed) return;
@@ -145,10 +151,10 @@ export class StoredQueue implements Queue, Destination {
     consumer: Consumer,
     options: { readonly settled: boolean; readonly exclusive: boolean; readonly priority: number },
   ): Subscription {
-    this.claim();
     if (this.#exclusive !== null || (options.exclusive && this.consumerCount > 0)) {
       throw new CoreError('exclusive', `queue '${this.name}' is consumed exclusively, or cannot be`);
     }
+    this.claim();
     if (options.exclusive) this.#exclusive = consumer;
     this.#hadConsumer = true;
     this.touch();
@@ -159,8 +165,7 @@ export class StoredQueue implements Queue, Destination {
       close: (keepUnsettled) => {
         holder.close(keepUnsettled);
         if (this.#exclusive === consumer) this.#exclusive = null;
-        this.touch();
-        this.#leaveIfUseless();
+        this.#wasLeft();
       },
     };
   }
@@ -172,8 +177,14 @@ export class StoredQueue implements Queue, Destination {
   }
 
   purge(): number {
-    this.claim();
-    return this.#group.purge();
+    return (this.#groups?.purge() ?? 0) + this.#group.purge();
+  }
+
+  /** Nothing waits, in its groups neither. */
+  get isEmpty(): boolean {
+    if (this.readyCount > 0) return false;
+    for (const group of this.groups) if (group.readyCount > 0) return false;
+    return true;
   }
 
   /** It was used: its expiry starts anew. */
@@ -200,6 +211,7 @@ export class StoredQueue implements Queue, Destination {
         createLog: (number) => (this.log === null ? null : home.createGroupLog(this, number)),
         save: (number, record) => home.saveGroup(this, number, record),
         forget: (group) => home.forgetGroup(this, group),
+        left: () => this.#wasLeft(),
         discarded: (message, options, reason, note) =>
           home.deadLetter(message, options, this.spec, { reason, note, grouped: true }),
       },
@@ -208,7 +220,9 @@ export class StoredQueue implements Queue, Destination {
     return this.#groups;
   }
 
-  #leaveIfUseless(): void {
+  /** A consumer, or a member of a group, has gone. */
+  #wasLeft(): void {
+    this.touch();
     if (this.#closed || !this.spec.autoDelete || !this.#hadConsumer || this.consumerCount > 0) return;
     this.#home.outlived(this);
   }

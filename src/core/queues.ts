@@ -80,6 +80,7 @@ export class QueueRegistry implements Queues, QueueHome {
       const log = await storage.openRowLog(groupLogName(queue, group), { durable: true });
       byNumber.get(queue)?.restoreGroup(group, decodeDefinition(bytes) as GroupRecord, log);
     }
+    for (const queue of byNumber.values()) queue.restored();
     return registry;
   }
 
@@ -133,8 +134,7 @@ export class QueueRegistry implements Queues, QueueHome {
     const queue = this.get(name);
     if (queue === undefined) throw new CoreError('not-found', `no queue '${name}'`);
     if (options.ifUnused && queue.consumerCount > 0) throw new CoreError('in-use', `queue '${name}' in use`);
-    if (options.ifEmpty && queue.readyCount > 0)
-      throw new CoreError('not-empty', `queue '${name}' not empty`);
+    if (options.ifEmpty && !queue.isEmpty) throw new CoreError('not-empty', `queue '${name}' not empty`);
     const count = queue.readyCount;
     this.#remove(queue, 'deleted');
     return count;

@@ -31,8 +31,12 @@ export interface ScheduleOptions {
   readonly limits: Limits;
   readonly access: Access;
   readonly counters: CoreCounters;
-  /** Publishes it now, for nobody in particular. Throws CoreError. */
+  /** Publishes it now, for nobody in particular, and makes again the queue that it is for. Throws CoreError. */
   readonly publish: (message: Message) => void;
+  /** Makes the queue of this address where there is none, for somebody who has to have the right to. Throws CoreError. */
+  readonly provideQueue: (address: string, principal: Principal) => void;
+  /** A message that waits could not be read. */
+  readonly readFailed: (error: unknown) => void;
 }
 
 interface Scheduled {
@@ -75,9 +79,14 @@ export class StoredSchedule implements Schedule {
       const rows = await log.read(from, ROWS_AT_ONCE, BYTES_AT_ONCE);
       if (rows.length === 0) break;
       for (const { offset, bytes } of rows) {
-        const { message, deadlineMs } = options.format.decode(bytes);
-        schedule.#push(message.kept(), deadlineMs, offset);
         from = offset + 1;
+        try {
+          const { message, deadlineMs } = options.format.decode(bytes);
+          schedule.#push(message.kept(), deadlineMs, offset);
+        } catch (error) {
+          // It stays on the disk for a version that can read it.
+          options.readFailed(error);
+        }
       }
     }
     return schedule;
@@ -104,8 +113,9 @@ export class StoredSchedule implements Schedule {
     sink: ReceiptSink | null,
     token: number,
   ): PublishResult {
-    const { durability, format } = this.#options;
+    const { durability, format, provideQueue } = this.#options;
     this.#check(message, principal);
+    provideQueue(message.address, principal);
     const row = message.durable ? this.#log.append(format.encode(message, PLAIN_DELIVERY, dueMs)) : -1;
     this.#push(message.kept(), dueMs, row);
     this.#arm();
