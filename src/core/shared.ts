@@ -270,11 +270,7 @@ export class SharedSubscription implements Destination, Consumer {
         return this.#favourite;
       }
       case 'least-loaded':
-        return (
-          chooseLeastLoaded(ready, this.#turn++, (member) =>
-            member.hasRoom ? member.session.unsettledCount : Number.POSITIVE_INFINITY,
-          ) ?? this.#nextInTurn()
-        );
+        return chooseLeastLoaded(ready, this.#turn++, loadOf) ?? this.#nextInTurn();
       case 'hash-publisher':
         return this.#chosenBy(message.publisherId);
       case 'hash-address':
@@ -354,6 +350,10 @@ export class SharedSubscription implements Destination, Consumer {
     });
     return [group, group.consume(this, false, 0)];
   }
+}
+
+function loadOf(member: Member): number {
+  return member.hasRoom ? member.session.unsettledCount : Number.POSITIVE_INFINITY;
 }
 
 /** Equal only for the same group of the same pattern. No name holds a `/`. */

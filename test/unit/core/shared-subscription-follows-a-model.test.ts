@@ -70,6 +70,10 @@ class Walk {
         const number = Number(bodyOf(message));
         expect(--one.credit, 'credit').toBeGreaterThanOrEqual(0);
         expect([SHARED, i], `${number} is another's`).toContain(this.#places[number]);
+        expect(
+          deliveries.map((held) => Number(bodyOf(held.message))),
+          'it has it already',
+        ).not.toContain(number);
         if (this.#isOrdered && this.#places[number] === SHARED)
           expect(this.#places.indexOf(SHARED), 'the oldest first').toBe(number);
         this.#places[number] = i;
