@@ -39,18 +39,14 @@ const withLength = (text: string): Buffer => {
   return Buffer.concat([Buffer.from([utf8.length >> 8, utf8.length & 255]), utf8]);
 };
 
-/** What an application of MQTT 5 sends along: content type, message expiry, correlation and two user properties. */
+/** What an application of MQTT 5 sends along: content type, message expiry and a user property. */
 const PUBLISH_PROPERTIES = Buffer.concat([
   Buffer.from([0x03]),
   withLength('application/json'),
   Buffer.from([0x02, 0, 0, 14, 16]),
-  Buffer.from([0x09, 0, 4, 1, 2, 3, 4]),
   Buffer.from([0x26]),
   withLength('site'),
   withLength('factory-1'),
-  Buffer.from([0x26]),
-  withLength('line'),
-  withLength('7'),
 ]);
 
 const NO_PROPERTIES = Buffer.from([0]);
