@@ -80,4 +80,38 @@ describe('clients of one group', () => {
       rmSync(folder, { recursive: true, force: true });
     }
   });
+
+  for (const ends of [false, true]) {
+    it(`get what one of them had not acknowledged before a restart, its session ${ends ? 'ended' : 'away'}`, async () => {
+      const folder = makeDataFolder();
+      try {
+        gateway = await startTestGateway({ settings: ALONE, folder });
+        const durable: IClientOptions = { protocolVersion: 4, clean: false };
+        const rest = await connect({ ...durable, clientId: 'rest' });
+        await rest.subscribeAsync('$share/workers/jobs', { qos: 1 });
+        await rest.endAsync();
+        const holder = await connect({ ...durable, clientId: 'holder' });
+        // Receives, and never acknowledges.
+        let received = 0;
+        holder.handleMessage = () => received++;
+        await holder.subscribeAsync('$share/workers/jobs', { qos: 1 });
+        const publisher = await connect({ protocolVersion: 5 });
+        for (let i = 0; i < 20; i++) await publisher.publishAsync('jobs', `${i}`, { qos: 1 });
+        await until(() => received > 0);
+        await gateway.stop();
+        gateway = await startTestGateway({ settings: ALONE, folder });
+        if (ends) await connect({ protocolVersion: 4, clean: true, clientId: 'holder' });
+        const bodies: string[] = [];
+        await connect({ ...durable, clientId: 'rest' }, bodies);
+        await until(() => bodies.length >= 20);
+        expect([...bodies].sort((a, b) => Number(a) - Number(b))).toEqual(
+          Array.from({ length: 20 }, (_, i) => `${i}`),
+        );
+      } finally {
+        await gateway?.stop();
+        gateway = null;
+        rmSync(folder, { recursive: true, force: true });
+      }
+    });
+  }
 });
