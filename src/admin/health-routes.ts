@@ -1,7 +1,7 @@
 /**
  * `/livez`, `/readyz` and `/metrics`, for orchestrators and Prometheus. Liveness looks at nothing but the event
  * loop: a gateway whose disk is full is alive. Readiness is what `src/gateway.ts` says: 503 while it starts or
- * drains, with the names of the checks that fail.
+ * drains or the disk refuses writes, with the names of the checks that fail.
  */
 
 import { monitorEventLoopDelay } from 'node:perf_hooks';

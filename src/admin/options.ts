@@ -31,7 +31,7 @@ export interface AdminOptions {
   connections(): Iterable<ConnectionEntry>;
   /** Ends a connection as its protocol does; false where there is none of that id. */
   disconnect(id: number): boolean;
-  /** All must be ok for the gateway to be ready: listeners bound, storage open, not draining. */
+  /** All must be ok for the gateway to be ready: listeners bound, storage taking writes, not draining. */
   readiness(): readonly ReadinessCheck[];
   /** Numbers of other parts, read at each scrape. */
   samples?(): Iterable<MetricSample>;

@@ -124,6 +124,9 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     rules,
     schedule,
     counters,
+    get storageRefusal() {
+      return durability.refusal;
+    },
     openPublisher: (info) => publishing.openPublisher(info),
     announce: (message) => {
       publishing.route(message, null);

@@ -338,6 +338,8 @@ export interface Core {
   readonly rules: MappingRules;
   readonly schedule: Schedule;
   readonly counters: CoreCounters;
+  /** Why the disk took nothing when it was last asked; null while it does. */
+  readonly storageRefusal: CoreError | null;
   openPublisher(info: PublisherInfo): Publisher;
   /** Publishes what the gateway itself has to say: nobody's rights are asked for, and it is not counted. */
   announce(message: Message): void;

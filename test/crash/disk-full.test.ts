@@ -119,6 +119,12 @@ describe.skipIf(disk === null)('a full disk', () => {
     expect([0x80, 0x83, 0x97], String(mqttError)).toContain(mqttError.code);
     expect((await publishUntilRefused(publishAmqp)).message).toBe('nack');
 
+    // Whoever balances load sees it.
+    const readyz = `http://127.0.0.1:${ports.http}/readyz`;
+    const refusing = await fetch(readyz);
+    expect(refusing.status).toBe(503);
+    expect(await refusing.json()).toMatchObject({ failing: ['storage'] });
+
     // Readers of all three protocols still get what is there.
     const stored = await readStream(ports.kafka, 'full.kafka');
     expect(stored.length).toBeGreaterThan(0);
@@ -146,6 +152,7 @@ describe.skipIf(disk === null)('a full disk', () => {
         await pause(100);
       }
     }
+    expect((await fetch(readyz)).status).toBe(200);
     await gateway.restart();
     expect((await readStream(ports.kafka, 'full.kafka')).length).toBeGreaterThan(stored.length);
   });
