@@ -4,7 +4,8 @@
  * that help, and stops cleanly. The clone is installed once for all tests here.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -19,6 +20,27 @@ const INSTALL_MS_MAX = 240_000;
 
 const folder = mkdtempSync(join(tmpdir(), 'fresh-clone-'));
 const clone = join(folder, 'clone');
+
+/** The commands of the README's first shell block: one that starts the gateway, one that tests it. */
+function readCommands(): string[] {
+  const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
+  const block = /```(?:sh|bash|console)\n([\s\S]*?)```/.exec(readme)?.[1] ?? '';
+  return block
+    .split('\n')
+    .map((line) =>
+      line
+        .replace(/^\$ /, '')
+        .replace(/\s+#.*$/, '')
+        .trim(),
+    )
+    .filter((line) => line !== '' && !line.startsWith('#'));
+}
+
+const isOpen = (port: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1', () => resolve(true));
+    socket.on('error', () => resolve(false)).on('connect', () => socket.destroy());
+  });
 
 /** The machine's own Node.js and npm, not those of this repository's packages. */
 function linkPrograms(): string {
@@ -97,7 +119,7 @@ describe('a fresh clone', () => {
     mkdirSync(join(folder, 'home'));
     linkPrograms();
     settings = await portSettings(join(folder, 'data'));
-    gateway = begin('npm ci && npm start', settings.env);
+    gateway = begin(readCommands()[0]!, settings.env);
     await waitUntilReady(gateway);
   }, INSTALL_MS_MAX);
 
@@ -112,7 +134,12 @@ describe('a fresh clone', () => {
     rmSync(folder, { recursive: true, force: true });
   });
 
+  it('needs the two commands that the README begins with', () => {
+    expect(readCommands().slice(0, 2)).toEqual(['npm ci && npm start', 'npm test']);
+  });
+
   it('is installed by npm without an error, and serves', async () => {
+    for (const port of Object.values(settings.ports)) expect(await isOpen(port), `port ${port}`).toBe(true);
     expect(gateway.output).not.toMatch(/npm (error|ERR!)|install-scripts|deprecated/);
     const client = await connectAsync(`mqtt://127.0.0.1:${settings.ports.mqtt}`);
     const received = new Promise<string>((resolve) => {
