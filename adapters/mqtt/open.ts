@@ -68,7 +68,7 @@ export class Open {
       client,
       session,
       replay,
-      queues: QueueFeeds.resumed({ core, client, session, outbound, limits, logger }),
+      queues: QueueFeeds.resumed({ core, client, session, outbound, limits, logger, events }),
       outbound,
       logger,
       limits,

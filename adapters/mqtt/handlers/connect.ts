@@ -13,7 +13,7 @@ import type { ProtocolVersion } from '../codec/wire.ts';
 import type { MqttContext } from '../context.ts';
 import { MqttError, Reason, type ReasonCode } from '../errors.ts';
 import type { MqttLimits, MqttSettings } from '../settings.ts';
-import { refusalOf } from './publish.ts';
+import { refusalOfMessage } from './publish.ts';
 
 const SECONDS_FOREVER = 0xffff_ffff;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is refused.
@@ -130,7 +130,7 @@ function checkWill({ will }: ConnectPacket, { limits, checkPayloadFormat }: Mqtt
   if (checkPayloadFormat && will.isText && !isUtf8(will.body)) {
     throw new MqttError(Reason.payloadFormatInvalid, 'the will is not the text that it is said to be');
   }
-  if (refusalOf(will.topic, limits.topicLevelsMax) !== 0) {
+  if (refusalOfMessage(will.topic, limits.topicLevelsMax) !== 0) {
     throw new MqttError(Reason.topicNameInvalid, 'the will topic is not for clients to publish to');
   }
 }

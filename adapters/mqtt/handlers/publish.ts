@@ -8,6 +8,7 @@ import {
   type Settlement,
   settlementFromTopic,
 } from '../../../mappings/mqtt-queues.ts';
+import { queueNameFromAddress } from '../../../src/core/index.ts';
 import type { PublishFrame } from '../codec/publish.ts';
 import type { ProtocolVersion } from '../codec/wire.ts';
 import { MqttError, Reason, type ReasonCode } from '../errors.ts';
@@ -31,6 +32,7 @@ const REFUSALS: ReadonlyMap<string, ReasonCode> = new Map([
   ['$CONTROL', Reason.notAuthorized],
   ['$share', Reason.topicNameInvalid],
   ['$stream', Reason.topicNameInvalid],
+  ['$s', Reason.topicNameInvalid],
   ['$delayed', Reason.topicNameInvalid],
 ]);
 
@@ -101,7 +103,11 @@ export class PublishHandler {
     this.#settlement = null;
     if (!topic.startsWith(DELAYED_ROOT)) {
       this.#refusal = refusalOf(topic, topicLevelsMax);
-      if (this.#refusal === 0 && isQueueTopic(topic)) this.#judgeQueue(topic);
+      if (this.#refusal !== 0 || !isQueueTopic(topic)) return;
+      this.#settlement = settlementOf(topic);
+      if (this.#settlement === null) this.#refusal = refusalOfMessage(topic, topicLevelsMax);
+      const expanded = expandQueueAlias(topic);
+      if (expanded !== topic) this.#otherAddress = addressFromTopic(expanded);
       return;
     }
     const delayed = /^(\d{1,10})\/([\s\S]+)$/.exec(topic.slice(DELAYED_ROOT.length));
@@ -112,18 +118,10 @@ export class PublishHandler {
     const seconds = Number(delayed[1]);
     const target = delayed[2] as string;
     this.#refusal =
-      seconds > delaySecondsMax ? Reason.implementationSpecific : refusalOf(target, topicLevelsMax);
+      seconds > delaySecondsMax ? Reason.implementationSpecific : refusalOfMessage(target, topicLevelsMax);
     // No delay at all is as if it had been published there.
     this.#delaySeconds = Math.max(seconds, AT_ONCE_SECONDS);
     this.#otherAddress = addressFromTopic(expandQueueAlias(target));
-  }
-
-  #judgeQueue(topic: string): void {
-    const settlement = settlementFromTopic(topic);
-    if (typeof settlement === 'string') this.#refusal = Reason.topicNameInvalid;
-    else this.#settlement = settlement;
-    const expanded = expandQueueAlias(topic);
-    if (expanded !== topic) this.#otherAddress = addressFromTopic(expanded);
   }
 
   #settle(settlement: Settlement, frame: PublishFrame): void {
@@ -140,8 +138,21 @@ export class PublishHandler {
   }
 }
 
+function settlementOf(topic: string): Settlement | null {
+  const settlement = settlementFromTopic(topic);
+  return typeof settlement === 'string' ? null : settlement;
+}
+
+/** As `refusalOf`, of a topic that is to get a message: neither a control topic nor a queue without a name. */
+export function refusalOfMessage(topic: string, topicLevelsMax: number): ReasonCode | 0 {
+  const refusal = refusalOf(topic, topicLevelsMax);
+  if (refusal !== 0 || !isQueueTopic(topic)) return refusal;
+  const isNamed = queueNameFromAddress(addressFromTopic(expandQueueAlias(topic))) !== null;
+  return isNamed && settlementFromTopic(topic) === null ? 0 : Reason.topicNameInvalid;
+}
+
 /** 0 where clients may publish to the topic as far as the protocol goes; rights are the core's to judge. */
-export function refusalOf(topic: string, topicLevelsMax: number): ReasonCode | 0 {
+function refusalOf(topic: string, topicLevelsMax: number): ReasonCode | 0 {
   if (topic.charCodeAt(0) === DOLLAR) {
     const slash = topic.indexOf('/');
     const refusal = REFUSALS.get(slash < 0 ? topic : topic.slice(0, slash));

@@ -46,8 +46,11 @@ export function handleSubscribe(context: SubscribeContext, reader: Reader): void
   const codes: number[] = [];
   const texts: string[] = [];
   const replayed: Replayed[] = [];
+  let isShared = false;
   for (const entry of packet.entries) {
     const root = reservedRootOf(entry.filter);
+    // What several share, a queue or a group, outlives the session that made it.
+    if (root !== undefined) isShared = true;
     const refusal =
       root === undefined
         ? subscribePlain(context, entry, packet.subscriptionId, replayed)
@@ -55,7 +58,7 @@ export function handleSubscribe(context: SubscribeContext, reader: Reader): void
     codes.push(refusal === null ? entry.qos : refusal.reason);
     if (refusal !== null) texts.push(`${entry.filter}: ${refusal.message}`);
   }
-  whenStored(context, () => {
+  whenStored(context, isShared, () => {
     writeSuback(context, packet.packetId, codes, texts);
     // It may have ended the connection, and the session must not gather for it then.
     if (!context.events.isOpen()) return;
@@ -106,7 +109,7 @@ export function handleUnsubscribe(context: SubscribeContext, reader: Reader): vo
     const root = reservedRootOf(filter);
     return root === undefined ? unsubscribePlain(context, filter) : root.unsubscribe(context, filter);
   });
-  whenStored(context, () => {
+  whenStored(context, false, () => {
     writeAnswer(
       context,
       subackPacket(PacketType.UNSUBACK, client.version, packet.packetId, codes, '', client.packetBytesMax),
@@ -121,8 +124,8 @@ function checkCount(count: number, limits: MqttLimits): void {
 }
 
 /** At once where nothing is kept on disk. */
-function whenStored(context: SubscribeContext, done: () => void): void {
-  if (!context.session.durable) {
+function whenStored(context: SubscribeContext, isShared: boolean, done: () => void): void {
+  if (!context.session.durable && !isShared) {
     done();
     return;
   }

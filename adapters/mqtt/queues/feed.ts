@@ -15,20 +15,20 @@ import {
   LastAnswer,
   type Message,
   type Outcome,
-  type Principal,
   queueAddress,
   type Reliability,
   type Subscription,
 } from '../../../src/core/index.ts';
-import type { ProtocolVersion } from '../codec/wire.ts';
+import type { Client } from '../state/client.ts';
 import type { Outbound } from '../state/outbound.ts';
 
 const CREDIT_STEP = 10;
+/** What came back though it is too large for this client is kept from it so long: another one may have room by then. */
+const TOO_LARGE_WAIT_MS = 1_000;
 
 export interface FeedOptions {
   readonly core: Core;
   readonly outbound: Outbound;
-  readonly version: ProtocolVersion;
   readonly queue: string;
   /** Empty where the subscriber named none and needs none. */
   readonly group: string;
@@ -39,7 +39,9 @@ export interface FeedOptions {
   readonly unsettledMax: number;
   /** The subscriber's own number for it; 0 is none. */
   readonly subscriptionId: number;
-  readonly principal: Principal;
+  readonly client: Client;
+  /** Its queue or group was deleted. */
+  gone(): void;
 }
 
 /** A delivery as the connection knows it, under a packet identifier. */
@@ -88,6 +90,11 @@ export class QueueFeed implements Consumer {
     this.#address = queueAddress(options.queue);
   }
 
+  /** It still has part in its queue. */
+  get isOpen(): boolean {
+    return this.#subscription !== null;
+  }
+
   begin(subscription: Subscription): void {
     this.#subscription = subscription;
     this.#topUp();
@@ -95,14 +102,14 @@ export class QueueFeed implements Consumer {
 
   close(): void {
     this.#subscription?.close();
-    this.cancelled();
+    this.#forgetAll();
   }
 
   deliver(_message: Message, _options: DeliveryOptions, delivery: Delivery | null): void {
     this.#granted--;
     if (delivery === null) return;
     this.#held.add(delivery);
-    if (!this.#rights.may(this.#options.principal, this.#address)) this.#isForbidden = true;
+    if (!this.#rights.may(this.#options.client.principal, this.#address)) this.#isForbidden = true;
     if (this.#isForbidden || this.#parked.size > 0 || !this.#send(delivery)) this.#parked.add(delivery);
     this.#workLater();
   }
@@ -114,6 +121,11 @@ export class QueueFeed implements Consumer {
   }
 
   cancelled(): void {
+    this.#forgetAll();
+    this.#options.core.clock.afterTurn(() => this.#options.gone());
+  }
+
+  #forgetAll(): void {
     this.#subscription = null;
     this.#held.clear();
     this.#parked.clear();
@@ -162,8 +174,9 @@ export class QueueFeed implements Consumer {
   /** With the subscription's reliability: the queue keeps the message until it is settled, however it came in. */
   #copyOf(delivery: Delivery): Message {
     const { message } = delivery;
-    const { qos, queue, group, version } = this.#options;
-    if (version !== 5) return message.reliability === qos ? message : message.with({ reliability: qos });
+    const { qos, queue, group, client } = this.#options;
+    if (client.version !== 5)
+      return message.reliability === qos ? message : message.with({ reliability: qos });
     const native = mqttPropertiesFromQueueDelivery(mqttPropertiesFromMessage(message), {
       queue,
       group,
@@ -191,9 +204,18 @@ export class QueueFeed implements Consumer {
     const tooLarge = this.#tooLarge;
     this.#tooLarge = [];
     for (const delivery of tooLarge) {
-      this.#options.core.counters.dropped++;
-      if (this.#held.delete(delivery)) delivery.settle(this.#options.group === '' ? 'rejected' : 'modified');
+      const { core, group } = this.#options;
+      core.counters.dropped++;
+      if (group !== '' && delivery.failedCount > 0) {
+        core.clock.after(TOO_LARGE_WAIT_MS, () => this.#settleHeld(delivery, 'modified'));
+      } else this.#settleHeld(delivery, group === '' ? 'rejected' : 'modified');
     }
+  }
+
+  #settleHeld(delivery: Delivery, outcome: Outcome): void {
+    if (!this.#held.delete(delivery)) return;
+    delivery.settle(outcome);
+    this.#workLater();
   }
 
   #topUp(): void {

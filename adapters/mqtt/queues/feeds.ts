@@ -26,7 +26,7 @@ import type { Logger } from '../../../src/host.ts';
 import type { SubscribeEntry, SubscribePacket } from '../codec/subscribe.ts';
 import { MqttError, protocolError, REASON_BY_CORE_ERROR, Reason } from '../errors.ts';
 import type { MqttLimits } from '../settings.ts';
-import type { Client } from '../state/client.ts';
+import type { Client, ConnectionEvents } from '../state/client.ts';
 import type { Guests, Outbound } from '../state/outbound.ts';
 import { QueueFeed } from './feed.ts';
 import { StreamFeed } from './stream-feed.ts';
@@ -38,6 +38,7 @@ export interface QueueFeedsOptions {
   readonly outbound: Outbound;
   readonly limits: MqttLimits;
   readonly logger: Logger;
+  readonly events: ConnectionEvents;
 }
 
 /** What is kept in the session's state, as JSON, under `q` and a number. */
@@ -111,6 +112,10 @@ export class QueueFeeds implements Guests {
     }
     let feed: QueueFeed;
     try {
+      this.#checkRights(record, found);
+      // Many clients subscribe again whenever they connect: what they have of it stays theirs.
+      if (before?.feed instanceof QueueFeed && before.feed.isOpen && isSame(before.record, record))
+        return null;
       feed = this.#join(record, found);
     } catch (error) {
       return refusalFrom(error);
@@ -207,7 +212,9 @@ export class QueueFeeds implements Guests {
   #resume(record: FeedRecord): QueueFeed | StreamFeed | null {
     if (record.positions === undefined) {
       const found = queueFilterFromFilter(record.filter);
-      return typeof found === 'string' ? null : this.#join(record, found);
+      if (typeof found === 'string') return null;
+      this.#checkRights(record, found);
+      return this.#join(record, found);
     }
     const found = streamFilterFromFilter(record.filter);
     if (typeof found === 'string') return null;
@@ -239,8 +246,8 @@ export class QueueFeeds implements Guests {
     };
   }
 
-  #join(record: FeedRecord, found: QueueFilter): QueueFeed {
-    const { core, client, outbound, limits } = this.#options;
+  #checkRights(record: FeedRecord, found: QueueFilter): void {
+    const { core, client } = this.#options;
     const { principal } = client;
     if (
       !core.access.may(principal, 'subscribe', record.filter) ||
@@ -248,6 +255,10 @@ export class QueueFeeds implements Guests {
     ) {
       throw new MqttError(Reason.notAuthorized, 'not allowed');
     }
+  }
+
+  #join(record: FeedRecord, found: QueueFilter): QueueFeed {
+    const { core, client, outbound, limits } = this.#options;
     const queue = this.#findQueue(found.queue);
     if (queue.spec.owner !== null)
       throw new MqttError(Reason.notAuthorized, 'the queue is of another connection');
@@ -255,14 +266,14 @@ export class QueueFeeds implements Guests {
     const feed = new QueueFeed({
       core,
       outbound,
-      version: client.version,
+      client,
       queue: found.queue,
       group: group?.id ?? '',
       qos: record.qos,
       explicit: record.explicit,
       unsettledMax: limits.queueUnsettledMax,
       subscriptionId: record.subscriptionId,
-      principal,
+      gone: () => this.#end(`queue '${found.queue}', or the group in it, was deleted`),
     });
     const subscription =
       group === null
@@ -273,9 +284,8 @@ export class QueueFeeds implements Guests {
   }
 
   #joinStream(record: FeedRecord, found: StreamFilter): StreamFeed {
-    const { core, client, outbound, logger } = this.#options;
-    const { principal, version } = client;
-    if (!core.access.may(principal, 'subscribe', record.filter)) {
+    const { core, client, outbound } = this.#options;
+    if (!core.access.may(client.principal, 'subscribe', record.filter)) {
       throw new MqttError(Reason.notAuthorized, 'not allowed');
     }
     const stream = core.streams.get(found.stream);
@@ -285,15 +295,19 @@ export class QueueFeeds implements Guests {
     return new StreamFeed({
       core,
       outbound,
-      version,
-      principal,
+      client,
       stream,
       pattern: found.pattern,
       qos: record.qos,
       subscriptionId: record.subscriptionId,
-      failed: (error) =>
-        logger.warn({ filter: record.filter, error: String(error) }, 'a stream cannot be read on'),
+      failed: (error) => this.#end(`stream '${found.stream}' cannot be read on: ${messageOf(error)}`),
     });
+  }
+
+  /** A client cannot be told that one of its subscriptions is over; it subscribes again with its next connection. */
+  #end(text: string): void {
+    if (this.#options.events.isOpen())
+      this.#options.events.fail(new MqttError(Reason.administrativeAction, text));
   }
 
   #findQueue(name: string): Queue {
@@ -305,6 +319,19 @@ export class QueueFeeds implements Guests {
     }
     return core.queues.provide(name);
   }
+}
+
+function isSame(one: FeedRecord, other: FeedRecord): boolean {
+  return (
+    one.qos === other.qos &&
+    one.subscriptionId === other.subscriptionId &&
+    one.group === other.group &&
+    one.explicit === other.explicit
+  );
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function textOf({ userProperties }: SubscribePacket, name: string): string {

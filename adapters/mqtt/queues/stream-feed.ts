@@ -14,12 +14,11 @@ import {
   type Partition,
   type Pattern,
   PLAIN_DELIVERY,
-  type Principal,
   type Reliability,
   type Stream,
   type StreamMessages,
 } from '../../../src/core/index.ts';
-import type { ProtocolVersion } from '../codec/wire.ts';
+import type { Client } from '../state/client.ts';
 import type { Outbound } from '../state/outbound.ts';
 
 /** Stored bytes read from a partition at once. */
@@ -28,8 +27,7 @@ const READ_BYTES = 64 * 1024;
 export interface StreamFeedOptions {
   readonly core: Core;
   readonly outbound: Outbound;
-  readonly version: ProtocolVersion;
-  readonly principal: Principal;
+  readonly client: Client;
   readonly stream: Stream;
   /** Null: everything. */
   readonly pattern: Pattern | null;
@@ -73,19 +71,20 @@ export class StreamFeed {
   /** `positions`: of an earlier feed; partitions that it did not know begin at `start`. */
   async begin(start: StreamStart, positions: readonly number[]): Promise<void> {
     try {
-      const places: Place[] = [];
-      for (const partition of this.#options.stream.partitions) {
-        const nextOffset = positions[partition.index] ?? (await firstOffset(partition, start));
-        places.push({
-          partition,
-          nextOffset,
-          records: [],
-          done: 0,
-          unacknowledged: new Set(),
-          isReading: false,
-          stopWaiting: null,
-        });
-      }
+      const { partitions } = this.#options.stream;
+      // All at once: what is appended from now on comes after "latest" in each of them.
+      const offsets = await Promise.all(
+        partitions.map((partition) => positions[partition.index] ?? firstOffset(partition, start)),
+      );
+      const places: Place[] = partitions.map((partition, i) => ({
+        partition,
+        nextOffset: offsets[i] as number,
+        records: [],
+        done: 0,
+        unacknowledged: new Set<number>(),
+        isReading: false,
+        stopWaiting: null,
+      }));
       if (this.#closed) return;
       this.#places = places;
       for (const place of places) this.#read(place);
@@ -108,6 +107,11 @@ export class StreamFeed {
     if (this.#closed || place.isReading) return;
     const { partition } = place;
     if (place.nextOffset >= partition.endOffset) {
+      const { core, stream } = this.#options;
+      if (core.streams.get(stream.spec.name) !== stream) {
+        this.#options.failed(new Error('it was deleted'));
+        return;
+      }
       place.stopWaiting = partition.onAppend(() => this.#read(place));
       return;
     }
@@ -151,15 +155,15 @@ export class StreamFeed {
   }
 
   #isWanted(message: Message): boolean {
-    const { pattern, core, principal } = this.#options;
+    const { pattern, core, client } = this.#options;
     if (pattern !== null && !pattern.matches(message.address)) return false;
     if (message.expiresAtMs !== 0 && message.expiresAtMs <= core.clock.nowMs()) return false;
-    return this.#rights.may(principal, message.address);
+    return this.#rights.may(client.principal, message.address);
   }
 
   #copyOf({ message, offset, timestampMs }: StreamMessages['messages'][number], partition: number): Message {
-    const { version, qos } = this.#options;
-    if (version !== 5) return message.with({ reliability: qos });
+    const { client, qos } = this.#options;
+    if (client.version !== 5) return message.with({ reliability: qos });
     const native = mqttPropertiesFromStreamRecord(mqttPropertiesFromMessage(message), {
       partition,
       offset,

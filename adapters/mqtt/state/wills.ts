@@ -7,6 +7,7 @@
  */
 
 import { addressFromTopic, messageFromMqtt } from '../../../mappings/mqtt.ts';
+import { expandQueueAlias } from '../../../mappings/mqtt-queues.ts';
 import { type Core, CoreError, type Principal, type Session, type Timer } from '../../../src/core/index.ts';
 import type { Logger } from '../../../src/host.ts';
 import type { Will } from '../codec/connect.ts';
@@ -106,9 +107,10 @@ export class Wills {
 
   /** Rights and what the address remembers are judged now, not when the client connected. */
   #publish(clientId: string, will: Will, principal: Principal): void {
-    const publisher = this.#core.openPublisher({ principal, congested: () => {} });
+    const publisher = this.#core.openPublisher({ principal, providesQueues: true, congested: () => {} });
+    const address = addressFromTopic(expandQueueAlias(will.topic));
     try {
-      const message = messageFromMqtt(will, addressFromTopic(will.topic), clientId, this.#core.clock.nowMs());
+      const message = messageFromMqtt(will, address, clientId, this.#core.clock.nowMs());
       publisher.publish(message, null, 0);
     } catch (error) {
       if (!(error instanceof CoreError)) throw error;
