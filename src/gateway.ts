@@ -56,6 +56,8 @@ export interface Gateway {
   readonly listeners: ReadonlyMap<string, BoundAddress>;
   /** Where the HTTP API listens; null where it is switched off. */
   readonly http: BoundAddress | null;
+  /** Reads users, rules, keys of tokens and TLS files again now. What cannot be read stays as it was, and the log says why. */
+  reload(): Promise<void>;
   /** Drains and stops; the same promise for every caller. */
   stop(): Promise<void>;
 }
@@ -140,7 +142,13 @@ class RunningGateway implements Gateway {
       tailBytesMax: stored.tailBytesMax,
       report,
     });
-    this.#authentication = await openAuthentication(auth, this.#storage, this.#clock, this.#logger);
+    this.#authentication = await openAuthentication(
+      auth,
+      this.#storage,
+      this.#clock,
+      this.#logger,
+      this.#network.certificates.clientTrust,
+    );
     const { authenticator } = this.#authentication;
     this.#revocation = new Revocation(authenticator, this.#network, this.#clock);
     this.#access = await openAccess(auth.acl, this.#storage, this.#clock, this.#logger);
@@ -265,6 +273,23 @@ class RunningGateway implements Gateway {
       { name: 'listeners', ok: this.#isListening },
       { name: 'draining', ok: !this.#isDraining },
     ];
+  }
+
+  async reload(): Promise<void> {
+    const { certificates } = this.#network;
+    const read = async (what: string, task: () => Promise<unknown> | undefined): Promise<void> => {
+      try {
+        await task();
+      } catch (error) {
+        this.#logger.error({ what, detail: (error as Error).message }, 'could not be read again; it stays');
+      }
+    };
+    await Promise.all([
+      read('users', () => this.#authentication?.reload()),
+      read('rules', () => this.#access?.reload()),
+      read('certificates', () => (certificates.isConfigured ? certificates.reload() : undefined)),
+    ]);
+    this.#logger.info({}, 'files were read again');
   }
 
   stop(): Promise<void> {

@@ -74,6 +74,8 @@ export interface ClientCertificate {
   }[];
   /** SHA-256 of the certificate, lower-case hex without colons. */
   readonly fingerprint: string;
+  /** Milliseconds since 1970 after which it proves nothing any more; absent: it has no such end. */
+  readonly expiresAtMs?: number;
 }
 
 /** Why the gateway itself ends a connection. `not-authorized`: who it was let in as may not be here any more. */

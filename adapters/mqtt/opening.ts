@@ -195,7 +195,8 @@ export class Opening {
         originOf(this.#transport, this.agreement?.clientId ?? ''),
       );
     } catch (error) {
-      logger.error({ error: String(error) }, 'a client could not be authenticated');
+      // Why is told by whoever could not decide, once and not for each client.
+      logger.debug({ error: String(error) }, 'a client could not be authenticated');
       throw new MqttError(Reason.serverUnavailable, 'credentials cannot be checked now');
     }
     if (principal !== null) return principal;

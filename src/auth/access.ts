@@ -20,6 +20,8 @@ const LOOK_EVERY_MS = 1_000;
 export interface OpenAccess {
   readonly access: Access;
   readonly rules: AccessRules;
+  /** Reads the file again now. Throws Error with what is wrong in it; the earlier rules stay then. */
+  reload(): Promise<void>;
   /** Stops looking at the file. */
   close(): void;
 }
@@ -41,10 +43,10 @@ export async function openAccess(
     configured.map(({ shown }) => shown),
     configured.map(({ rule }) => rule),
   );
-  if (settings.file === '') return { access: acl, rules, close: () => {} };
+  if (settings.file === '') return { access: acl, rules, reload: async () => {}, close: () => {} };
   const file = new AclFile(settings.file, settings.rulesMax, rules, clock, logger);
   await file.open();
-  return { access: acl, rules, close: () => file.close() };
+  return { access: acl, rules, reload: () => file.reload(), close: () => file.close() };
 }
 
 function configuredRule(
@@ -69,6 +71,8 @@ class AclFile {
   #mark = '';
   #timer: Timer | null = null;
   #closed = false;
+  /** One reading after the other, or an earlier state of the file could come last. */
+  #reading: Promise<unknown> = Promise.resolve();
 
   constructor(path: string, rulesMax: number, rules: RuntimeRules, clock: Clock, logger: Logger) {
     this.#path = path;
@@ -79,13 +83,19 @@ class AclFile {
   }
 
   async open(): Promise<void> {
-    try {
-      this.#mark = await markOf(this.#path);
-      await this.#read();
-    } catch (error) {
-      throw new Error(`auth.acl.file: ${(error as Error).message}`);
-    }
+    await this.reload();
     this.#lookLater();
+  }
+
+  reload(): Promise<void> {
+    return this.#inTurn(async () => {
+      try {
+        this.#mark = await markOf(this.#path);
+        await this.#read();
+      } catch (error) {
+        throw new Error(`auth.acl.file: ${(error as Error).message}`);
+      }
+    });
   }
 
   close(): void {
@@ -94,7 +104,16 @@ class AclFile {
   }
 
   #lookLater(): void {
-    if (!this.#closed) this.#timer = this.#clock.after(LOOK_EVERY_MS, () => void this.#look());
+    if (this.#closed) return;
+    this.#timer = this.#clock.after(LOOK_EVERY_MS, () => {
+      void this.#inTurn(() => this.#look());
+    });
+  }
+
+  #inTurn(task: () => Promise<void>): Promise<void> {
+    const done = this.#reading.then(task);
+    this.#reading = done.catch(() => {});
+    return done;
   }
 
   async #look(): Promise<void> {
@@ -130,7 +149,8 @@ class AclFile {
   }
 }
 
+/** With the time of the last change of the file's state, so that a file that may be read now is read. */
 async function markOf(path: string): Promise<string> {
-  const { mtimeMs, size, ino } = await stat(path);
-  return `${mtimeMs} ${size} ${ino}`;
+  const { mtimeMs, ctimeMs, size, ino } = await stat(path);
+  return `${mtimeMs} ${ctimeMs} ${size} ${ino}`;
 }

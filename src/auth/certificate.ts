@@ -4,10 +4,22 @@
  * except where it asked to be let in by its certificate.
  */
 
+import type { Principal } from '../core/index.ts';
 import type { ClientCertificate, ConnectionOrigin, Credentials } from '../host.ts';
 import type { CertificateSettings } from './certificate-settings.ts';
 import { isName } from './identity-name.ts';
 import type { Verdict, Verifier } from './verifier.ts';
+
+/** Who knows the authorities that clients' certificates are held against. */
+export interface CertificateTrust {
+  /** Whether the listener's authorities and revocation lists of now would take this certificate. */
+  isTrusted(certificate: ClientCertificate): boolean;
+  /** Calls `listener` whenever they may have changed. */
+  onChange(listener: () => void): void;
+}
+
+/** Where no listener has certificates. */
+export const TRUSTS_FOR_EVER: CertificateTrust = { isTrusted: () => true, onChange: () => {} };
 
 interface GroupPattern {
   readonly group: string;
@@ -17,9 +29,12 @@ interface GroupPattern {
 export class CertificateVerifier implements Verifier {
   readonly #settings: CertificateSettings;
   readonly #patterns: readonly GroupPattern[];
+  readonly #trust: CertificateTrust;
+  readonly #certificateOf = new WeakMap<Principal, ClientCertificate>();
 
-  constructor(settings: CertificateSettings) {
+  constructor(settings: CertificateSettings, trust: CertificateTrust = TRUSTS_FOR_EVER) {
     this.#settings = settings;
+    this.#trust = trust;
     this.#patterns = settings.groups.map(patternFromSetting);
   }
 
@@ -33,12 +48,20 @@ export class CertificateVerifier implements Verifier {
     const wanted = credentials.kind === 'anonymous' || userName === 'ignored' ? '' : credentials.user;
     const user = wanted === '' ? names[0] : names.find((name) => name === wanted);
     if (user === undefined) return null;
-    return { user, groups: this.#groupsOf(user), clientId };
+    const { expiresAtMs } = certificate;
+    const principal: Principal = {
+      user,
+      groups: this.#groupsOf(user),
+      clientId,
+      ...(expiresAtMs === undefined ? {} : { expiresAtMs }),
+    };
+    this.#certificateOf.set(principal, certificate);
+    return principal;
   }
 
-  /** The listener checked the certificate when the connection was made; it is not asked again. */
-  isCurrent(): boolean {
-    return true;
+  isCurrent(principal: Principal): boolean {
+    const certificate = this.#certificateOf.get(principal);
+    return certificate !== undefined && this.#trust.isTrusted(certificate);
   }
 
   #groupsOf(user: string): string[] {

@@ -1,35 +1,28 @@
 /**
  * The keys that tokens are verified with: shared secrets, PEM files, a key set in a file and one behind an address.
  * Called by `jwt.ts`. A key is only ever handed out for signatures of its own kind, so that a public key can never pass
- * for a shared secret (RFC 8725 3.1). Files are looked at again at most every few seconds, when a token comes; a file
- * that cannot be read any more is reported and its old keys stay, for a half-written file must not lock everybody out.
+ * for a shared secret (RFC 8725 3.1). Files are looked at every few seconds, and so is the address when what it said is too
+ * old: who was let in by a key that is gone must go. A file that cannot be read any more is reported and its old keys stay,
+ * for a half-written file must not lock everybody out; the same holds for an address that does not answer.
  */
 
 import { Buffer } from 'node:buffer';
 import { createPublicKey, createSecretKey, type KeyObject } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
-import {
-  type CryptoKey,
-  createLocalJWKSet,
-  createRemoteJWKSet,
-  customFetch,
-  type FetchImplementation,
-  type JSONWebKeySet,
-} from 'jose';
-import type { Clock } from '../core/index.ts';
+import { createLocalJWKSet, type JSONWebKeySet } from 'jose';
+import type { Clock, Timer } from '../core/index.ts';
 import type { Logger } from '../host.ts';
-import { readBounded } from './bounded-body.ts';
+import { idOfKey, idsFromKeySet, type KeySet } from './jwt-key-ids.ts';
+import { RemoteKeys } from './jwt-remote-keys.ts';
 import type { JwtAlgorithm, JwtSettings } from './jwt-settings.ts';
 
-/** Files are looked at again when a token comes this long after the last look. */
+/** Between two looks at the files. */
 const LOOK_AGAIN_MS = 2_000;
 /** RFC 7518 3.2: a secret is at least as long as the hash. */
 const SECRET_BYTES_MIN = { HS256: 32, HS384: 48, HS512: 64 } as const;
 const BASE64_PREFIX = 'base64:';
 
-/** Gives the one key that fits the header, or throws as jose does where none or several fit. */
-export type KeySet = (...header: Parameters<ReturnType<typeof createLocalJWKSet>>) => Promise<CryptoKey>;
 /** A key, or where to look for one. */
 export type KeySource =
   | { readonly kind: 'key'; readonly key: KeyObject }
@@ -42,16 +35,20 @@ interface FileKeys {
   readonly mark: string;
   readonly keys: readonly KeyObject[];
   readonly set: KeySet | null;
+  readonly ids: ReadonlySet<string>;
 }
 
 export class JwtKeys {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #secrets: readonly Buffer[];
-  readonly #remote: KeySet | null;
+  readonly #remote: RemoteKeys | null;
+  readonly #listeners: (() => void)[] = [];
   #files: readonly FileKeys[];
   #lookedAtMs: number;
   #looking: Promise<void> | null = null;
+  #timer: Timer | null = null;
+  #isClosed = false;
 
   /** Throws where a setting or file is none that tokens can be verified with. */
   constructor(settings: JwtSettings, clock: Clock, logger: Logger) {
@@ -65,8 +62,32 @@ export class JwtKeys {
         : [readKeysAtStart('jwksFile', settings.jwksFile, keysFromKeySetText)]),
     ];
     this.#lookedAtMs = clock.nowMs();
-    this.#remote = settings.jwksUrl === '' ? null : createRemote(settings, clock);
+    this.#remote =
+      settings.jwksUrl === '' ? null : new RemoteKeys(settings, clock, logger, () => this.#tell());
     this.#checkAlgorithms(settings);
+    if (this.#files.length > 0 || this.#remote !== null) this.#lookLater();
+  }
+
+  /** False where the key with this id has gone; secrets stay until the process ends. */
+  has(id: string): boolean {
+    return this.#files.some(({ ids }) => ids.has(id)) || this.#remote?.ids.has(id) === true;
+  }
+
+  /** Calls `listener` whenever a key may have gone. */
+  onChange(listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+
+  /** Looks at the files now. Throws Error for those that cannot be read; their old keys stay. */
+  async reload(): Promise<void> {
+    await this.#looking;
+    const failures = await this.#lookNow();
+    if (failures.length > 0) throw new Error(failures.join('; '));
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#timer?.cancel();
   }
 
   /** What a token with this algorithm may be signed with, the nearest first. */
@@ -83,7 +104,7 @@ export class JwtKeys {
       for (const key of keys) if (isKeyFor(algorithm, key)) sources.push({ kind: 'key', key });
       if (set !== null) sources.push({ kind: 'set', set });
     }
-    if (this.#remote !== null) sources.push({ kind: 'remote', set: this.#remote });
+    if (this.#remote !== null) sources.push({ kind: 'remote', set: this.#remote.set });
     return sources;
   }
 
@@ -101,21 +122,36 @@ export class JwtKeys {
     }
   }
 
-  #lookAgain(): Promise<void> {
-    if (this.#looking !== null) return this.#looking;
-    if (this.#files.length === 0 || this.#clock.nowMs() - this.#lookedAtMs < LOOK_AGAIN_MS) {
-      return Promise.resolve();
-    }
-    this.#lookedAtMs = this.#clock.nowMs();
-    this.#looking = this.#readChanged().finally(() => {
-      this.#looking = null;
+  #lookLater(): void {
+    if (this.#isClosed) return;
+    this.#timer = this.#clock.after(LOOK_AGAIN_MS, () => {
+      void this.#lookAgain();
+      void this.#remote?.refresh();
+      this.#lookLater();
     });
-    return this.#looking;
   }
 
-  async #readChanged(): Promise<void> {
-    this.#files = await Promise.all(
-      this.#files.map(async (file) => {
+  async #lookAgain(): Promise<void> {
+    if (this.#looking !== null) return this.#looking;
+    if (this.#files.length === 0 || this.#clock.nowMs() - this.#lookedAtMs < LOOK_AGAIN_MS) return;
+    await this.#lookNow();
+  }
+
+  /** What was wrong, for each file that could not be read. */
+  async #lookNow(): Promise<string[]> {
+    this.#lookedAtMs = this.#clock.nowMs();
+    const failures: string[] = [];
+    const looking = this.#readChanged(failures);
+    this.#looking = looking;
+    await looking;
+    if (this.#looking === looking) this.#looking = null;
+    return failures;
+  }
+
+  async #readChanged(failures: string[]): Promise<void> {
+    const before = this.#files;
+    const files = await Promise.all(
+      before.map(async (file) => {
         let { mark } = file;
         try {
           mark = markOf(await stat(file.path));
@@ -125,14 +161,24 @@ export class JwtKeys {
           this.#logger.info({ file: file.path }, 'keys for tokens were read again');
           return { path: file.path, mark, ...read };
         } catch (error) {
+          failures.push(`${file.path}: ${(error as Error).message}`);
+          const reason = mark === file.mark ? 'unreadable' : mark;
+          if (reason === file.mark) return file;
           this.#logger.warn(
             { file: file.path, err: error },
             'keys for tokens cannot be read; the old ones stay',
           );
-          return { ...file, mark };
+          return { ...file, mark: reason };
         }
       }),
     );
+    this.#files = files;
+    const isSame = files.every((file, index) => file.ids === before[index]?.ids);
+    if (!isSame) this.#tell();
+  }
+
+  #tell(): void {
+    for (const listener of this.#listeners) listener();
   }
 }
 
@@ -144,7 +190,7 @@ function bytesFromSecret(text: string): Buffer {
   return Buffer.from(digits, 'base64');
 }
 
-type Read = Pick<FileKeys, 'keys' | 'set'>;
+type Read = Pick<FileKeys, 'keys' | 'set' | 'ids'>;
 
 function readKeysAtStart(setting: string, path: string, read: (text: string) => Read): FileKeys {
   try {
@@ -160,15 +206,18 @@ function keysFromPem(text: string): Read {
   if (/BEGIN [A-Z0-9 ]*PRIVATE/.test(text)) {
     throw new Error('it holds a private key, which belongs to the issuer alone');
   }
-  return { keys: blocks.map((block) => createPublicKey(block)), set: null };
+  const keys = blocks.map((block) => createPublicKey(block));
+  return { keys, set: null, ids: new Set(keys.map(idOfKey)) };
 }
 
 function keysFromKeySetText(text: string): Read {
-  return { keys: [], set: createLocalJWKSet(JSON.parse(text) as JSONWebKeySet) };
+  const value = JSON.parse(text) as JSONWebKeySet;
+  return { keys: [], set: createLocalJWKSet(value), ids: idsFromKeySet(value) };
 }
 
-function markOf({ mtimeMs, size, ino }: { mtimeMs: number; size: number; ino: number }): string {
-  return `${mtimeMs} ${size} ${ino}`;
+/** With the time of the last change of the file's state, so that a file that may be read now is read. */
+function markOf(stats: { mtimeMs: number; ctimeMs: number; size: number; ino: number }): string {
+  return `${stats.mtimeMs} ${stats.ctimeMs} ${stats.size} ${stats.ino}`;
 }
 
 /** RFC 7518 3.3 to 3.5 and RFC 8037 3.1: which keys an algorithm takes. */
@@ -186,32 +235,4 @@ function isKeyFor(algorithm: JwtAlgorithm, key: KeyObject): boolean {
     default:
       return type === 'rsa' || (type === 'rsa-pss' && algorithm.startsWith('PS'));
   }
-}
-
-/**
- * jose waits between two questions that were answered; one that failed must not be asked again for each client either,
- * so after a failure there is a pause as well, in which the failure is the answer.
- */
-function createRemote(settings: JwtSettings, clock: Clock): KeySet {
-  let failedAtMs = Number.NEGATIVE_INFINITY;
-  const ask: FetchImplementation = async (url, options) => {
-    if (clock.nowMs() - failedAtMs < Math.min(settings.jwksCooldownMs, settings.jwksTimeoutMs)) {
-      throw new Error('auth.jwt.jwksUrl did not answer a moment ago');
-    }
-    try {
-      const response = await fetch(url, options);
-      const body = await readBounded(response, settings.jwksBytesMax);
-      if (response.status !== 200) throw new Error(`auth.jwt.jwksUrl answered ${response.status}`);
-      return new Response(new Uint8Array(body), { status: 200 });
-    } catch (error) {
-      failedAtMs = clock.nowMs();
-      throw error;
-    }
-  };
-  return createRemoteJWKSet(new URL(settings.jwksUrl), {
-    timeoutDuration: settings.jwksTimeoutMs,
-    cooldownDuration: settings.jwksCooldownMs,
-    cacheMaxAge: settings.jwksMaxAgeMs,
-    [customFetch]: ask,
-  });
 }

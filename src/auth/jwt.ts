@@ -2,14 +2,23 @@
  * Lets clients in that show a signed token (JWT, RFC 7519) where the password would stand. Called through
  * `src/auth/index.ts` for password credentials. What does not look like a token is left to others; what does is let in
  * or refused here. Signature, algorithm and times are `jose`'s work; which keys an algorithm may use is decided in
- * `jwt-keys.ts`. A token whose keys could not be fetched is neither good nor bad: that throws.
+ * `jwt-keys.ts`. A token whose keys could not be fetched is neither good nor bad: that throws. Who was let in is current
+ * until the token expires or the key that signed it is gone.
  */
 
-import { decodeProtectedHeader, errors, type JWTPayload, type JWTVerifyOptions, jwtVerify } from 'jose';
+import {
+  type CryptoKey,
+  decodeProtectedHeader,
+  errors,
+  type JWTPayload,
+  type JWTVerifyOptions,
+  jwtVerify,
+} from 'jose';
 import type { Clock, Principal } from '../core/index.ts';
 import type { ConnectionOrigin, Credentials, Logger } from '../host.ts';
 import { identityFromClaims } from './jwt-claims.ts';
-import { JwtKeys, type KeySet, type KeySource } from './jwt-keys.ts';
+import { idOfKey, type KeySet } from './jwt-key-ids.ts';
+import { JwtKeys, type KeySource } from './jwt-keys.ts';
 import type { JwtAlgorithm, JwtSettings } from './jwt-settings.ts';
 import type { Verdict, Verifier } from './verifier.ts';
 
@@ -18,12 +27,20 @@ const TOKEN = /^eyJ[A-Za-z0-9_-]*\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*$/;
 /** Keys of one set that are tried for one token, where it names none of them. */
 const KEYS_TRIED_MAX = 10;
 
+interface Verified {
+  readonly payload: JWTPayload;
+  /** Null: by a secret, which stays. */
+  readonly keyId: string | null;
+}
+
 export class JwtVerifier implements Verifier {
   readonly #settings: JwtSettings;
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #keys: JwtKeys;
   readonly #checks: JWTVerifyOptions;
+  /** Of those who were let in by a key that may go. */
+  readonly #keyOf = new WeakMap<Principal, string>();
 
   /** Throws where the settings name no key, or a file that holds none. */
   constructor(settings: JwtSettings, clock: Clock, logger: Logger) {
@@ -50,12 +67,29 @@ export class JwtVerifier implements Verifier {
   }
 
   isCurrent(principal: Principal): boolean {
-    return principal.expiresAtMs === undefined || this.#clock.nowMs() < principal.expiresAtMs;
+    const { expiresAtMs } = principal;
+    if (expiresAtMs !== undefined && this.#clock.nowMs() >= expiresAtMs) return false;
+    const key = this.#keyOf.get(principal);
+    return key === undefined || this.#keys.has(key);
+  }
+
+  onChange(listener: () => void): void {
+    this.#keys.onChange(listener);
+  }
+
+  /** Reads the key files again now. Throws Error with what is wrong; the earlier keys stay then. */
+  reload(): Promise<void> {
+    return this.#keys.reload();
+  }
+
+  close(): void {
+    this.#keys.close();
   }
 
   async #verifyToken(token: string, user: string, origin: ConnectionOrigin): Promise<Principal | null> {
-    const payload = await this.#payloadOf(token);
-    if (typeof payload === 'string') return this.#refuse(payload, origin);
+    const verified = await this.#verified(token);
+    if (typeof verified === 'string') return this.#refuse(verified, origin);
+    const { payload, keyId } = verified;
     const identity = identityFromClaims(payload, this.#settings);
     if (identity === null) return this.#refuse('its claims do not say who its bearer is', origin);
     if (user !== '' && user !== identity.user && this.#settings.userName === 'equal') {
@@ -65,12 +99,14 @@ export class JwtVerifier implements Verifier {
       return this.#refuse('it is for another client id', origin);
     }
     const { exp } = payload;
-    return {
+    const principal: Principal = {
       user: identity.user,
       groups: identity.groups,
       clientId: origin.clientId,
       ...(exp === undefined ? {} : { expiresAtMs: exp * 1_000 + this.#settings.clockToleranceMs }),
     };
+    if (keyId !== null) this.#keyOf.set(principal, keyId);
+    return principal;
   }
 
   #refuse(reason: string, { listener, remoteAddress }: ConnectionOrigin): null {
@@ -79,7 +115,7 @@ export class JwtVerifier implements Verifier {
   }
 
   /** What the token holds, or why it is refused. Throws where its keys cannot be had now. */
-  async #payloadOf(token: string): Promise<JWTPayload | string> {
+  async #verified(token: string): Promise<Verified | string> {
     const algorithm = algorithmOf(token);
     if (!this.#settings.algorithms.some((name) => name === algorithm)) {
       return 'its algorithm is not one of auth.jwt.algorithms';
@@ -87,13 +123,12 @@ export class JwtVerifier implements Verifier {
     const checks = { ...this.#checks, currentDate: new Date(this.#clock.nowMs()) };
     try {
       for (const source of await this.#keys.sourcesFor(algorithm as JwtAlgorithm)) {
-        const payload = await verifyWith(token, source, checks);
-        if (payload !== null) return payload;
+        const verified = await verifyWith(token, source, checks);
+        if (verified !== null) return verified;
       }
     } catch (error) {
       // Only what is wrong with the token itself: everything else could not be decided.
       if (error instanceof errors.JOSEError) return error.message;
-      this.#logger.warn({ err: error }, 'a token could not be checked');
       throw error;
     }
     return 'no key fits its signature';
@@ -113,12 +148,24 @@ async function verifyWith(
   token: string,
   source: KeySource,
   checks: JWTVerifyOptions,
-): Promise<JWTPayload | null> {
+): Promise<Verified | null> {
   try {
-    if (source.kind === 'key') return (await jwtVerify(token, source.key, checks)).payload;
+    if (source.kind === 'key') {
+      const { payload } = await jwtVerify(token, source.key, checks);
+      return { payload, keyId: source.key.type === 'secret' ? null : idOfKey(source.key) };
+    }
     const { set, kind } = source;
     const ask = kind === 'remote' ? askRemote(set) : set;
-    return (await jwtVerify(token, (header, input) => ask(header, input), checks)).payload;
+    let found: CryptoKey | null = null;
+    const { payload } = await jwtVerify(
+      token,
+      async (header, input) => {
+        found = await ask(header, input);
+        return found;
+      },
+      checks,
+    );
+    return { payload, keyId: found === null ? null : idOfKey(found) };
   } catch (error) {
     if (error instanceof errors.JWSSignatureVerificationFailed) return null;
     if (error instanceof errors.JWKSNoMatchingKey) return null;
@@ -133,12 +180,13 @@ async function verifyWithEach(
   token: string,
   keys: InstanceType<typeof errors.JWKSMultipleMatchingKeys>,
   checks: JWTVerifyOptions,
-): Promise<JWTPayload | null> {
+): Promise<Verified | null> {
   let tried = 0;
   for await (const key of keys) {
     if (++tried > KEYS_TRIED_MAX) break;
     try {
-      return (await jwtVerify(token, key, checks)).payload;
+      const { payload } = await jwtVerify(token, key, checks);
+      return { payload, keyId: idOfKey(key) };
     } catch (error) {
       if (!(error instanceof errors.JWSSignatureVerificationFailed)) throw error;
     }

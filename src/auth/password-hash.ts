@@ -1,7 +1,7 @@
 /**
  * Passwords as they are kept: hashes in the forms that `mosquitto_passwd` writes, Argon2id, and scrypt, which is what
- * this gateway makes. Called by `user-store.ts` (reading, making) and `user-verifier.ts` (comparing). The slow
- * computations run on threads of the process, never on the event loop; what bounds their number is `user-verifier.ts`.
+ * this gateway makes. Called by `users.ts` (reading, making) and `user-verifier.ts` (comparing). The slow
+ * computations run on threads of the process, never on the event loop; their number is bounded by who asks for them.
  * Costs are bounded when a hash is read, or a line in a file could take all memory or time.
  *
  * | text                                                | computation                                            |
@@ -26,6 +26,9 @@ export type PasswordHash = {
   | { readonly kind: 'argon2id'; readonly memoryKib: number; readonly passes: number; readonly lanes: number }
   | { readonly kind: 'scrypt'; readonly costLog2: number; readonly blockSize: number; readonly lanes: number }
 );
+
+/** Longer ones are nobody's. */
+export const PASSWORD_BYTES_MAX = 1_024;
 
 const SALT_BYTES = 16;
 const DIGEST_BYTES = 32;
@@ -171,18 +174,6 @@ export async function passwordHashOf(password: Uint8Array, costLog2: number): Pr
   };
   const digest = await digestOf(empty, password);
   return `$scrypt$ln=${costLog2},r=${BLOCK_SIZE},p=1$${unpadded(salt)}$${unpadded(digest)}`;
-}
-
-/** What no password fits, at the cost of one that some password fits. */
-export function decoyHash(costLog2: number): PasswordHash {
-  return {
-    kind: 'scrypt',
-    costLog2,
-    blockSize: BLOCK_SIZE,
-    lanes: 1,
-    salt: randomBytes(SALT_BYTES),
-    digest: randomBytes(DIGEST_BYTES),
-  };
 }
 
 function unpadded(bytes: Buffer): string {

@@ -1,6 +1,6 @@
 /**
  * Names and passwords made comparable before SCRAM computes with them (SASLprep, RFC 4013). Called by `scram.ts` and
- * `user-store.ts`. Differs from the RFC in that it goes by the Unicode tables of the running Node.js, not those of
+ * `users.ts`. Differs from the RFC in that it goes by the Unicode tables of the running Node.js, not those of
  * Unicode 3.2, and does not look at the direction of writing.
  */
 

@@ -16,6 +16,7 @@ import { Buffer, isUtf8 } from 'node:buffer';
 import { createHash, createHmac, pbkdf2, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Principal } from '../core/index.ts';
 import type { SaslExchange, SaslStep } from '../host.ts';
+import type { Attempt } from './login-limits.ts';
 import { preparedText } from './saslprep.ts';
 
 /** Strongest first. */
@@ -85,6 +86,8 @@ export function decoyKeysOf(mechanism: ScramMechanism, user: string, decoyKey: B
 export interface ScramHost {
   /** Keys of that user, or of nobody. */
   keysOf(user: string): ScramKeys;
+  /** Before a proof is looked at. Null: it is not looked at. */
+  begin(user: string): Attempt | null | Promise<Attempt | null>;
   /** The proof is right. Null where the user may not come in after all. */
   accept(user: string, keys: ScramKeys): Principal | null;
   /** The proof is wrong. */
@@ -95,7 +98,7 @@ export class ScramExchange implements SaslExchange {
   readonly #digest: 'sha256' | 'sha512';
   readonly #host: ScramHost;
   readonly #nonceMade: string;
-  #stage: 'first' | 'final' | 'over' = 'first';
+  #stage: 'asked' | 'first' | 'final' | 'over' = 'asked';
   #user = '';
   #keys: ScramKeys | null = null;
   #header = '';
@@ -113,15 +116,32 @@ export class ScramExchange implements SaslExchange {
     this.#nonceMade = nonce;
   }
 
-  step(message: Uint8Array): SaslStep {
+  step(message: Uint8Array): SaslStep | Promise<SaslStep> {
     const { length } = message;
     const stage = this.#stage;
-    // The client begins (RFC 5802 5): where the carrier let the server begin, that is an empty challenge.
-    if (stage === 'first' && length === 0) return { outcome: 'continue', message: NOTHING };
+    if (stage === 'asked' && length === 0) {
+      // The client begins (RFC 5802 5): where the carrier let the server begin, that is an empty challenge. Just one, or
+      // who proves nothing could go on for ever.
+      this.#stage = 'first';
+      return { outcome: 'continue', message: NOTHING };
+    }
     this.#stage = 'over';
     if (stage === 'over' || length > MESSAGE_BYTES_MAX || !isUtf8(message)) return REFUSED;
     const text = Buffer.from(message.buffer, message.byteOffset, length).toString();
-    return stage === 'first' ? this.#takeFirst(text) : this.#takeFinal(text);
+    if (stage !== 'final') return this.#takeFirst(text);
+    const attempt = this.#host.begin(this.#user);
+    return attempt instanceof Promise
+      ? attempt.then((begun) => this.#decide(begun, text))
+      : this.#decide(attempt, text);
+  }
+
+  #decide(attempt: Attempt | null, text: string): SaslStep {
+    if (attempt === null) return REFUSED;
+    try {
+      return this.#takeFinal(text);
+    } finally {
+      attempt.end();
+    }
   }
 
   #takeFirst(text: string): SaslStep {

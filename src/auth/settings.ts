@@ -14,8 +14,14 @@ export const authSettings = Type.Object(
       default: ['127.0.0.0/8', '::1/128'],
       maxItems: 1_000,
       description:
-        'Networks whose clients are let in with any credentials, or none, while no user is defined. Clients from ' +
+        'Networks whose clients are let in with any credentials, or none, while no user was ever defined. Clients from ' +
         'elsewhere are refused. In a container the network of its host has to be added.',
+    }),
+    trustAfterLastUser: Type.Boolean({
+      default: false,
+      description:
+        'Let clients from trusted networks in unproven again where all users have been removed. Otherwise a gateway ' +
+        'that had users stays closed without them.',
     }),
     anonymous: Type.Boolean({
       default: false,

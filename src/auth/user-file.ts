@@ -22,6 +22,8 @@ export class UserFile {
   #mark = '';
   #timer: Timer | null = null;
   #isClosed = false;
+  /** One reading after the other, or an earlier state of the file could come last. */
+  #reading: Promise<unknown> = Promise.resolve();
 
   constructor(path: string, usersMax: number, users: UserStore, clock: Clock, logger: Logger) {
     this.#path = path;
@@ -42,17 +44,28 @@ export class UserFile {
     this.#timer?.cancel();
   }
 
-  async reload(): Promise<void> {
-    try {
-      this.#mark = await this.#markNow();
-      await this.#read();
-    } catch (error) {
-      throw new Error(`auth.passwordFile: ${(error as Error).message}`);
-    }
+  reload(): Promise<void> {
+    return this.#inTurn(async () => {
+      try {
+        this.#mark = await this.#markNow();
+        await this.#read();
+      } catch (error) {
+        throw new Error(`auth.passwordFile: ${(error as Error).message}`);
+      }
+    });
   }
 
   #lookLater(): void {
-    if (!this.#isClosed) this.#timer = this.#clock.after(LOOK_EVERY_MS, () => void this.#look());
+    if (this.#isClosed) return;
+    this.#timer = this.#clock.after(LOOK_EVERY_MS, () => {
+      void this.#inTurn(() => this.#look());
+    });
+  }
+
+  #inTurn(task: () => Promise<void>): Promise<void> {
+    const done = this.#reading.then(task);
+    this.#reading = done.catch(() => {});
+    return done;
   }
 
   async #look(): Promise<void> {
@@ -73,9 +86,10 @@ export class UserFile {
   }
 
   async #markNow(): Promise<string> {
-    const { mtimeMs, size, ino } = await stat(this.#path);
+    const { mtimeMs, ctimeMs, size, ino } = await stat(this.#path);
     if (size > FILE_BYTES_MAX) throw new Error(`${this.#path} is larger than ${FILE_BYTES_MAX} bytes`);
-    return `${mtimeMs} ${size} ${ino}`;
+    // The last change of its state is in it, so that a file that may be read now is read.
+    return `${mtimeMs} ${ctimeMs} ${size} ${ino}`;
   }
 
   async #read(): Promise<number> {

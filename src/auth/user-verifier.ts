@@ -2,14 +2,14 @@
  * Lets users in by their password. Called through `index.ts`. The slow computation of a hash is bounded (`turns.ts`),
  * done once for clients that show the same password at the same time, and spared for a while where it was right: a
  * digest under a key of this process alone is remembered then. A name that nobody has costs as much time as one that
- * somebody has.
+ * somebody has, unless an outside service is to be asked about it next: that takes a time of its own, which tells.
  */
 
 import { createHmac, randomBytes } from 'node:crypto';
 import type { Clock, Principal } from '../core/index.ts';
 import type { ConnectionOrigin, Credentials } from '../host.ts';
 import { AnswerCache } from './answer-cache.ts';
-import { decoyHash, isPassword, type PasswordHash } from './password-hash.ts';
+import { isPassword, PASSWORD_BYTES_MAX } from './password-hash.ts';
 import type { PasswordSettings } from './password-settings.ts';
 import type { Turns } from './turns.ts';
 import type { User, UserStore } from './users.ts';
@@ -22,8 +22,6 @@ export interface UserVerifierOptions {
   readonly clock: Clock;
   /** Somebody else is asked about names that are not here: then they are not made to cost time. */
   readonly isLast: boolean;
-  /** Asked again when a login's turn has come, for many may have failed while it waited. */
-  isLimited(remoteAddress: string, user: string): boolean;
 }
 
 export class UserVerifier implements Verifier {
@@ -32,20 +30,20 @@ export class UserVerifier implements Verifier {
   readonly #key = randomBytes(32);
   readonly #checking = new Map<string, Promise<boolean>>();
   readonly #userOf = new WeakMap<Principal, User>();
-  readonly #decoy: PasswordHash;
 
   constructor(options: UserVerifierOptions) {
     this.#options = options;
     this.#known = new AnswerCache(options.clock, options.settings.cacheEntriesMax);
-    this.#decoy = decoyHash(options.settings.scryptCostLog2);
   }
 
   verify(credentials: Credentials, origin: ConnectionOrigin): Verdict | Promise<Verdict> {
     if (credentials.kind !== 'password') return 'unknown';
     const { users, isLast } = this.#options;
-    const user = users.find(credentials.user);
+    const { user: name, password } = credentials;
+    const user = users.find(name);
     if (user === undefined && (!isLast || users.isEmpty)) return 'unknown';
-    const { name, password } = { name: credentials.user, password: credentials.password };
+    // Nobody has one that long, and many of them would wait for their turn at once.
+    if (password.length > PASSWORD_BYTES_MAX) return null;
     const digest = createHmac('sha256', this.#key)
       .update(name)
       .update('\0')
@@ -74,12 +72,12 @@ export class UserVerifier implements Verifier {
     digest: string,
     origin: ConnectionOrigin,
   ): Promise<Verdict> {
-    const { turns, users, settings, isLimited } = this.#options;
+    const { turns, users, settings } = this.#options;
     // The adapter's buffer may be used again while this waits.
     const copy = new Uint8Array(password);
-    const hash = user?.hash ?? this.#decoy;
+    const hash = user?.hash ?? users.decoyFor(name);
     const isSure = await this.#once(`${digest} ${user?.text ?? ''}`, () =>
-      turns.run(async () => !isLimited(origin.remoteAddress, name) && (await isPassword(hash, copy))),
+      turns.run(() => isPassword(hash, copy)),
     );
     if (user === undefined || !isSure || users.find(name) !== user) return null;
     this.#known.put(digest, user, settings.cacheMs);

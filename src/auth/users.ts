@@ -6,15 +6,21 @@
  * Passwords and hashes are never shown and never in the text of an error.
  */
 
+import assert from 'node:assert';
 import { Buffer } from 'node:buffer';
 import { randomBytes } from 'node:crypto';
 import { CoreError } from '../core/index.ts';
 import type { Table } from '../core/storage.ts';
+import { DecoyHashes } from './decoy-hash.ts';
 import { isName } from './identity-name.ts';
-import { type PasswordHash, passwordHashFromText, passwordHashOf } from './password-hash.ts';
+import {
+  PASSWORD_BYTES_MAX,
+  type PasswordHash,
+  passwordHashFromText,
+  passwordHashOf,
+} from './password-hash.ts';
 import type { PasswordSettings } from './password-settings.ts';
 import { SCRAM_MECHANISMS, type ScramKeys, type ScramMechanism, scramKeysOf } from './scram.ts';
-import type { Turns } from './turns.ts';
 
 export type UserSource = 'configuration' | 'file' | 'api';
 
@@ -72,17 +78,17 @@ interface StoredKeys {
 }
 
 const NAME_CHARS_MAX = 255;
-const PASSWORD_BYTES_MAX = 1_024;
 const GROUPS_MAX = 100;
 const USER_PREFIX = 'user/';
 const DECOY_KEY = 'decoy-key';
+/** There from the first user on, and when the last one has gone. */
+const HAD_USERS_KEY = 'had-users';
 const FROM_FILES = ['configuration', 'file'] as const;
 
 export class UserStore implements Users {
   readonly #table: Table;
   readonly #whenStored: () => Promise<void>;
   readonly #settings: PasswordSettings;
-  readonly #turns: Turns;
   readonly #users: Readonly<Record<UserSource, Map<string, User>>> = {
     configuration: new Map(),
     file: new Map(),
@@ -92,18 +98,21 @@ export class UserStore implements Users {
   /** Changes one after the other, or of two the one whose hash took longer would win. */
   #changing: Promise<unknown> = Promise.resolve();
   #reload: () => Promise<void> = async () => {};
-  #decoyKey: Buffer = randomBytes(32);
+  readonly #decoyKey: Buffer;
+  readonly #decoys: DecoyHashes;
+  #hasHadUsers = false;
 
   private constructor(
     table: Table,
     whenStored: () => Promise<void>,
     settings: PasswordSettings,
-    turns: Turns,
+    decoyKey: Buffer,
   ) {
     this.#table = table;
     this.#whenStored = whenStored;
     this.#settings = settings;
-    this.#turns = turns;
+    this.#decoyKey = decoyKey;
+    this.#decoys = new DecoyHashes(decoyKey);
   }
 
   /** Throws where what is stored is no user. */
@@ -111,16 +120,19 @@ export class UserStore implements Users {
     table: Table,
     whenStored: () => Promise<void>,
     settings: PasswordSettings,
-    turns: Turns,
   ): Promise<UserStore> {
-    const store = new UserStore(table, whenStored, settings, turns);
+    const kept = await table.get(DECOY_KEY);
+    const decoyKey = kept === undefined ? randomBytes(32) : Buffer.from(kept);
+    if (kept === undefined) table.put(DECOY_KEY, decoyKey);
+    const store = new UserStore(table, whenStored, settings, decoyKey);
+    store.#hasHadUsers = (await table.get(HAD_USERS_KEY)) !== undefined;
     for await (const [key, bytes] of table.scan(USER_PREFIX)) {
       const name = key.slice(USER_PREFIX.length);
-      store.#users.api.set(name, userFromStored(name, JSON.parse(Buffer.from(bytes).toString())));
+      const user = userFromStored(name, JSON.parse(Buffer.from(bytes).toString()));
+      store.#users.api.set(name, user);
+      store.#decoys.add(user.hash);
+      store.#noteUsers();
     }
-    const decoyKey = await table.get(DECOY_KEY);
-    if (decoyKey === undefined) table.put(DECOY_KEY, store.#decoyKey);
-    else store.#decoyKey = Buffer.from(decoyKey);
     return store;
   }
 
@@ -132,6 +144,18 @@ export class UserStore implements Users {
   get isEmpty(): boolean {
     const { configuration, file, api } = this.#users;
     return configuration.size + file.size + api.size === 0;
+  }
+
+  /** Users were made here once, be they still there or not. */
+  get hasHadUsers(): boolean {
+    return this.#hasHadUsers;
+  }
+
+  /** What no password fits, at the cost of what some user's password is kept as. Asked only where there is a user. */
+  decoyFor(name: string): PasswordHash {
+    const decoy = this.#decoys.find(name);
+    assert(decoy !== undefined, 'there is a user whose cost a decoy has');
+    return decoy;
   }
 
   /** Of several of one name that of the configuration counts, then that of the file. */
@@ -165,7 +189,9 @@ export class UserStore implements Users {
       const old = before.get(name);
       const isSame = old !== undefined && old.text === text && isSameList(old.groups, groups);
       known.set(name, isSame ? old : { name, source, groups, text, hash, scram: {} });
+      this.#decoys.add(hash);
     }
+    for (const { hash } of before.values()) this.#decoys.drop(hash);
     this.#tell();
   }
 
@@ -175,11 +201,13 @@ export class UserStore implements Users {
 
   remove(name: string): Promise<boolean> {
     return this.#inTurn(async () => {
-      if (!this.#users.api.has(name)) {
+      const user = this.#users.api.get(name);
+      if (user === undefined) {
         this.#refuseFixed(name);
         return false;
       }
       this.#users.api.delete(name);
+      this.#decoys.drop(user.hash);
       this.#table.remove(USER_PREFIX + name);
       this.#tell();
       await this.#whenStored();
@@ -228,6 +256,9 @@ export class UserStore implements Users {
     const { text, hash, scram } = secrets;
     const user: User = { name, source: 'api', groups, text, hash, scram };
     this.#users.api.set(name, user);
+    this.#decoys.add(hash);
+    if (before !== undefined) this.#decoys.drop(before.hash);
+    this.#noteUsers();
     this.#table.put(USER_PREFIX + name, Buffer.from(JSON.stringify(storedFrom(user))));
     this.#tell();
     await this.#whenStored();
@@ -240,15 +271,20 @@ export class UserStore implements Users {
         field: '/password',
       });
     }
-    return this.#turns.run(async () => {
-      const text = await passwordHashOf(bytes, this.#settings.scryptCostLog2);
-      const scram: Partial<Record<ScramMechanism, ScramKeys>> = {};
-      for (const mechanism of SCRAM_MECHANISMS) {
-        const keys = await scramKeysOf(mechanism, password);
-        if (keys !== null) scram[mechanism] = keys;
-      }
-      return { text, hash: passwordHashFromText(text), scram };
-    });
+    // One at a time, as all changes are; a flood of logins must not keep the operator from changing a password.
+    const text = await passwordHashOf(bytes, this.#settings.scryptCostLog2);
+    const scram: Partial<Record<ScramMechanism, ScramKeys>> = {};
+    for (const mechanism of SCRAM_MECHANISMS) {
+      const keys = await scramKeysOf(mechanism, password);
+      if (keys !== null) scram[mechanism] = keys;
+    }
+    return { text, hash: passwordHashFromText(text), scram };
+  }
+
+  #noteUsers(): void {
+    if (this.#hasHadUsers) return;
+    this.#hasHadUsers = true;
+    this.#table.put(HAD_USERS_KEY, Buffer.from('yes'));
   }
 
   #refuseFixed(name: string): void {

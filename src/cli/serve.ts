@@ -1,5 +1,9 @@
-/** `rosettamq serve`: starts a gateway and stays until a signal ends it. Called by `settings-commands.ts`. */
+/**
+ * `rosettamq serve`: starts a gateway and stays until a signal ends it. SIGHUP makes it read its files of users, rules and
+ * certificates again, unless it came because the terminal is gone. Called by `settings-commands.ts`.
+ */
 
+import { isatty } from 'node:tty';
 import type { Config } from '../config/index.ts';
 import type { Gateway, GatewayParts } from '../gateway.ts';
 import { EXIT_FAILED } from './failure.ts';
@@ -11,7 +15,8 @@ export async function serve(parts: GatewayParts, config: Config): Promise<void> 
   const { startGateway } = await import('../gateway.ts');
   const started = startGateway(parts, config);
   // Before it is ready, so that no signal finds nobody: one that comes during the start stops what has started.
-  stopOnSignals(started);
+  const stop = stopOnSignals(started);
+  reloadOnSignal(started, stop);
   try {
     await started;
   } catch (error) {
@@ -22,7 +27,7 @@ export async function serve(parts: GatewayParts, config: Config): Promise<void> 
 }
 
 /** The first signal drains and stops, a second one ends the process at once. */
-function stopOnSignals(started: Promise<Gateway>): void {
+function stopOnSignals(started: Promise<Gateway>): (signal: NodeJS.Signals) => void {
   let first: { readonly signal: NodeJS.Signals; readonly atMs: number } | null = null;
   const stop = (signal: NodeJS.Signals): void => {
     if (first !== null) {
@@ -43,4 +48,16 @@ function stopOnSignals(started: Promise<Gateway>): void {
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
+  return stop;
+}
+
+function reloadOnSignal(started: Promise<Gateway>, stop: (signal: NodeJS.Signals) => void): void {
+  // There the signal means that the console is closed, and the process is ended soon after.
+  if (process.platform === 'win32') return;
+  const hadTerminal = isatty(0);
+  process.on('SIGHUP', (signal) => {
+    // A terminal that was closed is none any more, and who closed it did not mean to leave a gateway behind.
+    if (hadTerminal && !isatty(0)) stop(signal);
+    else started.then((gateway) => gateway.reload()).catch(() => {});
+  });
 }

@@ -14,6 +14,7 @@ import { createSecureContext, type SecureContext, type SecureContextOptions } fr
 import type { Clock, Timer } from '../core/index.ts';
 import type { Logger } from '../host.ts';
 import { readAlternativeNames } from './client-certificate.ts';
+import { ClientTrust, type Trusted, trustedFrom } from './client-trust.ts';
 import { ServerNames } from './server-names.ts';
 import type { CertificateSettings, TlsSettings } from './tls-settings.ts';
 
@@ -24,6 +25,7 @@ export interface LoadedCertificates {
   readonly byName: ServerNames<SecureContext>;
   /** When the certificates end, by file, for the log and metrics. */
   readonly expiry: ReadonlyMap<string, Date>;
+  readonly trusted: Trusted;
 }
 
 /** The operator can mend it: told without a stack. */
@@ -32,6 +34,8 @@ export class CertificateError extends Error {
 }
 
 export class Certificates {
+  /** For connections that are there. */
+  readonly clientTrust = new ClientTrust();
   readonly #settings: TlsSettings;
   readonly #clock: Clock;
   readonly #logger: Logger;
@@ -81,6 +85,7 @@ export class Certificates {
     if (this.#loaded !== null) return;
     this.#state = await this.#readState();
     this.#loaded = await loadCertificates(this.#settings);
+    this.clientTrust.use(this.#loaded.trusted);
     this.#warnOfExpiry(this.#loaded);
     this.#watch();
   }
@@ -106,6 +111,7 @@ export class Certificates {
       if (this.#isClosed) return false;
       this.#loaded = loaded;
       for (const listener of this.#listeners) listener(loaded);
+      this.clientTrust.use(loaded.trusted);
     } catch (error) {
       this.#logger.error(
         { detail: (error as Error).message },
@@ -165,16 +171,19 @@ function listFiles(settings: TlsSettings): string[] {
 /** Reads and checks everything; nothing of it is used where one part is broken. Throws CertificateError. */
 async function loadCertificates(settings: TlsSettings): Promise<LoadedCertificates> {
   const { certificates, minVersion, ciphers, clientAuthoritiesFile, revocationListFile } = settings;
+  const authorities =
+    clientAuthoritiesFile === ''
+      ? undefined
+      : await readPem(clientAuthoritiesFile, 'tls.clientAuthoritiesFile');
+  const lists =
+    revocationListFile === '' ? undefined : await readPem(revocationListFile, 'tls.revocationListFile');
   const shared: SecureContextOptions = {
     minVersion,
     honorCipherOrder: true,
     ...(ciphers === '' ? {} : { ciphers }),
     // Without authorities of ours, those of the system would be believed.
-    ca:
-      clientAuthoritiesFile === '' ? [] : [await readPem(clientAuthoritiesFile, 'tls.clientAuthoritiesFile')],
-    ...(revocationListFile === ''
-      ? {}
-      : { crl: await readPem(revocationListFile, 'tls.revocationListFile') }),
+    ca: authorities === undefined ? [] : [authorities],
+    ...(lists === undefined ? {} : { crl: lists }),
   };
   const byName = new ServerNames<SecureContext>();
   const expiry = new Map<string, Date>();
@@ -190,7 +199,16 @@ async function loadCertificates(settings: TlsSettings): Promise<LoadedCertificat
     first ??= options;
   }
   if (first === null) throw new CertificateError('tls.certificates is empty');
-  return { options: first, byName, expiry };
+  return { options: first, byName, expiry, trusted: readTrusted(authorities, lists) };
+}
+
+function readTrusted(authorities: Buffer | undefined, lists: Buffer | undefined): Trusted {
+  try {
+    return trustedFrom(authorities, lists);
+  } catch (error) {
+    const setting = 'tls.clientAuthoritiesFile and tls.revocationListFile';
+    throw new CertificateError(`${setting}: ${(error as Error).message}`, { cause: error });
+  }
 }
 
 async function readKey(certificate: CertificateSettings, setting: string): Promise<SecureContextOptions> {

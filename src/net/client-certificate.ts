@@ -23,6 +23,7 @@ export function readClientCertificate(certificate: X509Certificate): ClientCerti
     commonName: typeof commonName === 'string' && isPlain(commonName) ? commonName : '',
     alternativeNames: readAlternativeNames(certificate.subjectAltName ?? ''),
     fingerprint: certificate.fingerprint256.replaceAll(':', '').toLowerCase(),
+    expiresAtMs: certificate.validToDate.getTime(),
   };
 }
 

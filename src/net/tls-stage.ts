@@ -61,7 +61,10 @@ export function createTlsStage(
       return;
     }
     const certificate = asked === 'none' ? undefined : socket.getPeerX509Certificate();
-    if (certificate !== undefined) arrival.certificate = readClientCertificate(certificate);
+    if (certificate !== undefined) {
+      arrival.certificate = readClientCertificate(certificate);
+      certificates.clientTrust.remember(arrival.certificate, certificate);
+    }
     // Nobody needs it, and it lets a client make this side work for nothing. TLS 1.3 has none.
     socket.disableRenegotiation();
     next(arrival, socket);

@@ -3,9 +3,9 @@
  * Called by the connection with the method's name; `start` is what the server says first.
  */
 
-import { Buffer } from 'node:buffer';
+import { Buffer, isUtf8 } from 'node:buffer';
 import { decodeTable, MalformedTableError } from '../../../mappings/amqp091.ts';
-import type { Header } from '../../../src/core/index.ts';
+import type { Header, Principal } from '../../../src/core/index.ts';
 import { type Credentials, originOf } from '../../../src/host.ts';
 import { decodeArguments } from '../codec/method-codec.ts';
 import type { MethodArguments, MethodName } from '../codec/methods.ts';
@@ -53,7 +53,10 @@ export function handleConnectionMethod(
       return connection.answerClose();
     case 'connection.update-secret':
       expectState(connection, name, 'open');
-      throw connectionError('not-allowed', 'update-secret: the mechanism in use has no secret that expires');
+      throw connectionError(
+        'not-allowed',
+        'update-secret: who the client is does not change while it is connected',
+      );
     default:
       throw connectionError('command-invalid', `unexpected method on channel 0: ${name}`);
   }
@@ -115,10 +118,18 @@ async function takeStartOk(
   }
   const { host, settings } = connection.shared;
   const { transport } = connection;
-  const principal = await host.authenticator.authenticate(
-    credentialsFrom(mechanism, response, transport.certificate !== null),
-    originOf(transport, ''),
-  );
+  const credentials = credentialsFrom(mechanism, response, transport.certificate !== null);
+  let principal: Principal | null;
+  try {
+    principal =
+      credentials === null
+        ? null
+        : await host.authenticator.authenticate(credentials, originOf(transport, ''));
+  } catch (error) {
+    // Why is told by whoever could not decide, once and not for each client.
+    host.logger.debug({ err: error }, 'a client could not be authenticated');
+    throw connectionError('internal-error', 'credentials cannot be checked now');
+  }
   if (connection.state !== 'starting') return;
   if (principal === null) {
     connection.refuseLogin(
@@ -138,8 +149,15 @@ async function takeStartOk(
   });
 }
 
-/** RFC 4616 PLAIN; AMQPLAIN is a field table without its length; RFC 4505 ANONYMOUS carries nothing that counts. */
-function credentialsFrom(mechanism: string, response: Uint8Array, hasCertificate: boolean): Credentials {
+/**
+ * RFC 4616 PLAIN; AMQPLAIN is a field table without its length; RFC 4505 ANONYMOUS carries nothing that counts. Null: they
+ * can be nobody's.
+ */
+function credentialsFrom(
+  mechanism: string,
+  response: Uint8Array,
+  hasCertificate: boolean,
+): Credentials | null {
   const bytes = Buffer.from(response.buffer, response.byteOffset, response.byteLength);
   switch (mechanism) {
     case 'ANONYMOUS':
@@ -148,16 +166,19 @@ function credentialsFrom(mechanism: string, response: Uint8Array, hasCertificate
       if (!hasCertificate) {
         throw connectionError('command-invalid', 'EXTERNAL needs a client certificate, and there is none');
       }
+      if (!isUtf8(bytes)) throw connectionError('syntax-error', 'malformed EXTERNAL response');
       return { kind: 'certificate', user: bytes.toString('utf8') };
     case 'PLAIN': {
       const first = bytes.indexOf(0);
       const second = first < 0 ? -1 : bytes.indexOf(0, first + 1);
-      if (second < 0) throw connectionError('syntax-error', 'malformed PLAIN response');
-      return {
-        kind: 'password',
-        user: bytes.toString('utf8', first + 1, second),
-        password: bytes.subarray(second + 1),
-      };
+      if (second < 0 || !isUtf8(bytes.subarray(0, second))) {
+        throw connectionError('syntax-error', 'malformed PLAIN response');
+      }
+      const user = bytes.toString('utf8', first + 1, second);
+      const authorizedAs = bytes.toString('utf8', 0, first);
+      // RFC 4616 2: to act for another user is nobody's right here.
+      if (authorizedAs !== '' && authorizedAs !== user) return null;
+      return { kind: 'password', user, password: bytes.subarray(second + 1) };
     }
     case 'AMQPLAIN': {
       const fields = amqplainFields(bytes);

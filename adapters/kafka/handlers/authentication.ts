@@ -5,6 +5,7 @@
  * taken.
  */
 
+import { isUtf8 } from 'node:buffer';
 import type { Principal } from '../../../src/core/index.ts';
 import type { SaslStep } from '../../../src/host.ts';
 import type { Call } from '../call.ts';
@@ -69,6 +70,7 @@ function credentialsFromToken(token: Buffer): { readonly user: string; readonly 
   const first = token.indexOf(0);
   const second = token.indexOf(0, first + 1);
   if (first < 0 || second < 0 || token.indexOf(0, second + 1) >= 0) return null;
+  if (!isUtf8(token.subarray(0, second))) return null;
   const user = token.toString('utf8', first + 1, second);
   const authorizedAs = token.toString('utf8', 0, first);
   if (user === '' || (authorizedAs !== '' && authorizedAs !== user)) return null;

@@ -54,7 +54,7 @@ export async function takeStep(
   try {
     step = await exchange.step(message);
   } catch (error) {
-    context.logger.error({ error: String(error) }, 'a client could not be authenticated');
+    context.logger.debug({ error: String(error) }, 'a client could not be authenticated');
     throw new MqttError(Reason.serverUnavailable, 'credentials cannot be checked now');
   }
   if (step.outcome !== 'refused') return step;

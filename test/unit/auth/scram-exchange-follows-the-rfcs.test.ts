@@ -15,6 +15,7 @@ const FINAL = `c=biws,r=${CLIENT_NONCE}${NONCE},p=dHzbZapWIk4jUhN+Ute9ytag9zjfMH
 function exchangeWith(keys: ScramKeys, refused: string[] = []): ScramExchange {
   const host = {
     keysOf: () => keys,
+    begin: () => ({ end: () => {} }),
     accept: (user: string) => ({ user, groups: [], clientId: '' }),
     refuse: (user: string) => void refused.push(user),
   };
@@ -23,21 +24,21 @@ function exchangeWith(keys: ScramKeys, refused: string[] = []): ScramExchange {
 
 const keysOfPencil = async (): Promise<ScramKeys> =>
   (await scramKeysOf('SCRAM-SHA-256', 'pencil', SALT, 4096)) as ScramKeys;
-const say = (exchange: ScramExchange, text: string) => exchange.step(Buffer.from(text));
+const say = async (exchange: ScramExchange, text: string) => exchange.step(Buffer.from(text));
 
 describe('the exchange of RFC 7677', () => {
   it('is answered as printed there', async () => {
     const exchange = exchangeWith(await keysOfPencil());
-    const challenge = say(exchange, FIRST);
+    const challenge = await say(exchange, FIRST);
     expect(challenge.outcome === 'continue' && Buffer.from(challenge.message).toString()).toBe(
       `r=${CLIENT_NONCE}${NONCE},s=${SALT.toString('base64')},i=4096`,
     );
-    const end = say(exchange, FINAL);
+    const end = await say(exchange, FINAL);
     expect(end).toMatchObject({ outcome: 'accepted', principal: { user: 'user' } });
     expect(end.outcome === 'accepted' && Buffer.from(end.message).toString()).toBe(
       'v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=',
     );
-    expect(say(exchange, FINAL)).toEqual({ outcome: 'refused' });
+    expect(await say(exchange, FINAL)).toEqual({ outcome: 'refused' });
   });
 
   it.each([
@@ -50,10 +51,10 @@ describe('the exchange of RFC 7677', () => {
   ])('with %s is refused', async (_what, final) => {
     const refused: string[] = [];
     const exchange = exchangeWith(await keysOfPencil(), refused);
-    say(exchange, FIRST);
-    expect(say(exchange, final)).toEqual({ outcome: 'refused' });
+    await say(exchange, FIRST);
+    expect(await say(exchange, final)).toEqual({ outcome: 'refused' });
     expect(refused).toEqual(['user']);
-    expect(say(exchange, FINAL)).toEqual({ outcome: 'refused' });
+    expect(await say(exchange, FINAL)).toEqual({ outcome: 'refused' });
   });
 
   it.each([
@@ -67,13 +68,19 @@ describe('the exchange of RFC 7677', () => {
     'n,,n=user',
     'x',
   ])('a first message %j is refused', async (first) => {
-    expect(say(exchangeWith(await keysOfPencil()), first)).toEqual({ outcome: 'refused' });
+    expect(await say(exchangeWith(await keysOfPencil()), first)).toEqual({ outcome: 'refused' });
   });
 
   it('lets the client begin where the carrier asked first', async () => {
     const exchange = exchangeWith(await keysOfPencil());
     expect(exchange.step(new Uint8Array(0))).toMatchObject({ outcome: 'continue' });
-    expect(say(exchange, FIRST)).toMatchObject({ outcome: 'continue' });
+    expect(await say(exchange, FIRST)).toMatchObject({ outcome: 'continue' });
+  });
+
+  it('is asked for once, or who proves nothing could go on for ever', async () => {
+    const exchange = exchangeWith(await keysOfPencil());
+    expect(await say(exchange, '')).toMatchObject({ outcome: 'continue' });
+    expect(await say(exchange, '')).toEqual({ outcome: 'refused' });
   });
 });
 

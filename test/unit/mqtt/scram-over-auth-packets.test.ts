@@ -21,6 +21,7 @@ async function openWorld(mechanism: ScramMechanism): Promise<MqttWorld> {
       name === mechanism
         ? new ScramExchange(mechanism, {
             keysOf: () => keys,
+            begin: () => ({ end: () => {} }),
             accept: (user) => (user === 'ada' ? { user, groups: [], clientId } : null),
             refuse: () => {},
           })

@@ -229,6 +229,7 @@ describe('the certificate of a client', () => {
         { kind: 'ip', value: '10.0.0.1' },
       ],
       fingerprint: own?.fingerprint256.replaceAll(':', '').toLowerCase(),
+      expiresAtMs: own?.validToDate.getTime(),
     });
     socket.destroy();
   });
@@ -260,6 +261,31 @@ describe('the certificate of a client', () => {
   it('is refused when it has expired', async () => {
     await openWorld('request');
     expect(await refusalOf({ cert: expired.certificate, key: expired.key })).toMatch(/CERT_HAS_EXPIRED/);
+  });
+
+  it('is refused when it has expired since its session began', async () => {
+    await openWorld('require');
+    const short = authority.issue({ commonName: 'short', validToMs: Date.now() + 2_000 });
+    const proof = { cert: short.certificate, key: short.key };
+    const { socket, handler } = await open(proof);
+    const session = once(socket, 'session');
+    handler.transport.write(Buffer.from('x'));
+    const [ticket] = (await session) as [Buffer];
+    socket.destroy();
+    await new Promise((resolve) => setTimeout(resolve, 2_100));
+    const again = connect({
+      port: world.port,
+      host: '127.0.0.1',
+      ca: authority.certificate,
+      ...proof,
+      session: ticket,
+    });
+    again.on('error', () => {});
+    await once(again.resume(), 'close');
+    expect(again.isSessionReused()).toBe(true);
+    expect(world.network.counters).toMatchObject({ accepted: new Map([['test', 1]]) });
+    const line = world.logged.find(({ text }) => text === 'connection refused');
+    expect(line?.details.detail).toMatch(/CERT_HAS_EXPIRED/);
   });
 
   it('is not looked at where none is asked for', async () => {
