@@ -18,6 +18,7 @@ import { addMessageRoutes } from './message-routes.ts';
 import { addObjectRoutes } from './object-routes.ts';
 import type { AdminOptions } from './options.ts';
 import { problem, problemFromError } from './problems.ts';
+import { addQueueGroupRoutes } from './queue-group-routes.ts';
 import { addRetainedRoutes } from './retained-routes.ts';
 import { addUserRoutes } from './user-routes.ts';
 import { type App, schemaCompilers } from './validation.ts';
@@ -109,6 +110,7 @@ export async function buildRoutes(options: AdminOptions, access: AccessCheck): P
   addMappingRoutes(app, options);
   addExplainRoutes(app, options);
   addObjectRoutes(app, options);
+  addQueueGroupRoutes(app, options);
   addRetainedRoutes(app, options);
   const endFeeds = addMessageRoutes(app, options);
   const stopMeasuring = addHealthRoutes(app, options);

@@ -14,6 +14,7 @@ export const API_COMMANDS: ReadonlySet<string> = new Set([
   'users',
   'acl',
   'sessions',
+  'queues',
   'retained',
   'publish',
   'subscribe',
@@ -62,6 +63,7 @@ export function addApiCommands(program: Command): void {
   addUserCommands(program.command('users').description('who may connect'));
   addAclCommands(program.command('acl').description('who may do what'));
   addSessionCommands(program.command('sessions').description('what clients left behind, and who is there'));
+  addQueueCommands(program.command('queues').description('what waits in queues and their groups'));
   addRetainedCommands(program.command('retained').description('what addresses remember'));
   addMessageCommands(program);
 }
@@ -145,6 +147,22 @@ function addSessionCommands(sessions: Command): void {
   example(withApi(sessions.command('end <id>')), 'rosettamq sessions end sensor-7')
     .description('end a session: what it kept goes, and its client is disconnected')
     .action(async (id, flags) => (await load()).endSession(id, flags));
+}
+
+function addQueueCommands(queues: Command): void {
+  const load = () => import('./queues.ts');
+  example(withList(queues.command('list')), 'rosettamq queues list')
+    .description('list queues')
+    .action(async (flags) => (await load()).listQueues(flags));
+  example(withList(queues.command('groups <queue>')), 'rosettamq queues groups orders')
+    .description('list the consumer groups of a queue')
+    .action(async (queue, flags) => (await load()).listGroups(queue, flags));
+  example(
+    withApi(queues.command('delete-group <queue> <group>')),
+    "rosettamq queues delete-group orders 'workers@eu/#'",
+  )
+    .description('delete a group with what it gathered; its members are told')
+    .action(async (queue, group, flags) => (await load()).deleteGroup(queue, group, flags));
 }
 
 function addRetainedCommands(retained: Command): void {

@@ -203,7 +203,9 @@ describe('MQTT 5', () => {
 
   it('bounds are told and refused ones answered', async () => {
     const client = await connect({ protocolVersion: 5 });
-    await expect(client.subscribeAsync('$share/g/t')).rejects.toThrow();
+    const [shared] = await client.subscribeAsync('$share/g/t', { qos: 1 });
+    expect(shared).toMatchObject({ topic: '$share/g/t', qos: 1 });
+    await expect(client.subscribeAsync('$share/g+/t')).rejects.toThrow();
     const error = await client.publishAsync('$SYS/x', 'x', { qos: 1 }).catch((e: unknown) => e);
     expect(error).toBeInstanceOf(Error);
   });
