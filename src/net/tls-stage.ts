@@ -55,7 +55,7 @@ export function createTlsStage(
       socket.destroy();
       return;
     }
-    const fault = asked === 'none' ? null : findFault(socket, asked);
+    const fault = asked === 'none' ? null : findFault(socket, asked, context.clock.nowMs());
     if (fault !== null) {
       arrival.refuse(fault);
       return;
@@ -128,11 +128,16 @@ function sessionContextOf(spec: ListenerSpec): string {
 }
 
 /** Why the client's certificate, or that it has none, ends the connection; null: it does not. */
-function findFault(socket: TLSSocket, asked: 'request' | 'require'): string | null {
-  if (socket.getPeerX509Certificate() === undefined) {
+function findFault(socket: TLSSocket, asked: 'request' | 'require', nowMs: number): string | null {
+  const certificate = socket.getPeerX509Certificate();
+  if (certificate === undefined) {
     return asked === 'require' ? 'TLS: the client has no certificate, and must have one' : null;
   }
-  if (socket.authorized) return null;
+  if (socket.authorized) {
+    // OpenSSL looked when the session began; each time that it is resumed the client gets a new ticket for it.
+    if (certificate.validToDate.getTime() >= nowMs) return null;
+    return "TLS: the client's certificate is refused: CERT_HAS_EXPIRED";
+  }
   return `TLS: the client's certificate is refused: ${String(socket.authorizationError)}`;
 }
 
