@@ -280,9 +280,13 @@ describe('the certificate of a client', () => {
       ...proof,
       session: ticket,
     });
+    let isReused = false;
+    again.on('secureConnect', () => {
+      isReused = again.isSessionReused();
+    });
     again.on('error', () => {});
-    await once(again.resume(), 'close');
-    expect(again.isSessionReused()).toBe(true);
+    await new Promise((resolve) => again.resume().on('close', resolve));
+    expect(isReused).toBe(true);
     expect(world.network.counters).toMatchObject({ accepted: new Map([['test', 1]]) });
     const line = world.logged.find(({ text }) => text === 'connection refused');
     expect(line?.details.detail).toMatch(/CERT_HAS_EXPIRED/);
