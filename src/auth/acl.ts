@@ -10,6 +10,9 @@ import { MANY, ONE, OPERATOR } from '../core/index.ts';
 import { type AclRule, ALL_BITS, BIT } from './acl-rule.ts';
 import { AclTrie, type Findings } from './acl-trie.ts';
 
+/** Longer addresses are judged each time: what is remembered of one client is bounded in bytes too. */
+const REMEMBERED_CHARS_MAX = 512;
+
 /** `auto`: allow while there is no rule at all, deny as soon as there is one. */
 export type AclDefault = 'auto' | 'allow' | 'deny';
 
@@ -77,8 +80,10 @@ export class Acl implements Access {
     let allowed = answers.get(target);
     if (allowed === undefined) {
       allowed = this.#judge(target.split('/'), principal, remembered);
-      if (answers.size >= this.#answersMax) answers.clear();
-      answers.set(target, allowed);
+      if (target.length <= REMEMBERED_CHARS_MAX) {
+        if (answers.size >= this.#answersMax) answers.clear();
+        answers.set(target, allowed);
+      }
     }
     return (allowed & bit) !== 0;
   }
