@@ -66,6 +66,8 @@ export class Connection implements ConnectionHandler, PacketSink, OpeningConnect
   #sessionExpiryMs = 0;
   #paused = 0;
   #timer: Timer | null;
+  /** While it rests. */
+  #rest: Timer | null = null;
   #lastPacketMs = 0;
   /** When the socket was read again after a pause, and whether that has put off the keep alive since. */
   #resumedMs = 0;
@@ -171,7 +173,7 @@ export class Connection implements ConnectionHandler, PacketSink, OpeningConnect
   rest(waitMs: number): void {
     this.#decoder.hold();
     this.#pause(PAUSED_RATE);
-    this.#context.core.clock.after(waitMs, () => this.#goOn());
+    this.#rest = this.#context.core.clock.after(waitMs, () => this.#goOn());
   }
 
   /** What was kept may be too much again. */
@@ -413,7 +415,9 @@ export class Connection implements ConnectionHandler, PacketSink, OpeningConnect
     if (told !== null && client?.version === 5) {
       const isRedirected = told === Reason.useAnotherServer || told === Reason.serverMoved;
       const reference = isRedirected ? this.#context.settings.serverReference : '';
-      const packet = disconnectPacket(told, detail, client.packetBytesMax, reference);
+      let packet = disconnectPacket(told, detail, client.packetBytesMax, reference);
+      // [MQTT-3.1.2-24]: it may be told less.
+      if (packet.length > client.packetBytesMax) packet = disconnectPacket(told, '', client.packetBytesMax);
       if (packet.length <= client.packetBytesMax) {
         this.#transport.write(packet);
         this.#context.traffic.sent(packet.length);
@@ -429,6 +433,7 @@ export class Connection implements ConnectionHandler, PacketSink, OpeningConnect
     this.#phase = 'over';
     this.#timer?.cancel();
     this.#timer = null;
+    this.#rest?.cancel();
     this.#decoder.stop();
     // While the session is being opened, the next client of this name has to find this one and wait for it.
     if (this.#opening === null || this.#opening.pending === null) this.#leaveClients();

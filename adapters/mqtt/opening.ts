@@ -32,6 +32,11 @@ import { Open } from './open.ts';
 import type { ConnectionEvents } from './state/client.ts';
 import { isOfAnother, keepOwner } from './state/session-owner.ts';
 
+/** A CONNACK that refuses, without properties, its lengths at their longest. */
+const REFUSAL_BYTES = 11;
+/** Identifier and length of a property that is text. */
+const PROPERTY_BYTES = 3;
+
 /** The connection as its opening sees it. */
 export interface OpeningConnection extends ConnectionEvents, Displaceable {
   isOver(): boolean;
@@ -100,9 +105,8 @@ export class Opening {
     this.#redirect();
     const agreement = agreeOn(packet, settings);
     this.agreement = agreement;
-    if (connectRates.isRefused(agreement.clientId)) {
-      throw new MqttError(Reason.connectionRateExceeded, 'this client connects too often');
-    }
+    // Before its password costs anything, by the name that it claims; and later by the one that it proved.
+    if (connectRates.isRefused(packet.user ?? '', agreement.clientId)) throw connectsTooOften();
     this.#hold();
     this.pending = this.#connect(packet, agreement).finally(() => {
       this.pending = null;
@@ -121,12 +125,19 @@ export class Opening {
 
   #refusalProperties(text: string): PropertyValues {
     if (this.version !== 5) return NO_PROPERTIES;
-    const serverReference = this.#serverReference;
-    const room = this.#packetBytesMax - Buffer.byteLength(serverReference) - Buffer.byteLength(text) - 32;
-    return {
-      ...(room >= 0 ? { reasonString: text } : {}),
-      ...(serverReference === '' ? {} : { serverReference }),
-    };
+    let room = this.#packetBytesMax - REFUSAL_BYTES;
+    const values: { serverReference?: string; reasonString?: string } = {};
+    // [MQTT-3.1.2-24]; where to go tells more than why.
+    for (const [name, value] of [
+      ['serverReference', this.#serverReference],
+      ['reasonString', text],
+    ] as const) {
+      const bytes = Buffer.byteLength(value) + PROPERTY_BYTES;
+      if (value === '' || bytes > room) continue;
+      values[name] = value;
+      room -= bytes;
+    }
+    return values;
   }
 
   /** What the client sends behind a packet that is being thought about waits. */
@@ -164,7 +175,9 @@ export class Opening {
           : await this.#exchange(method, packet.properties.authenticationData);
       this.principal = principal;
       if (connection.isOver() || principal === null) return;
-      this.#context.connectRates.count(agreement.clientId);
+      const { connectRates } = this.#context;
+      if (connectRates.isRefused(principal.user, agreement.clientId)) throw connectsTooOften();
+      connectRates.count(principal.user, agreement.clientId);
       const found = await this.#findSession(packet, agreement);
       if (found === null) return;
       const { session, present } = found;
@@ -295,4 +308,8 @@ export class Opening {
       this.#context.core.whenStored((error) => (error === null ? resolve() : reject(error)));
     });
   }
+}
+
+function connectsTooOften(): MqttError {
+  return new MqttError(Reason.connectionRateExceeded, 'this client connects too often');
 }

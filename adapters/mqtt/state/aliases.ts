@@ -6,10 +6,14 @@
 import type { PublishFrame } from '../codec/publish.ts';
 import { MqttError, protocolError, Reason } from '../errors.ts';
 
+/** Characters of all topics that the aliases of one client stand for. */
+const TOPIC_CHARS_MAX = 1_048_576;
+
 /** From the client to us. */
 export class AliasesIn {
   readonly #maximum: number;
   #topics: Map<number, { readonly topic: string; readonly address: string }> | null = null;
+  #topicChars = 0;
 
   constructor(maximum: number) {
     this.#maximum = maximum;
@@ -26,6 +30,10 @@ export class AliasesIn {
     }
     if (frame.topic !== '') {
       this.#topics ??= new Map();
+      this.#topicChars += frame.topic.length - (this.#topics.get(alias)?.topic.length ?? 0);
+      if (this.#topicChars > TOPIC_CHARS_MAX) {
+        throw new MqttError(Reason.quotaExceeded, 'the topics of the topic aliases are too long together');
+      }
       this.#topics.set(alias, { topic: frame.topic, address: frame.address });
       return;
     }

@@ -10,6 +10,8 @@ import type { Traffic } from '../state/traffic.ts';
 import { LOAD_MINUTES, LoadAverage } from './load.ts';
 
 const ROOT = '$SYS/broker/';
+/** Sessions are counted at most so often, whoever asks. */
+const COUNTED_FOR_MS = 1_000;
 
 export interface SysOptions {
   readonly core: Core;
@@ -21,6 +23,14 @@ export interface SysOptions {
   clientCount(): number;
 }
 
+/** Over all sessions. */
+interface SessionCounts {
+  readonly atMs: number;
+  readonly disconnected: number;
+  readonly subscriptions: number;
+  readonly messages: number;
+}
+
 export class SysTopics {
   readonly #options: SysOptions;
   readonly #startedMs: number;
@@ -30,6 +40,7 @@ export class SysTopics {
   readonly #told = new Map<string, string>();
   #timer: Timer | null = null;
   #sampledMs: number;
+  #counts: SessionCounts | null = null;
 
   constructor(options: SysOptions) {
     this.#options = options;
@@ -107,24 +118,30 @@ export class SysTopics {
     }
   }
 
+  /** One walk through all sessions for whoever asks within a while, as any client may at any time. */
+  #countSessions(): SessionCounts {
+    const { core } = this.#options;
+    const nowMs = core.clock.nowMs();
+    const known = this.#counts;
+    if (known !== null && nowMs - known.atMs < COUNTED_FOR_MS && nowMs >= known.atMs) return known;
+    let disconnected = 0;
+    let subscriptions = 0;
+    let messages = 0;
+    for (const session of core.sessions.list()) {
+      if (!session.attached) disconnected++;
+      subscriptions += session.subscriptions.size;
+      messages += session.queuedCount + session.unsettledCount;
+    }
+    this.#counts = { atMs: nowMs, disconnected, subscriptions, messages };
+    return this.#counts;
+  }
+
   *#plainValues(): Iterable<[address: string, value: () => string]> {
     const { core, traffic, version, clientCount } = this.#options;
     const { counters } = core;
-    const disconnected = (): number => {
-      let count = 0;
-      for (const session of core.sessions.list()) if (!session.attached) count++;
-      return count;
-    };
-    const subscriptions = (): number => {
-      let count = 0;
-      for (const session of core.sessions.list()) count += session.subscriptions.size;
-      return count;
-    };
-    const stored = (): number => {
-      let count = core.retained.count + core.schedule.count;
-      for (const session of core.sessions.list()) count += session.queuedCount + session.unsettledCount;
-      return count;
-    };
+    const disconnected = (): number => this.#countSessions().disconnected;
+    const subscriptions = (): number => this.#countSessions().subscriptions;
+    const stored = (): number => core.retained.count + core.schedule.count + this.#countSessions().messages;
     const plain: readonly (readonly [name: string, value: () => number | string])[] = [
       ['version', () => `rosettamq version ${version}`],
       ['uptime', () => `${Math.floor((core.clock.nowMs() - this.#startedMs) / 1000)} seconds`],
