@@ -1,7 +1,8 @@
 /**
  * Who is let in at all, decided before a connection costs anything: so many a second for each listener, so many at a
- * time from each address. Asked by `listener.ts` for each socket. Those turned away are counted, and the log tells of
- * them once in a while and not one by one, for a crowd of them is what this is against.
+ * time from each address. Asked by `listener.ts` for each socket, and told of those that find the listener full. Those
+ * turned away are counted, and the log tells of them once in a while and not one by one, for a crowd of them is what this
+ * is against.
  */
 
 import type { Socket } from 'node:net';
@@ -55,13 +56,22 @@ export class Admission {
     else this.#byAddress.set(address, count);
   }
 
+  /** `node:net` has closed one, because the listener has all that it may have. */
+  dropped(address: string | undefined): void {
+    this.#tell(plainAddress(address), "as many connections as the listener's connectionsMax");
+  }
+
   #turnAway(socket: Socket, detail: string): void {
-    this.#context.countRefused(this.#listener);
     const remote = plainAddress(socket.remoteAddress);
     socket.on('error', ignore);
     // A reset leaves nothing behind on this machine, where an orderly end would; socket files know none.
     if (remote === '') socket.destroy();
     else socket.resetAndDestroy();
+    this.#tell(remote, detail);
+  }
+
+  #tell(remote: string, detail: string): void {
+    this.#context.countRefused(this.#listener);
     this.#untold++;
     const nowMs = this.#context.clock.nowMs();
     if (nowMs - this.#toldAtMs < TELL_MS) return;

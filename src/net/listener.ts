@@ -51,7 +51,7 @@ export async function openListener(
     keepAliveInitialDelay: keepAliveMs,
   });
   server.maxConnections = spec.connectionsMax;
-  server.on('drop', () => context.countRefused(spec.name));
+  server.on('drop', (dropped) => admission.dropped(dropped?.remoteAddress));
   server.on('connection', (socket: Socket) => {
     if (!admission.admit(socket)) return;
     // Behind a proxy the address is not known yet.

@@ -49,6 +49,22 @@ it('an address has so many connections at a time', async () => {
   for (const socket of sockets) socket.destroy();
 });
 
+it('a full listener counts those that it closes, and tells the log once', async () => {
+  world = await openNetWorld({ connectionsMax: 1 });
+  const { counters } = world.network;
+  const sockets = [await dial(world)];
+  await expect.poll(() => counters.accepted.get('test')).toBe(1);
+  for (let i = 0; i < 5; i++) sockets.push(await dial(world));
+  await expect.poll(() => counters.refused.get('test')).toBe(5);
+  const lines = world.logged.filter(({ text }) => text === 'connections refused');
+  expect(lines).toHaveLength(1);
+  expect(lines[0]?.details).toMatchObject({
+    remote: '127.0.0.1',
+    detail: expect.stringMatching(/connectionsMax/),
+  });
+  for (const socket of sockets) socket.destroy();
+});
+
 describe('a WebSocket of a client that nobody knows', () => {
   const spec = { transport: 'websocket', path: '/wire', unknownBytesMax: 1_000 } as const;
 
