@@ -71,8 +71,7 @@ export function addQueueGroupRoutes(app: App, { core }: AdminOptions): void {
     {
       schema: {
         summary: 'Delete a group of a queue',
-        description:
-          'What it gathered goes, and its members are told: AMQP consumers are cancelled, MQTT clients disconnected.',
+        description: 'What it gathered goes. Its members are told, or disconnected where they cannot be.',
         tags,
         params: groupParams,
         response: { 204: Type.Null(), '4xx': problemResponse },

@@ -2,6 +2,7 @@
  * What a group is given by whoever makes it: its bounds, how it is to behave, and what all groups of a core share.
  */
 
+import type { Attempts } from './attempts.ts';
 import type { Clock } from './clock.ts';
 import type { Congestion } from './congestion.ts';
 import type { DeliveryOptions } from './delivery.ts';
@@ -33,9 +34,10 @@ export interface GroupOptions {
   readonly expiresUnattended: boolean;
   /**
    * Given for a group with members: every message is kept on disk whatever its publisher asked, deliveries are settled
-   * by offset too, and what failed goes to another member, so often at most (0: without end).
+   * by offset too, and what failed goes to another member, so often at most (0: without end). `attempts`: where that is
+   * counted for another process.
    */
-  readonly members?: { readonly attemptsMax: number };
+  readonly members?: { readonly attemptsMax: number; readonly attempts: Attempts | null };
   /** What stood only in the log was read back, and all of it was handed out. */
   caughtUp?(): void;
   /**

@@ -50,7 +50,12 @@ export class Group implements EntryOwner {
       options.log,
       options.memoryBytesMax,
       this.#keepsAll,
-      (message, wishes, deadlineMs) => this.#entryOf(message, wishes, deadlineMs),
+      (message, wishes, deadlineMs, row) => {
+        const entry = this.#entryOf(message, wishes, deadlineMs);
+        entry.row = row;
+        entry.failedCount = options.members?.attempts?.countOf(row) ?? 0;
+        return entry;
+      },
     );
     if (this.#waiting.isPaged) this.#watchDeadline(FIRST_PAGE_ROWS);
   }
@@ -314,6 +319,7 @@ export class Group implements EntryOwner {
     entry.failedCount++;
     const { members } = this.#options;
     if (members === undefined) return false;
+    if (entry.row >= 0) members.attempts?.failed(entry.row, entry.failedCount);
     entry.avoid = holder;
     if (members.attemptsMax === 0 || entry.failedCount < members.attemptsMax) return false;
     this.#discard(entry.message, entry.options, 'failed', note);
@@ -383,6 +389,7 @@ export class Group implements EntryOwner {
   #forget(entry: Entry): void {
     if (entry.row >= 0 && this.#log !== null) {
       this.#log.remove(entry.row);
+      if (entry.failedCount > 0) this.#options.members?.attempts?.forget(entry.row);
       this.#context.durability.written();
     } else if (entry.loan !== null) {
       entry.loan.log.remove(entry.loan.row);

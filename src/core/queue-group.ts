@@ -4,6 +4,7 @@
  * there, until it was without a member for too long. Made by `queue-groups.ts`.
  */
 
+import type { Attempts } from './attempts.ts';
 import type { Timer } from './clock.ts';
 import type { Consumer, DeliveryOptions, Outcome, Subscription } from './delivery.ts';
 import { Group } from './group.ts';
@@ -26,6 +27,8 @@ export interface NamedGroupOptions {
   /** Names its row and its log within the queue. */
   readonly number: number;
   readonly log: RowLog | null;
+  /** Null where it has no log. */
+  readonly attempts: Attempts | null;
   discarded(message: Message, options: DeliveryOptions, reason: DeadReason, note: string): void;
   /** A member has gone. */
   left(): void;
@@ -62,7 +65,7 @@ export class NamedGroup implements QueueGroup {
       bounds: spec,
       memoryBytesMax: limits.queueMemoryBytesMax,
       expiresUnattended: true,
-      members: { attemptsMax: limits.deliveryAttemptsMax },
+      members: { attemptsMax: limits.deliveryAttemptsMax, attempts: options.attempts },
       discarded: options.discarded,
     });
     this.#watchIdle();
@@ -105,6 +108,11 @@ export class NamedGroup implements QueueGroup {
         if (!this.#closed) this.#options.left();
       },
     };
+  }
+
+  /** It is over, and nothing of it to be kept. */
+  clearAttempts(): void {
+    this.#options.attempts?.clear();
   }
 
   /** Some member has the message of this offset. */

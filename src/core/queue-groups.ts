@@ -9,6 +9,7 @@
 
 import { originOf, queueAddress, queueLevels } from './address.ts';
 import { checkPattern } from './address-bounds.ts';
+import type { Attempts } from './attempts.ts';
 import type { Consumer, Delivery, DeliveryOptions, Outcome, Subscription } from './delivery.ts';
 import { CoreError } from './errors.ts';
 import type { Group } from './group.ts';
@@ -36,6 +37,8 @@ export interface QueueGroupsOptions {
   readonly unnamed: Group;
   /** The log of a new group; null where the queue has none. */
   createLog(number: number): RowLog | null;
+  /** Of a group that has a log. */
+  attemptsOf(number: number): Attempts;
   save(number: number, record: GroupRecord): void;
   forget(group: NamedGroup): void;
   /** A member has gone. */
@@ -211,6 +214,7 @@ export class QueueGroups {
       pattern,
       number,
       log,
+      attempts: log === null ? null : this.#options.attemptsOf(number),
       discarded,
       left,
       outlived: (idle) => this.remove(idle.id, 'expired'),

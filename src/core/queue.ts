@@ -4,6 +4,7 @@
  * are here; the order and settlement of messages are the group's.
  */
 
+import type { Attempts } from './attempts.ts';
 import type { Timer } from './clock.ts';
 import { CoreError } from './errors.ts';
 import { Group } from './group.ts';
@@ -34,6 +35,7 @@ export interface QueueHome {
   /** Somebody uses it under its own name. */
   claimed(queue: StoredQueue): void;
   createGroupLog(queue: StoredQueue, group: number): RowLog;
+  attemptsOf(queue: StoredQueue, group: number): Attempts;
   saveGroup(queue: StoredQueue, group: number, record: GroupRecord): void;
   /** The group is over, its log to be deleted. */
   forgetGroup(queue: StoredQueue, group: NamedGroup): void;
@@ -209,6 +211,7 @@ export class StoredQueue implements Queue, Destination {
         spec: this.spec,
         unnamed: this.#group,
         createLog: (number) => (this.log === null ? null : home.createGroupLog(this, number)),
+        attemptsOf: (number) => home.attemptsOf(this, number),
         save: (number, record) => home.saveGroup(this, number, record),
         forget: (group) => home.forgetGroup(this, group),
         left: () => this.#wasLeft(),

@@ -2,10 +2,12 @@
  * All queues by name. Durable ones are written to the table `queues` under a number that also names their log, so
  * that no name is too long for a key and a queue declared again never meets the rows of the old one. Every queue
  * is bound to the address of its own name, and to what is below it unless it belongs to one connection. Named groups
- * stand in the table `queue-groups`, under the numbers of their queue and their own.
+ * stand in the table `queue-groups`, under the numbers of their queue and their own, and how often they failed with a
+ * message in `queue-attempts`.
  */
 
 import { DEAD_LETTER_ROOT, originOf, queueAddress, queueLevels, queueNameFromAddress } from './address.ts';
+import { Attempts } from './attempts.ts';
 import { deadLetterOf } from './dead-letter.ts';
 import { decodeDefinition, encodeDefinition } from './definition.ts';
 import { CoreError } from './errors.ts';
@@ -46,18 +48,25 @@ export class QueueRegistry implements Queues, QueueHome {
   readonly #options: QueuesOptions;
   readonly #table: Table;
   readonly #groupTable: Table;
+  readonly #attempts: (queue: number, group: number) => Attempts;
   readonly #queues = new Map<string, KnownQueue>();
   readonly #owned = new Map<object, Set<string>>();
   /** Told before a queue goes, so that what is bound to it goes first. */
   #leaving: (name: string) => void = () => {};
   #nextNumber = 1;
 
-  private constructor(options: QueuesOptions, table: Table, groupTable: Table) {
+  private constructor(
+    options: QueuesOptions,
+    table: Table,
+    groupTable: Table,
+    attempts: (queue: number, group: number) => Attempts,
+  ) {
     this.context = options.context;
     this.limits = options.limits;
     this.#options = options;
     this.#table = table;
     this.#groupTable = groupTable;
+    this.#attempts = attempts;
   }
 
   static async load(options: QueuesOptions): Promise<QueueRegistry> {
@@ -66,6 +75,7 @@ export class QueueRegistry implements Queues, QueueHome {
       options,
       await storage.openTable('queues'),
       await storage.openTable('queue-groups'),
+      await Attempts.load(await storage.openTable('queue-attempts'), options.context.durability),
     );
     const byNumber = new Map<number, StoredQueue>();
     for await (const [key, bytes] of registry.#table.scan('')) {
@@ -173,6 +183,10 @@ export class QueueRegistry implements Queues, QueueHome {
     return this.#options.storage.createRowLog(groupLogName(queue.number, group));
   }
 
+  attemptsOf(queue: StoredQueue, group: number): Attempts {
+    return this.#attempts(queue.number, group);
+  }
+
   saveGroup(queue: StoredQueue, group: number, record: GroupRecord): void {
     if (queue.log === null) return;
     this.#groupTable.put(`${queue.number}/${group}`, encodeDefinition(record));
@@ -182,6 +196,7 @@ export class QueueRegistry implements Queues, QueueHome {
   forgetGroup(queue: StoredQueue, group: NamedGroup): void {
     if (group.log === null) return;
     this.#groupTable.remove(`${queue.number}/${group.number}`);
+    group.clearAttempts();
     group.log.delete().catch((error: unknown) => this.context.readFailed(error));
     this.context.durability.written();
   }

@@ -28,7 +28,7 @@ export class Waiting {
   /** Also what need not survive is kept when it was read back after a restart. */
   readonly #keepsAll: boolean;
   /** Makes an entry of what was read back, the next in order. */
-  readonly #entryOf: (message: Message, options: DeliveryOptions, deadlineMs: number) => Entry;
+  readonly #entryOf: (message: Message, options: DeliveryOptions, deadlineMs: number, row: number) => Entry;
   readonly #returned = new EntryHeap();
   readonly #ready = new Deque<Entry>();
   /** Held in memory, with what surrounds each body. */
@@ -52,7 +52,7 @@ export class Waiting {
     log: RowLog | null,
     memoryBytesMax: number,
     keepsAll: boolean,
-    entryOf: (message: Message, options: DeliveryOptions, deadlineMs: number) => Entry,
+    entryOf: (message: Message, options: DeliveryOptions, deadlineMs: number, row: number) => Entry,
   ) {
     this.#context = context;
     this.#log = log;
@@ -273,8 +273,7 @@ export class Waiting {
       durability.written();
       return;
     }
-    const entry = this.#entryOf(message, options, deadlineMs);
-    entry.row = offset;
+    const entry = this.#entryOf(message, options, deadlineMs, offset);
     entry.redelivered = recovered;
     this.push(entry);
   }

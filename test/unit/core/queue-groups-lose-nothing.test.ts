@@ -66,6 +66,33 @@ it('a crash while messages are handed over to a group doubles none', async () =>
   expect(new Set(states)).toEqual(new Set([500]));
 });
 
+it('what a group failed with is counted on after a restart, and not kept for longer than the message', async () => {
+  const limits = { deliveryAttemptsMax: 3 };
+  let { core, clock, storage } = await openTestCore({ limits });
+  const fail = () => core.queues.get('orders')!.settle('workers', 0, 'modified', '');
+  join(core.queues.provide('orders').group('workers', EVERYTHING), collect());
+  publisherOn(core)('$queue/orders', 'poison');
+  for (const attempts of [1, 2]) {
+    expect(fail()).toBe(true);
+    await clock.turn();
+    ({ core, clock, storage } = await openTestCore({ storage: storage.afterCrash(), limits }));
+    const worker = collect();
+    join(core.queues.get('orders')!.group('workers', EVERYTHING), worker);
+    await clock.turn();
+    expect(worker.deliveries.map(({ failedCount }) => failedCount)).toEqual([attempts]);
+  }
+  fail();
+  await clock.turn();
+  expect(core.queues.get('$dlq/orders')?.readyCount).toBe(1);
+  const rows = storage.tables.get('queue-attempts')!.entries;
+  expect(rows.size).toBe(0);
+  publisherOn(core)('$queue/orders', 'other');
+  core.queues.get('orders')!.settle('workers', 1, 'modified', '');
+  expect(rows.size).toBe(1);
+  core.queues.get('orders')!.removeGroup('workers');
+  expect(rows.size).toBe(0);
+});
+
 it('purging a queue that only groups use drops what waits for groups to come, and gathers nothing from then on', async () => {
   const { core, clock } = await openTestCore();
   const publish = publisherOn(core);
