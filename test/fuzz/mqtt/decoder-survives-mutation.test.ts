@@ -13,11 +13,15 @@ import { readSubscribe, readUnsubscribe } from '../../../adapters/mqtt/codec/sub
 import { PacketType, type ProtocolVersion, Reader } from '../../../adapters/mqtt/codec/wire.ts';
 import { MqttError, Reason } from '../../../adapters/mqtt/errors.ts';
 import { mqtt5Codec } from '../../../mappings/mqtt.ts';
+import type { Principal } from '../../../src/core/index.ts';
+import type { Authenticator } from '../../../src/host.ts';
+import { authenticatorOf } from '../../support/doors.ts';
 import { openMqttWorld } from '../../unit/mqtt/mqtt-world.ts';
 
 const COUNT = Number(process.env.ROSETTAMQ_FUZZ_COUNT ?? 50_000);
 const SEED = Number(process.env.ROSETTAMQ_FUZZ_SEED ?? Date.now() % 1_000_000_000);
 const PACKET_BYTES_MAX = 4096;
+const NOBODY: Principal = { user: '', groups: [], clientId: '' };
 
 /** Mulberry32: small, and the same everywhere. */
 function randomFrom(seed: number): () => number {
@@ -74,6 +78,75 @@ function seeds(version: 4 | 5): Buffer[] {
     mqttPacket.generate(packet as unknown as Packet, { protocolVersion: version }),
   );
 }
+
+/** Packets that mean something to a root of their own, or to authentication. */
+function reservedSeeds(version: 4 | 5): Buffer[] {
+  const userProperties = { 'message-id': 'jobs:1', 'group-id': 'g', reason: 'no', priority: '3' };
+  const group = version === 5 ? { properties: { userProperties: { 'consumer-group': 'g' } } } : {};
+  const settles = version === 5 ? { properties: { userProperties } } : {};
+  const aliased = (topicAlias: number): object => (version === 5 ? { properties: { topicAlias } } : {});
+  const publish = (topic: string, qos: 0 | 1 | 2, rest: object = {}): object => ({
+    cmd: 'publish',
+    topic,
+    payload: 'p',
+    qos,
+    ...(qos === 0 ? {} : { messageId: 9 }),
+    ...rest,
+  });
+  const subscribe = (topic: string, rest: object = {}): object => ({
+    cmd: 'subscribe',
+    messageId: 4,
+    subscriptions: [{ topic, qos: 1, nl: false, rap: false, rh: 0 }],
+    ...rest,
+  });
+  const filters = ['$share/g/a/+', '$share/g/#', '$queue/jobs', '$queue/jobs/+/x', '$q/jobs/#', '$dlq/jobs'];
+  const packets = [
+    ...[...filters, '$stream/s', '$s/s/#', '$delayed/1/a', '$SYS/#'].map((topic) => subscribe(topic)),
+    ...['$queue/jobs', '$queue/jobs/#', '$stream/s'].map((topic) => subscribe(topic, group)),
+    { cmd: 'unsubscribe', messageId: 5, unsubscriptions: filters },
+    ...['$queue/jobs/$ack', '$queue/jobs/$nack', '$q/jobs/$reject'].map((topic) =>
+      publish(topic, 1, settles),
+    ),
+    ...['$queue/jobs', '$q/jobs/a/x', '$dlq/jobs', '$delayed/0/a/b', '$delayed/0/$queue/jobs'].flatMap(
+      (topic) => ([0, 1, 2] as const).map((qos) => publish(topic, qos)),
+    ),
+    publish('$share/g/a', 1),
+    publish('$delayed/99999999/a', 2),
+    publish('a/b', 1, { retain: true }),
+    publish('a/b', 1, aliased(3)),
+    ...(version === 5
+      ? [
+          publish('', 1, aliased(3)),
+          ...[0x18, 0x19].map((reasonCode) => ({
+            cmd: 'auth',
+            reasonCode,
+            properties: { authenticationMethod: 'TWO', authenticationData: Buffer.from([1]) },
+          })),
+        ]
+      : []),
+  ];
+  return packets.map((packet) =>
+    mqttPacket.generate(packet as unknown as Packet, { protocolVersion: version }),
+  );
+}
+
+/** A question and an answer; every user is the same, and an answer that begins with 0 is refused. */
+const TWO_STEPS: Authenticator = {
+  ...authenticatorOf(() => NOBODY),
+  mechanisms: ['TWO'],
+  begin(method) {
+    if (method !== 'TWO') return null;
+    let asked = false;
+    return {
+      step: async (message) => {
+        if (message[0] === 0) return { outcome: 'refused' };
+        if (asked) return { outcome: 'accepted', principal: NOBODY, message: new Uint8Array(0) };
+        asked = true;
+        return { outcome: 'continue', message: new Uint8Array([7]) };
+      },
+    };
+  },
+};
 
 const CONNECTS = ([3, 4, 5] as const).map((version) =>
   mqttPacket.generate({
@@ -224,24 +297,93 @@ it(`${COUNT} mutated inputs end in packets or in a reason code (seed ${SEED})`, 
   expect(refused).toBeGreaterThan(COUNT / 10);
 });
 
-it('mutated packets into open connections end in answers or a close, and others go on', async () => {
+it('mutated packets into open connections end in answers or a close, and others go on', {
+  timeout: 600_000,
+}, async () => {
   const mutator = new Mutator(randomFrom(SEED + 1));
-  const world = await openMqttWorld();
+  const world = await openMqttWorld({ authenticator: TWO_STEPS });
   const witness = await world.connected({ clientId: 'witness' });
   await witness.subscribe('witness/+', 1);
-  const inputs = { 4: seeds(4), 5: seeds(5) };
-  for (let i = 0; i < Math.min(1_500, COUNT / 20); i++) {
+  const inputs = { 4: [...seeds(4), ...reservedSeeds(4)], 5: [...seeds(5), ...reservedSeeds(5)] };
+  const challenged = { authenticationMethod: 'TWO', authenticationData: Buffer.from([1]) };
+  for (let i = 0; i < Math.min(20_000, Math.max(1_500, COUNT / 20)); i++) {
     const version = mutator.pick([4, 5] as const);
-    const client = await world.connected({ clientId: `c${i % 7}`, version, clean: mutator.below(2) === 0 });
-    for (let k = 0; k < 10 && client.ended === null; k++)
-      client.writeBytes(mutator.mutate(mutator.pick(inputs[version])));
+    const clean = mutator.below(2) === 0;
+    const client = world.client();
+    const isChallenged = version === 5 && mutator.below(3) === 0;
+    const connect = client.connect({
+      clientId: `c${i % 7}`,
+      version,
+      clean,
+      ...(isChallenged ? { properties: challenged } : {}),
+    });
+    await connect.catch(() => {});
+    for (let k = 0; k < 10 && client.ended === null; k++) {
+      const input = mutator.pick(inputs[version]);
+      client.writeBytes(mutator.below(3) === 0 ? input : mutator.mutate(input));
+      if (mutator.below(4) === 0) await client.readBytes();
+    }
+    if (mutator.below(10) === 0) world.clock.advance(2_000);
     await client.readBytes();
-    expect(client.ended?.reason, `seed ${SEED}, connection ${i}`).not.toBe('internal-error');
+    expect(client.ended?.reason, `seed ${SEED}, connection ${i}: ${client.ended?.detail}`).not.toBe(
+      'internal-error',
+    );
     client.drop();
   }
   const publisher = await world.connected({ clientId: 'p' });
   await publisher.publish('witness/1', 'alive', { qos: 1, messageId: 1 });
   expect((await witness.read()).map(({ cmd }) => cmd)).toEqual(['publish']);
+});
+
+it('a frame that remembers what it read before reads the same as a new one', { timeout: 600_000 }, () => {
+  const mutator = new Mutator(randomFrom(SEED + 2));
+  const inputs = {
+    4: [...seeds(4), ...reservedSeeds(4)].filter((bytes) => (bytes[0] as number) >> 4 === PacketType.PUBLISH),
+    5: [...seeds(5), ...reservedSeeds(5)].filter((bytes) => (bytes[0] as number) >> 4 === PacketType.PUBLISH),
+  };
+  const readInto = (frame: PublishFrame, version: 4 | 5, input: Buffer): object | null => {
+    try {
+      frame.read(version, input[0] as number, input, 2, input.length);
+    } catch (error) {
+      if (!(error instanceof MqttError)) throw error;
+      return null;
+    }
+    const { qos, retain, topic, address, expirySeconds, priority, topicAlias, isText } = frame;
+    const native = frame.native === null ? null : Buffer.from(frame.native).toString('hex');
+    const body = Buffer.from(frame.body).toString('hex');
+    const packetId = qos === 0 ? 0 : frame.packetId;
+    return {
+      qos,
+      retain,
+      topic,
+      address,
+      expirySeconds,
+      priority,
+      topicAlias,
+      isText,
+      native,
+      body,
+      packetId,
+    };
+  };
+  let taken = 0;
+  for (const version of [4, 5] as const) {
+    let old = new PublishFrame();
+    for (let i = 0; i < COUNT / 4; i++) {
+      const seed = mutator.pick(inputs[version]);
+      const input = mutator.below(2) === 0 ? Buffer.from(seed) : mutator.mutate(seed);
+      if (input.length < 4) continue;
+      const expected = readInto(new PublishFrame(), version, Buffer.from(input));
+      const got = readInto(old, version, input);
+      expect(got, `seed ${SEED}, input ${i}: ${input.toString('hex')}`).toEqual(expected);
+      // Nothing is read any more after what is malformed.
+      if (got === null) old = new PublishFrame();
+      else taken++;
+      // What is remembered must not follow the bytes that it was read from.
+      input.fill(0xee);
+    }
+  }
+  expect(taken).toBeGreaterThan(COUNT / 16);
 });
 
 it('an announced length costs nothing until its bytes come', () => {
