@@ -99,7 +99,6 @@ export function closeReasonFrom(reason: ReasonCode): CloseReason {
     case Reason.serverShuttingDown:
       return 'shutting-down';
     case Reason.unspecifiedError:
-    case Reason.implementationSpecific:
     case Reason.serverUnavailable:
       return 'internal-error';
     default:

@@ -145,3 +145,10 @@ it('asking for $SYS again and again does not walk all sessions each time', async
   const answers = (await client.subscribe('$SYS/broker/subscriptions/count')) as Packet[];
   expect(answers.map(({ cmd }) => cmd)).toEqual(['suback', 'publish']);
 });
+
+it('what a client asks wrongly is not logged as a fault of the gateway', async () => {
+  const world = await openMqttWorld();
+  const client = await world.connected({ version: 4 });
+  await client.publish('$queue/jobs/$ack', '', { qos: 1, messageId: 1 });
+  expect(client.ended?.reason).toBe('protocol-error');
+});
