@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Installs the brokers and clients that the interop tests and the benchmark talk to: Mosquitto, kcat and RabbitMQ as
 # Debian packages, Apache Kafka, RabbitMQ PerfTest and the HiveMQ client as jars from Maven Central, pika and paho-mqtt
-# in a virtual environment, two MQTT clients in Go built from the folders beside this file. Everything but the Debian packages lands in .cache/peers of the repository. Running it again does only
-# what is missing; a new version in the lists below installs anew. It starts no service and leaves none running.
+# in a virtual environment, two MQTT clients in Go built from the folders beside this file. Everything but the Debian
+# packages lands in .cache/peers of the repository. Running it again does only what is missing; a new version in the lists
+# below installs anew. It starts no service and leaves none running.
 #
 #   test/peers/install.sh                 everything
-#   test/peers/install.sh debian kafka    just these parts: debian, kafka, perf-test, hivemq, python, go
+#   test/peers/install.sh debian kafka    just these parts: debian, go, kafka, perf-test, hivemq, python
 #
 # The exit status is the number of parts that failed, so the rest is installed all the same.
 set -uo pipefail
@@ -160,22 +161,28 @@ try() {
   "$@" || { sleep 3; "$@"; } || { say "$* FAILED"; failed=$((failed + 1)); }
 }
 
-for part in "${@:-debian kafka perf-test hivemq python go}"; do
+# Compiling takes a processor and the others take the network, so Go builds beside them.
+building=
+for part in "${@:-debian go kafka perf-test hivemq python}"; do
   for name in $part; do
     case "$name" in
       debian) try install_debian ;;
+      go)
+        (failed=0; try install_go; exit "$failed") &
+        building=$!
+        ;;
       kafka) try copy_jars kafka "$KAFKA_VERSION" org.apache.kafka:kafka_2.13 org.apache.kafka:kafka-tools \
         org.apache.kafka:kafka-shell ;;
       perf-test) try copy_jars perf-test "$PERF_TEST_VERSION" com.rabbitmq:perf-test ;;
       hivemq) try copy_jars hivemq "$HIVEMQ_VERSION" com.hivemq:hivemq-mqtt-client \
         "io.netty:netty-codec-http:$NETTY_VERSION" ;;
       python) try install_python ;;
-      go) try install_go ;;
       *)
-        say "no part '$name'; there are debian, kafka, perf-test, hivemq, python, go"
+        say "no part '$name'; there are debian, go, kafka, perf-test, hivemq, python"
         failed=$((failed + 1))
         ;;
     esac
   done
 done
+if [ -n "$building" ]; then wait "$building" || failed=$((failed + 1)); fi
 exit "$failed"
