@@ -6,7 +6,7 @@
 
 import type { Adapter, Host, ListenerSpec } from '../../src/host.ts';
 import { KafkaConnection } from './connection.ts';
-import type { KafkaServices } from './services.ts';
+import { type KafkaServices, PLAIN_LISTENER, TLS_LISTENER } from './services.ts';
 import type { KafkaSettings } from './settings.ts';
 import { GroupCoordinator } from './state/group-coordinator.ts';
 import { Topics } from './state/topics.ts';
@@ -25,6 +25,7 @@ export function createKafkaAdapter(host: Host, settings: KafkaSettings): Adapter
     topics: new Topics(core, clock, settings),
     groups,
     clusterId: Buffer.from(host.clusterId).toString('base64url'),
+    listening: (name) => host.listening(name),
     unfinishedBytes: 0,
   };
   return {
@@ -41,11 +42,13 @@ export function createKafkaAdapter(host: Host, settings: KafkaSettings): Adapter
 function listenersFrom(settings: KafkaSettings): ListenerSpec[] {
   const { host, port, proxyProtocol, tls, connectionsMax, highWaterBytes } = settings;
   const bounds = { host, connectionsMax, highWaterBytes };
-  const listeners: ListenerSpec[] = [{ name: 'kafka', transport: 'tcp', port, proxyProtocol, ...bounds }];
+  const listeners: ListenerSpec[] = [
+    { name: PLAIN_LISTENER, transport: 'tcp', port, proxyProtocol, ...bounds },
+  ];
   if (tls.enabled) {
     const { port, proxyProtocol, clientCertificate } = tls;
     listeners.push({
-      name: 'kafka-tls',
+      name: TLS_LISTENER,
       transport: 'tcp',
       port,
       proxyProtocol,

@@ -4,12 +4,15 @@
  */
 
 import type { Clock, Core, Principal } from '../../src/core/index.ts';
-import type { Authenticator, ConnectionOrigin, Logger, SaslExchange } from '../../src/host.ts';
+import type { Authenticator, ConnectionOrigin, Host, Logger, SaslExchange } from '../../src/host.ts';
 import type { KafkaSettings } from './settings.ts';
 import type { FetchSession } from './state/fetch-session.ts';
 import type { GroupCoordinator } from './state/group-coordinator.ts';
 import type { Receipts } from './state/receipts.ts';
 import type { Topics } from './state/topics.ts';
+
+export const PLAIN_LISTENER = 'kafka';
+export const TLS_LISTENER = 'kafka-tls';
 
 export interface KafkaServices {
   readonly core: Core;
@@ -21,6 +24,8 @@ export interface KafkaServices {
   readonly groups: GroupCoordinator;
   /** As clients see it: 22 characters. */
   readonly clusterId: string;
+  /** Where a listener is bound, by its name; undefined where it is not open. */
+  readonly listening: Host['listening'];
   /** Bytes of requests that are arriving or wait for earlier ones, over all connections. */
   unfinishedBytes: number;
 }

@@ -1,7 +1,7 @@
 /** AMQP and Kafka clients over TLS, with certificates of their own where the gateway requires them. */
 import { readFileSync } from 'node:fs';
 import { connect } from 'amqplib';
-import { Kafka, logLevel } from 'kafkajs';
+import { ConfigResourceTypes, Kafka, logLevel } from 'kafkajs';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { describeWith, Program, python, run, waitFor } from './programs.ts';
 import { type SecuredGateway, startSecuredGateway } from './secured-gateway.ts';
@@ -91,6 +91,31 @@ describe('kafkajs', () => {
       expect(received).toEqual(messages.map(({ value }) => value));
     });
   }
+});
+
+it('Kafka tools see both listeners, each with its protocol', async () => {
+  const { ports, secured } = gateways.none!;
+  const kafka = new Kafka({
+    brokers: [`127.0.0.1:${secured.kafka}`],
+    ssl: proofFor('none'),
+    logLevel: logLevel.NOTHING,
+  });
+  const admin = kafka.admin();
+  await admin.connect();
+  onTestFinished(() => admin.disconnect());
+  const { resources } = await admin.describeConfigs({
+    includeSynonyms: false,
+    resources: [
+      {
+        type: ConfigResourceTypes.BROKER,
+        name: '1',
+        configNames: ['listeners', 'advertised.listeners'],
+      },
+    ],
+  });
+  const both = `PLAINTEXT://127.0.0.1:${ports.kafka},SSL://127.0.0.1:${secured.kafka}`;
+  const told = resources[0]?.configEntries.map(({ configName, configValue }) => [configName, configValue]);
+  expect(Object.fromEntries(told ?? [])).toEqual({ listeners: both, 'advertised.listeners': both });
 });
 
 describeWith(['kcat'], 'kcat', () => {

@@ -8,8 +8,9 @@ import type { Stream } from '../../../src/core/index.ts';
 import type { Call } from '../call.ts';
 import { alterConfigsApi, describeConfigsApi, incrementalAlterConfigsApi } from '../codec/config-apis.ts';
 import { KafkaError, NONE, refusalFromError } from '../errors.ts';
+import { PLAIN_LISTENER, TLS_LISTENER } from '../services.ts';
 import type { KafkaSettings } from '../settings.ts';
-import { brokerSettings } from '../state/broker-settings.ts';
+import { brokerSettings, type Endpoint } from '../state/broker-settings.ts';
 import {
   ConfigType,
   defaultOf,
@@ -19,7 +20,6 @@ import {
   type TopicSettings,
   topicSettingsFrom,
 } from '../state/topic-settings.ts';
-import { brokerOf } from './discovery.ts';
 import { defineEndpoint } from './endpoint.ts';
 
 const ResourceType = { topic: 2, broker: 4, brokerLogger: 8 } as const;
@@ -64,9 +64,34 @@ export function topicConfigs(
   });
 }
 
+/** Those that are open. A client is told the host that it dialled, unless the settings name another. */
+function endpointsOf(call: Call): Endpoint[] {
+  const { settings, listening } = call.services;
+  const { origin, localAddress } = call.client;
+  const listeners = [
+    { name: PLAIN_LISTENER, protocol: 'PLAINTEXT', named: settings.advertised },
+    { name: TLS_LISTENER, protocol: 'SSL', named: settings.tls.advertised },
+  ] as const;
+  const endpoints: Endpoint[] = [];
+  for (const { name, protocol, named } of listeners) {
+    const bound = listening(name);
+    if (bound === undefined) continue;
+    const port = origin.listener === name ? call.client.localPort : bound.port;
+    endpoints.push({
+      protocol,
+      bound: endpointText(bound.host, bound.port),
+      advertised: named ?? endpointText(localAddress, port),
+    });
+  }
+  return endpoints;
+}
+
+const endpointText = (host: string, port: number): string =>
+  host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+
 function brokerConfigs(call: Call, keys: readonly string[] | null): ToldConfig[] {
-  const { host, port } = brokerOf(call);
-  return brokerSettings(call.services.settings, host, port)
+  const { settings, authenticator } = call.services;
+  return brokerSettings(settings, endpointsOf(call), ['PLAIN', ...authenticator.mechanisms])
     .filter(({ name }) => keys === null || keys.includes(name))
     .map(({ name, type, value }) => ({
       name,

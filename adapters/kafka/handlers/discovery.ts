@@ -11,6 +11,7 @@ import { describeClusterApi, metadataApi } from '../codec/discovery-apis.ts';
 import type { ResponseDraft } from '../codec/schema.ts';
 import { describeTopicPartitionsApi, listPartitionReassignmentsApi } from '../codec/topic-apis.ts';
 import { codeFromCoreError, ERRORS, KafkaError, NONE } from '../errors.ts';
+import { TLS_LISTENER } from '../services.ts';
 import { defineEndpoint } from './endpoint.ts';
 
 /** There is one term of office: the broker has always led. */
@@ -29,7 +30,7 @@ export interface Endpoints {
 
 export function brokerOf(call: Call): Endpoints {
   const { nodeId, advertised: plain, tls } = call.services.settings;
-  const advertised = call.client.origin.listener === 'kafka-tls' ? tls.advertised : plain;
+  const advertised = call.client.origin.listener === TLS_LISTENER ? tls.advertised : plain;
   if (advertised !== null) {
     const colon = advertised.lastIndexOf(':');
     return { nodeId, host: advertised.slice(0, colon), port: Number(advertised.slice(colon + 1)) };

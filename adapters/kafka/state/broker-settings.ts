@@ -14,13 +14,26 @@ export interface BrokerSetting {
 
 const LONG_MAX = '9223372036854775807';
 
-export function brokerSettings(settings: KafkaSettings, host: string, port: number): BrokerSetting[] {
+/** Where clients come in: as the gateway is bound, and as this client should dial it. */
+export interface Endpoint {
+  readonly protocol: 'PLAINTEXT' | 'SSL';
+  readonly bound: string;
+  readonly advertised: string;
+}
+
+export function brokerSettings(
+  settings: KafkaSettings,
+  endpoints: readonly Endpoint[],
+  mechanisms: readonly string[],
+): BrokerSetting[] {
+  const listed = (which: 'bound' | 'advertised'): string =>
+    endpoints.map((endpoint) => `${endpoint.protocol}://${endpoint[which]}`).join(',');
   const rows: readonly (readonly [
     name: string,
     type: keyof typeof ConfigType,
     value: string | number | boolean,
   ])[] = [
-    ['advertised.listeners', 'string', `PLAINTEXT://${host}:${port}`],
+    ['advertised.listeners', 'string', listed('advertised')],
     ['auto.create.topics.enable', 'boolean', settings.autoCreate],
     ['broker.id', 'int', settings.nodeId],
     ['broker.rack', 'string', ''],
@@ -35,7 +48,7 @@ export function brokerSettings(settings: KafkaSettings, host: string, port: numb
     ['group.max.size', 'int', settings.groupMembersMax],
     ['group.min.session.timeout.ms', 'int', settings.groupSessionTimeoutMinMs],
     ['inter.broker.protocol.version', 'string', '4.0-IV3'],
-    ['listeners', 'string', `PLAINTEXT://${settings.host}:${settings.port}`],
+    ['listeners', 'string', listed('bound')],
     ['log.cleaner.enable', 'boolean', false],
     ['log.cleanup.policy', 'list', 'delete'],
     ['log.flush.interval.messages', 'long', LONG_MAX],
@@ -52,7 +65,7 @@ export function brokerSettings(settings: KafkaSettings, host: string, port: numb
     ['offset.metadata.max.bytes', 'int', settings.offsetMetadataBytesMax],
     ['offsets.retention.minutes', 'int', 0x7fff_ffff],
     ['process.roles', 'list', 'broker'],
-    ['sasl.enabled.mechanisms', 'list', 'PLAIN'],
+    ['sasl.enabled.mechanisms', 'list', mechanisms.join(',')],
     ['socket.request.max.bytes', 'int', settings.produceBytesMax],
     ['transaction.state.log.replication.factor', 'int', 1],
     ['unclean.leader.election.enable', 'boolean', false],
