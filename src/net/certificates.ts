@@ -183,7 +183,8 @@ async function loadCertificates(settings: TlsSettings): Promise<LoadedCertificat
     ...(ciphers === '' ? {} : { ciphers }),
     // Without authorities of ours, those of the system would be believed.
     ca: authorities === undefined ? [] : [authorities],
-    ...(lists === undefined ? {} : { crl: lists }),
+    // Node.js reads the first list of each text only.
+    ...(lists === undefined ? {} : { crl: splitLists(lists) }),
   };
   const byName = new ServerNames<SecureContext>();
   const expiry = new Map<string, Date>();
@@ -200,6 +201,12 @@ async function loadCertificates(settings: TlsSettings): Promise<LoadedCertificat
   }
   if (first === null) throw new CertificateError('tls.certificates is empty');
   return { options: first, byName, expiry, trusted: readTrusted(authorities, lists) };
+}
+
+function splitLists(pem: Buffer): string[] {
+  const lists = pem.toString('latin1').match(/-----BEGIN X509 CRL-----[^-]+-----END X509 CRL-----/g);
+  if (lists === null) throw new CertificateError('tls.revocationListFile: there is no revocation list in it');
+  return lists;
 }
 
 function readTrusted(authorities: Buffer | undefined, lists: Buffer | undefined): Trusted {

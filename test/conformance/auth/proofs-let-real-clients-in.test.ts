@@ -46,6 +46,12 @@ async function userOf(clientId: string): Promise<string | undefined> {
   return items.find((each) => each.clientId === clientId)?.user;
 }
 
+async function listenersInUse(): Promise<string[]> {
+  const answer = await fetch(`${gateway.url}/v1/connections`);
+  const { items } = (await answer.json()) as { items: { listener: string }[] };
+  return items.map(({ listener }) => listener);
+}
+
 /** The reason code of the server's DISCONNECT. */
 const toldOf = (client: MqttClient): Promise<number | undefined> =>
   new Promise((resolve) => {
@@ -97,8 +103,19 @@ describe('a token', () => {
     const long = await openMqtt({ username: 'ann', password: await tokenFor('ann') });
     const amqp = await connectAmqp(`amqp://ann:${await tokenFor('ann', 2)}@127.0.0.1:${gateway.ports.amqp}`);
     const amqpEnded = once(amqp, 'close');
+    const kafka = new Kafka({
+      brokers: [`127.0.0.1:${gateway.ports.kafka}`],
+      logLevel: logLevel.NOTHING,
+      retry: { retries: 0 },
+      sasl: { mechanism: 'plain', username: 'ann', password: await tokenFor('ann', 2) },
+    }).admin();
+    await kafka.connect();
+    cleanUp.push(() => kafka.disconnect());
+    expect(await kafka.listTopics()).toEqual([]);
+    expect(await listenersInUse()).toContain('kafka');
     expect(await toldOf(short)).toBe(NOT_AUTHORIZED);
     await amqpEnded;
+    await expect.poll(listenersInUse, { timeout: 5_000 }).toEqual(['mqtt']);
     await long.publishAsync('still/here', 'x', { qos: 1 });
   }, 15_000);
 
