@@ -13,6 +13,7 @@ import { AnswerCache } from './answer-cache.ts';
 import { readBounded } from './bounded-body.ts';
 import { answerFromText, type CalloutAnswer, freshnessFromHeader } from './http-callout-answer.ts';
 import type { HttpCalloutSettings } from './http-callout-settings.ts';
+import { isName } from './identity-name.ts';
 import { Turns } from './turns.ts';
 import type { Verdict, Verifier } from './verifier.ts';
 
@@ -68,6 +69,7 @@ export class HttpCalloutVerifier implements Verifier {
     const { groups, expiresAtMs } = answer;
     if (expiresAtMs !== null && expiresAtMs <= this.#clock.nowMs()) return null;
     const user = answer.user ?? (credentials.kind === 'anonymous' ? '' : credentials.user);
+    if (user !== '' && !isName(user)) return null;
     return { user, groups, clientId, ...(expiresAtMs === null ? {} : { expiresAtMs }) };
   }
 

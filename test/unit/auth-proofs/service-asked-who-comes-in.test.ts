@@ -86,6 +86,10 @@ describe('the answer', () => {
     expect(await verifier.verify({ kind: 'anonymous' }, originWith())).toMatchObject({ user: '' });
   });
 
+  it('allow lets nobody in whose name would deceive who reads it', async () => {
+    expect(await ask(verifierWith(), 'ann\nroot')).toBe(null);
+  });
+
   it('deny refuses, ignore leaves it to others', async () => {
     answer = (response) => answerJson(response, { result: 'deny' });
     expect(await ask(verifierWith())).toBe(null);

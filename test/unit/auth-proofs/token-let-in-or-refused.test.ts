@@ -285,6 +285,45 @@ describe('key files', () => {
     expect(await verifier.verify(before, originWith())).toBe(null);
   });
 
+  it('that lose a key end who was let in by it, and nobody else', async () => {
+    const own = new ManualClock(nowS * 1_000);
+    const other = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const path = join(folder, 'losing.json');
+    const jwks = async (...keys: KeyObject[]): Promise<string> =>
+      JSON.stringify({ keys: await Promise.all(keys.map((key) => exportJWK(key))) });
+    writeFileSync(path, await jwks(p256.publicKey, other.publicKey, rsa.publicKey));
+    const settings = settingsOf<JwtSettings>(jwtSettings, {
+      jwksFile: path,
+      publicKeyFiles: [files.p384],
+      secrets: [SECRET],
+    });
+    const verifier = new JwtVerifier(
+      { ...settings, algorithms: ['HS256', 'ES256', 'ES384', 'RS256'] },
+      own,
+      new LogLines(),
+    );
+    let changes = 0;
+    verifier.onChange(() => changes++);
+    const enter = async (token: Promise<string>): Promise<Principal> =>
+      (await verifier.verify(passwordOf('', await token), originWith())) as Principal;
+    const lost = await enter(sign('ES256', p256.privateKey));
+    const kept = [
+      await enter(sign('ES256', other.privateKey)),
+      await enter(sign('RS256', rsa.privateKey)),
+      await enter(sign('ES384', p384.privateKey)),
+      await enter(secretToken()),
+    ];
+    writeFileSync(path, await jwks(other.publicKey, rsa.publicKey));
+    own.advance(2_000);
+    await expect.poll(() => changes).toBe(1);
+    expect(verifier.isCurrent(lost)).toBe(false);
+    expect(kept.map((principal) => verifier.isCurrent(principal))).toEqual([true, true, true, true]);
+    writeFileSync(path, 'half of a set');
+    await expect(verifier.reload()).rejects.toThrow(path);
+    expect(kept.map((principal) => verifier.isCurrent(principal))).toEqual([true, true, true, true]);
+    verifier.close();
+  });
+
   it('a key set gives the key of that name, or any that fits', async () => {
     const path = join(folder, 'set.json');
     const other = generateKeyPairSync('ec', { namedCurve: 'P-256' });
@@ -343,6 +382,36 @@ describe('a key set behind an address', () => {
       expect(service.requests.length).toBe(1);
     },
   );
+
+  it('that loses a key ends who was let in by it, without a further token', async () => {
+    const other = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const ours = { ...(await exportJWK(p256.publicKey)), kid: 'ours' };
+    const theirs = { ...(await exportJWK(other.publicKey)), kid: 'theirs' };
+    let keys: object[] = [ours, theirs];
+    let isBroken = false;
+    const rotating = await startService((response) => {
+      if (isBroken) response.writeHead(500).end();
+      else answerJson(response, { keys });
+    });
+    const own = new ManualClock(nowS * 1_000);
+    const settings = settingsOf<JwtSettings>(jwtSettings, { jwksUrl: rotating.url, jwksMaxAgeMs: 10_000 });
+    const verifier = new JwtVerifier(settings, own, new LogLines());
+    const enter = async (key: KeyObject, kid: string): Promise<Principal> =>
+      (await verifier.verify(passwordOf('', await sign('ES256', key, {}, kid)), originWith())) as Principal;
+    const lost = await enter(p256.privateKey, 'ours');
+    const kept = await enter(other.privateKey, 'theirs');
+    isBroken = true;
+    own.advance(10_000);
+    await expect.poll(() => rotating.requests.length).toBe(2);
+    expect(verifier.isCurrent(lost)).toBe(true);
+    isBroken = false;
+    keys = [theirs];
+    own.advance(10_000);
+    await expect.poll(() => verifier.isCurrent(lost)).toBe(false);
+    expect(verifier.isCurrent(kept)).toBe(true);
+    verifier.close();
+    await rotating.stop();
+  });
 
   it('that fails does not stand in the way of keys that are there', async () => {
     mode = 'broken';

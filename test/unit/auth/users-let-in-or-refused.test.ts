@@ -8,13 +8,14 @@ import type { Principal } from '../../../src/core/index.ts';
 import { originWith } from '../auth-proofs/proof-world.ts';
 import { openAuthWorld } from './auth-world.ts';
 
-const isPassword = vi.hoisted(() => ({ calls: 0 }));
+const isPassword = vi.hoisted(() => ({ calls: 0, kinds: [] as string[] }));
 vi.mock('../../../src/auth/password-hash.ts', async (original) => {
   const real = await original<typeof hashes>();
   return {
     ...real,
     isPassword: (...args: Parameters<typeof real.isPassword>) => {
       isPassword.calls++;
+      isPassword.kinds.push(args[0].kind);
       return real.isPassword(...args);
     },
   };
@@ -100,6 +101,66 @@ describe('from the first user on', () => {
     const nobody = await authenticator.authenticate({ kind: 'anonymous' }, originWith());
     expect(nobody).toEqual({ user: '', groups: [], clientId: 'client-1' });
     expect(authenticator.isCurrent(nobody as Principal)).toBe(true);
+  });
+});
+
+describe('when the last user has gone', () => {
+  const anybody = { kind: 'password', user: 'ann', password: Buffer.from('any') } as const;
+
+  it('nobody is let in, also after a restart, until the setting says so', async () => {
+    const { authenticator, users, storage } = await openAuthWorld();
+    expect(authenticator.trusting).toBe(true);
+    await users.put('ann', { password: 'secret' });
+    await users.remove('ann');
+    expect(authenticator.trusting).toBe(false);
+    expect(await authenticator.authenticate(anybody, LOOPBACK)).toBe(null);
+    const again = await openAuthWorld({}, storage);
+    expect(again.authenticator.trusting).toBe(false);
+    expect(await again.authenticator.authenticate(anybody, LOOPBACK)).toBe(null);
+    const open = await openAuthWorld({ trustAfterLastUser: true }, storage);
+    expect(await open.authenticator.authenticate(anybody, LOOPBACK)).toMatchObject({ user: 'ann' });
+  });
+
+  it('nobody comes in as nobody, where that setting says so', async () => {
+    const { authenticator, users } = await openAuthWorld({ anonymous: true });
+    const nobody = (await authenticator.authenticate({ kind: 'anonymous' }, LOOPBACK)) as Principal;
+    await users.put('ann', { password: 'secret' });
+    // It would be let in now as it was then.
+    expect(authenticator.isCurrent(nobody)).toBe(true);
+    await users.remove('ann');
+    expect(authenticator.isCurrent(nobody)).toBe(true);
+    expect(await authenticator.authenticate({ kind: 'anonymous' }, LOOPBACK)).toEqual(nobody);
+    expect(await authenticator.authenticate(anybody, LOOPBACK)).toBe(null);
+  });
+});
+
+describe('a name that nobody has', () => {
+  it('costs what names of users cost, each time the same', async () => {
+    const { users, login } = await openAuthWorld({
+      users: [
+        { name: 'ann', password: SHA512 },
+        { name: 'bob', password: PBKDF2 },
+      ],
+    });
+    const kindsOf = async (names: readonly string[]): Promise<string[]> => {
+      isPassword.kinds = [];
+      for (const [i, name] of names.entries()) {
+        expect(await login(name, 'guess', { remoteAddress: `2001:db8:0:${i.toString(16)}::1` })).toBe(null);
+      }
+      return isPassword.kinds;
+    };
+    const names = Array.from({ length: 60 }, (_, i) => `name-${i}`);
+    const kinds = await kindsOf(names);
+    expect(kinds).toHaveLength(60);
+    expect(new Set(kinds)).toEqual(new Set(['sha512', 'pbkdf2']));
+    expect(kinds.filter((kind) => kind === 'sha512').length).toBeGreaterThan(10);
+    expect(kinds.filter((kind) => kind === 'pbkdf2').length).toBeGreaterThan(10);
+    expect(await kindsOf(names)).toEqual(kinds);
+    await users.put('cleo', { password: 'secret' });
+    const later = await kindsOf(names);
+    expect(later).toContain('scrypt');
+    await users.remove('cleo');
+    expect(await kindsOf(names)).toEqual(kinds);
   });
 });
 
@@ -237,6 +298,42 @@ describe('logins', () => {
     await world.users.put('ann', { password: 'secret' });
     isPassword.calls = 0;
     await Promise.all(Array.from({ length: 100 }, (_, i) => world.login('ann', `guess ${i}`)));
-    expect(isPassword.calls).toBeLessThanOrEqual(7);
+    expect(isPassword.calls).toBe(5);
+    expect(world.counters).toEqual({ accepted: 0, refused: 5, limited: { address: 95, user: 0 } });
+  });
+
+  it('that come all at once from many addresses are bounded by user, and leave nobody waiting', async () => {
+    const world = await openAuthWorld({
+      attempts: { perAddressMax: 100, perUserMax: 5, windowMs: 60_000, entriesMax: 100 },
+    });
+    await world.users.put('ann', { password: 'secret' });
+    isPassword.calls = 0;
+    const guesses = Array.from({ length: 100 }, (_, i) =>
+      world.login('ann', `guess ${i}`, { remoteAddress: `192.0.2.${i % 20}` }),
+    );
+    expect(await Promise.all(guesses)).toEqual(Array(100).fill(null));
+    expect(isPassword.calls).toBe(5);
+  });
+
+  it('that are right and come all at once are all let in, however few may fail', async () => {
+    const world = await openAuthWorld({
+      attempts: { perAddressMax: 2, perUserMax: 1, windowMs: 60_000, entriesMax: 100 },
+    });
+    for (let i = 0; i < 10; i++) await world.users.put(`user-${i}`, { password: 'secret' });
+    const logins = Array.from({ length: 200 }, (_, i) =>
+      world.login(`user-${i % 10}`, 'secret', { remoteAddress: `192.0.2.${i % 7}` }),
+    );
+    expect((await Promise.all(logins)).filter((principal) => principal === null)).toEqual([]);
+  });
+
+  it('with a name of any length are bounded, and it is not kept', async () => {
+    const world = await openAuthWorld({
+      attempts: { perAddressMax: 100, perUserMax: 2, windowMs: 60_000, entriesMax: 100 },
+    });
+    await world.users.put('ann', { password: 'secret' });
+    const name = 'x'.repeat(60_000);
+    for (let i = 0; i < 4; i++) expect(await world.login(name, `guess ${i}`)).toBe(null);
+    expect(world.counters.limited.user).toBe(2);
+    expect(Math.max(...world.log.lines.map(({ length }) => length))).toBeLessThan(1_000);
   });
 });
