@@ -48,6 +48,8 @@ export interface QueueGroupsOptions {
 
 /** Messages that no group wanted are held by the hand-over up to so many; more wait where they are. */
 const KEPT_MAX = 10_000;
+/** Handed over at once; a long queue leaves time to others in between. */
+const HAND_OVER_STEP = 1_000;
 /** Characters of a group's name. */
 const NAME_LENGTH_MAX = 512;
 
@@ -251,8 +253,9 @@ class HandOver implements Consumer {
   readonly #context: GroupContext;
   #subscription: Subscription | null = null;
   #kept: Delivery[] = [];
-  /** Credit to be granted when the unnamed group is done here. */
-  #spent = 0;
+  /** Credit that the unnamed group has. */
+  #granted = 0;
+  #isDue = false;
 
   constructor(groups: QueueGroups, unnamed: Group, context: GroupContext) {
     this.#groups = groups;
@@ -279,19 +282,22 @@ class HandOver implements Consumer {
       const kept = this.#kept;
       this.#kept = [];
       for (const delivery of kept) {
-        if (this.#groups.offer(delivery.message, delivery.options, added)) this.#settle(delivery);
+        if (this.#groups.offer(delivery.message, delivery.options, added)) delivery.settle('accepted');
         else this.#kept.push(delivery);
       }
+      this.#topUpLater();
     }
     if (this.#subscription !== null) return;
     this.#subscription = this.#unnamed.consume(this, false, 0);
-    this.#subscription.grant(KEPT_MAX);
+    this.#topUp();
   }
 
   deliver(message: Message, options: DeliveryOptions, delivery: Delivery | null): void {
+    this.#granted--;
     if (delivery === null) return;
-    if (this.#groups.offer(message, options, null)) this.#settle(delivery);
+    if (this.#groups.offer(message, options, null)) delivery.settle('accepted');
     else this.#kept.push(delivery);
+    this.#topUpLater();
   }
 
   cancelled(): void {
@@ -303,7 +309,8 @@ class HandOver implements Consumer {
   purge(): number {
     const kept = this.#kept;
     this.#kept = [];
-    for (const delivery of kept) this.#settle(delivery);
+    for (const delivery of kept) delivery.settle('accepted');
+    this.#topUpLater();
     return kept.length;
   }
 
@@ -314,13 +321,20 @@ class HandOver implements Consumer {
     this.#kept = [];
   }
 
-  #settle(delivery: Delivery): void {
-    delivery.settle('accepted');
-    if (this.#spent++ > 0) return;
+  /** Not from inside a delivery: what is granted is delivered at once. */
+  #topUpLater(): void {
+    if (this.#isDue) return;
+    this.#isDue = true;
     this.#context.clock.afterTurn(() => {
-      const spent = this.#spent;
-      this.#spent = 0;
-      this.#subscription?.grant(spent);
+      this.#isDue = false;
+      this.#topUp();
     });
+  }
+
+  #topUp(): void {
+    const credit = Math.min(HAND_OVER_STEP, KEPT_MAX - this.#kept.length) - this.#granted;
+    if (this.#subscription === null || credit <= 0) return;
+    this.#granted += credit;
+    this.#subscription.grant(credit);
   }
 }
