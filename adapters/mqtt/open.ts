@@ -47,14 +47,25 @@ export class Open {
   constructor(context: MqttContext, transport: Transport, agreed: Agreed, events: ConnectionEvents) {
     const { core, encoder, settings, traffic, sys, logger } = context;
     const { limits } = settings;
-    const { outputBytesSoft } = limits;
+    const { outputBytesSoft, inflightBytesMax } = limits;
     const { packet, session } = agreed;
     const client = clientFrom(agreed);
     const state = new SessionState(session);
     const { received, released } = state.load();
     const replay = new Replay(core, sys, session, transport, outputBytesSoft);
     const outbound = new Outbound(
-      { core, encoder, transport, client, session, state, outputBytesSoft, events, traffic },
+      {
+        core,
+        encoder,
+        transport,
+        client,
+        session,
+        state,
+        outputBytesSoft,
+        inflightBytesMax,
+        events,
+        traffic,
+      },
       released,
     );
     this.client = client;

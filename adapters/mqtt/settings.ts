@@ -37,6 +37,12 @@ const limits = Type.Object(
       65_535,
       'Unacknowledged QoS 1 and 2 messages to one client; the lower of this and its own Receive Maximum counts.',
     ),
+    inflightBytesMax: count(
+      16_777_216,
+      1_073_741_824,
+      'Bytes of unacknowledged QoS 1 and 2 messages to one client above which further ones wait.',
+      4_096,
+    ),
     queueUnsettledMax: count(
       100,
       65_535,
@@ -67,7 +73,7 @@ const limits = Type.Object(
     connectsPerMinuteMax: count(
       0,
       100_000,
-      'Times that one client identifier may connect in a minute before it is refused for a while; 0 for no bound.',
+      'Times that one client identifier of one user may connect in a minute before it is refused for a while; 0 for no bound.',
       0,
     ),
     connectRefusedSeconds: count(

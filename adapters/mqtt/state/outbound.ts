@@ -1,7 +1,8 @@
 /**
  * Everything on its way to one client: the consumer of its session. Holds what is unacknowledged by packet
  * identifier, the credit that is not granted to the core, and the topic aliases. Deliveries are written at once into
- * the transport; where that holds too much, QoS 0 is dropped and counted and the credit for QoS 1 and 2 withdrawn.
+ * the transport; where that holds too much, QoS 0 is dropped and counted and the credit for QoS 1 and 2 withdrawn, as
+ * it is where what is unacknowledged is too much.
  * Source: MQTT 5.0 sections 4.3, 4.4, 4.9.
  */
 
@@ -51,6 +52,7 @@ export interface OutboundOptions {
   readonly session: Session;
   readonly state: SessionState;
   readonly outputBytesSoft: number;
+  readonly inflightBytesMax: number;
   readonly events: ConnectionEvents;
   readonly traffic: Traffic;
 }
@@ -63,11 +65,14 @@ export class Outbound implements Consumer {
   readonly #version5: boolean;
   readonly #packetBytesMax: number;
   readonly #outputBytesSoft: number;
+  readonly #inflightBytesMax: number;
   readonly #aliases: AliasesOut | null;
   readonly #state: SessionState;
   readonly #rights: LastAnswer;
   /** Unacknowledged PUBLISH packets. */
   readonly #inflight = new PacketTable();
+  /** Bytes of their bodies: who acknowledges nothing must not hold the memory of all. */
+  #inflightBytes = 0;
   /** PUBREL sent or due; the value says whether its message was sent on this connection and so holds credit. */
   #released: Map<number, boolean> | null;
   #subscription: Subscription | null = null;
@@ -94,6 +99,7 @@ export class Outbound implements Consumer {
     this.#version5 = client.version === 5;
     this.#packetBytesMax = client.packetBytesMax;
     this.#outputBytesSoft = options.outputBytesSoft;
+    this.#inflightBytesMax = options.inflightBytesMax;
     this.#aliases = client.topicAliasMaximumOut > 0 ? new AliasesOut(client.topicAliasMaximumOut) : null;
     this.#state = options.state;
     this.#rights = new LastAnswer(options.core.access, 'read');
@@ -124,6 +130,7 @@ export class Outbound implements Consumer {
   close(): void {
     this.#open = false;
     this.#inflight.clear();
+    this.#inflightBytes = 0;
     this.#subscription = null;
     this.#guests?.closed();
   }
@@ -143,6 +150,7 @@ export class Outbound implements Consumer {
     delivery: Delivery | null,
   ): 'sent' | 'full' | 'too-large' {
     if (!this.#open || this.#transport.pendingBytes > this.#outputBytesSoft) return 'full';
+    if (delivery !== null && this.#isFull) return 'full';
     if (delivery === null) return this.#write(message, options, 0, false, 0) ? 'sent' : 'too-large';
     if (this.#credit === 0 && !this.#borrow()) return 'full';
     // From the other end than those of the session, which follow each other.
@@ -152,6 +160,7 @@ export class Outbound implements Consumer {
     this.#credit--;
     this.#guestsInflight++;
     this.#inflight.add(this.#guestId, delivery);
+    this.#inflightBytes += message.body.length;
     return 'sent';
   }
 
@@ -178,7 +187,8 @@ export class Outbound implements Consumer {
     const id = this.#takeId(delivery);
     if (this.#write(message, options, qos, delivery.redelivered, id)) {
       this.#inflight.add(id, delivery);
-      if (transport.pendingBytes > this.#outputBytesSoft) this.#throttle();
+      this.#inflightBytes += message.body.length;
+      if (this.#isFull) this.#throttle();
     } else {
       // [MQTT-3.1.2-25]: too large for the client counts as sent.
       this.#passOver(delivery);
@@ -197,6 +207,7 @@ export class Outbound implements Consumer {
     if (delivery === null) return;
     if (qosOf(delivery) !== 1) throw protocolError(`PUBACK for packet ${id}, which has QoS 2`);
     this.#inflight.remove(id);
+    this.#inflightBytes -= delivery.message.body.length;
     this.#credit++;
     this.#settle(delivery, reason);
   }
@@ -211,6 +222,7 @@ export class Outbound implements Consumer {
     }
     if (qosOf(delivery) !== 2) throw protocolError(`PUBREC for packet ${id}, which has QoS 1`);
     this.#inflight.remove(id);
+    this.#inflightBytes -= delivery.message.body.length;
     if (reason >= 0x80) {
       this.#credit++;
       this.#settle(delivery, reason);
@@ -261,11 +273,7 @@ export class Outbound implements Consumer {
   }
 
   #grantAbove(kept: number): void {
-    while (
-      this.#credit > kept &&
-      this.#subscription !== null &&
-      this.#transport.pendingBytes <= this.#outputBytesSoft
-    ) {
+    while (this.#credit > kept && this.#subscription !== null && !this.#isFull) {
       const step = Math.min(this.#credit - kept, CREDIT_STEP);
       this.#credit -= step;
       this.#subscription.grant(step);
@@ -274,6 +282,13 @@ export class Outbound implements Consumer {
 
   get hasCredit(): boolean {
     return this.#credit > 0;
+  }
+
+  /** Nothing more for now: the client does not read, or does not acknowledge. */
+  get #isFull(): boolean {
+    return (
+      this.#transport.pendingBytes > this.#outputBytesSoft || this.#inflightBytes > this.#inflightBytesMax
+    );
   }
 
   #write(
@@ -379,7 +394,7 @@ export class Outbound implements Consumer {
     this.#core.clock.afterTurn(() => {
       this.#throttling = false;
       if (this.#subscription === null) return;
-      if (this.#transport.pendingBytes > this.#outputBytesSoft) this.#credit += this.#subscription.withdraw();
+      if (this.#isFull) this.#credit += this.#subscription.withdraw();
     });
   }
 

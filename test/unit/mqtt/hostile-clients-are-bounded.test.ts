@@ -1,6 +1,6 @@
 /** What one client can make the gateway hold or do, and to whom: never more than a named bound, never to others. */
 
-import type { IConnackPacket, IDisconnectPacket, Packet } from 'mqtt-packet';
+import type { IConnackPacket, IDisconnectPacket, IPublishPacket, Packet } from 'mqtt-packet';
 import { expect, it } from 'vitest';
 import { AliasesIn } from '../../../adapters/mqtt/state/aliases.ts';
 import { ConnectRates } from '../../../adapters/mqtt/state/connect-rates.ts';
@@ -152,3 +152,43 @@ it('what a client asks wrongly is not logged as a fault of the gateway', async (
   await client.publish('$queue/jobs/$ack', '', { qos: 1, messageId: 1 });
   expect(client.ended?.reason).toBe('protocol-error');
 });
+
+it.each([1, 2] as const)(
+  'a subscriber that acknowledges nothing does not hold up all publishers (QoS %i)',
+  async (qos) => {
+    const world = await openMqttWorld({
+      limits: { heldBytesMax: 5_000_000, sessionQueueBytesMax: 2_500_000 },
+      mqttLimits: { inflightBytesMax: 500_000 },
+    });
+    const deaf = await world.connected({
+      version: 5,
+      clientId: 'deaf',
+      properties: { sessionExpiryInterval: 100 },
+    });
+    await deaf.subscribe('t', qos);
+    const publisher = await world.connected({ version: 5, clientId: 'p' });
+    let got: IPublishPacket[] = [];
+    for (let i = 1; i <= 200; i++) {
+      await publisher.publish('t', `${i}`.padEnd(10_000), { qos, messageId: i });
+      if (qos === 2) publisher.write({ cmd: 'pubrel', messageId: i });
+      got.push(...((await deaf.read()) as IPublishPacket[]));
+    }
+    expect(publisher.transport.paused).toBe(false);
+    expect(got.length).toBeGreaterThan(49);
+    expect(got.length).toBeLessThan(60);
+    // It has lost nothing by it.
+    const all: number[] = [];
+    for (let rounds = 0; rounds < 20 && all.length < 200; rounds++) {
+      for (const { messageId, payload } of got) {
+        all.push(Number(String(payload)));
+        deaf.write({
+          cmd: qos === 1 ? 'puback' : 'pubrec',
+          messageId,
+          reasonCode: qos === 1 ? 0 : 0x80,
+        } as never);
+      }
+      got = ((await deaf.read()) as IPublishPacket[]).filter(({ cmd }) => cmd === 'publish');
+    }
+    expect(all).toEqual(Array.from({ length: 200 }, (_, index) => index + 1));
+  },
+);
