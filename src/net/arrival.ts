@@ -48,13 +48,13 @@ export class Arrival implements Peer {
     return this.#leave();
   }
 
-  /** For one reason; a second one counts for nothing. */
-  refuse(detail: string): void {
+  /** For one reason; a second one counts for nothing. `answer` says it to the client and ends the socket. */
+  refuse(detail: string, answer: () => unknown = () => this.socket.destroy()): void {
     if (!this.#leave()) return;
     this.#context.countRefused(this.#listener);
     const remote = `${this.remoteAddress}:${this.remotePort}`;
     this.#context.logger.info({ listener: this.#listener, remote, detail }, 'connection refused');
-    this.socket.destroy();
+    answer();
   }
 
   /** The listener closes: nobody waits for it any more. */

@@ -35,8 +35,20 @@ export function createWebSocketStage(
     maxPayload: settings.websocketMessageBytesMax,
     handleProtocols: (offered) => subprotocolOf(offered, subprotocols) ?? false,
   });
-  const server = createServer((_request, response) => {
-    response.writeHead(426, { connection: 'close', upgrade: 'websocket' }).end();
+  const server = createServer((request, response) => {
+    arrivals
+      .get(request.socket)
+      ?.refuse('HTTP, and no WebSocket is asked for', () =>
+        response.writeHead(426, { connection: 'close', upgrade: 'websocket' }).end(),
+      );
+  });
+  server.on('clientError', (_error, socket) => {
+    const arrival = arrivals.get(socket);
+    if (arrival?.isWaiting) arrival.refuse('neither HTTP nor a WebSocket', () => answer(socket, 400));
+    else socket.destroy();
+  });
+  webSockets.on('wsClientError', (error, socket) => {
+    arrivals.get(socket)?.refuse(`WebSocket: ${error.message}`, () => answer(socket as Duplex, 400));
   });
   const info = { name: spec.name, transport: spec.transport, highWaterBytes: spec.highWaterBytes };
 
@@ -48,12 +60,7 @@ export function createWebSocketStage(
     }
     const refusal = findRefusal(request, spec, subprotocols, settings.allowedOrigins);
     if (refusal !== null) {
-      context.countRefused(spec.name);
-      context.logger.info(
-        { listener: spec.name, remote: arrival.remoteAddress, detail: refusal.detail },
-        'WebSocket refused',
-      );
-      refuse(socket, refusal.status);
+      arrival.refuse(`WebSocket: ${refusal.detail}`, () => answer(socket, refusal.status));
       return;
     }
     webSockets.handleUpgrade(request, socket, head, (webSocket) => {
@@ -116,10 +123,12 @@ function isAllowedOrigin(origin: string, allowed: readonly string[]): boolean {
   return host === 'localhost' || (family !== 0 && loopback.check(host, family === 6 ? 'ipv6' : 'ipv4'));
 }
 
-function refuse(socket: Duplex, status: number): void {
+function answer(socket: Duplex, status: number): void {
   socket.once('error', () => socket.destroy());
   socket.end(
-    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`,
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\nContent-Length: 0\r\n` +
+      // RFC 6455 4.2.2: for who asked for another version.
+      'Sec-WebSocket-Version: 13\r\n\r\n',
     () => socket.destroy(),
   );
 }

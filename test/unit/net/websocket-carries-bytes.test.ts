@@ -1,5 +1,6 @@
 /** WebSocket connections: binary messages carry one stream of bytes, and what does not belong is refused. */
 import { once } from 'node:events';
+import { connect } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { type RawData, WebSocket } from 'ws';
 import type { NetworkSettings } from '../../../src/net/settings.ts';
@@ -141,5 +142,28 @@ describe('an upgrade', () => {
   it('is asked for where plain HTTP comes', async () => {
     world = await openWorld();
     expect((await fetch(`http://127.0.0.1:${world.port}/wire`)).status).toBe(426);
+    expect(world.network.counters.refused.get('test')).toBe(1);
+  });
+
+  it.each([
+    ['no HTTP at all', 'EHLO\r\n\r\n'],
+    [
+      'a WebSocket without a key',
+      'GET /wire HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n' +
+        'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: one\r\n\r\n',
+    ],
+  ])('that is %s is answered, counted once and logged', async (_what, request) => {
+    world = await openWorld({ handshakeTimeoutMs: 100 });
+    const socket = connect(world.port, '127.0.0.1');
+    let answer = '';
+    socket.setEncoding('latin1').on('data', (text: string) => {
+      answer += text;
+    });
+    socket.write(request);
+    await once(socket, 'close');
+    expect(answer).toMatch(/^HTTP\/1.1 400 /);
+    await new Promise((resolve) => setTimeout(resolve, 150));
+    expect(world.network.counters.refused.get('test')).toBe(1);
+    expect(world.logged.filter(({ text }) => text === 'connection refused')).toHaveLength(1);
   });
 });
