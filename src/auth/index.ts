@@ -154,6 +154,17 @@ class ComposedAuthenticator implements Authenticator {
     ];
     this.#isGuarded = this.#verifiers.length > 1 || settings.passwordFile !== '';
     this.#staysClosed = !settings.trustAfterLastUser;
+    users.onChange(() => this.#tellClosed());
+    this.#tellClosed();
+  }
+
+  /** Whoever removed the last user may not have meant to lock everybody out. */
+  #tellClosed(): void {
+    if (this.#isGuarded || !this.#users.isEmpty || this.trusting) return;
+    this.#logger.warn(
+      {},
+      'there is no user any more, and nobody is let in with credentials (auth.trustAfterLastUser)',
+    );
   }
 
   /** A gateway that had users does not open itself again because somebody removed the last of them. */

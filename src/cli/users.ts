@@ -73,6 +73,10 @@ export async function printHash(name: string, flags: PasswordFlags): Promise<voi
     );
   }
   const password = await readPassword(flags.passwordStdin === true);
-  const { passwordHashOf } = await import('../auth/password-hash.ts');
-  console.log(`${name}:${await passwordHashOf(Buffer.from(password), HASH_COST_LOG2)}`);
+  const { PASSWORD_BYTES_MAX, passwordHashOf } = await import('../auth/password-hash.ts');
+  const bytes = Buffer.from(password);
+  if (bytes.length > PASSWORD_BYTES_MAX) {
+    throw new Failure(`a password has at most ${PASSWORD_BYTES_MAX} bytes`, EXIT_WRONG_ARGUMENTS);
+  }
+  console.log(`${name}:${await passwordHashOf(bytes, HASH_COST_LOG2)}`);
 }

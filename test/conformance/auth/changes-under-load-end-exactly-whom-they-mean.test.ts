@@ -201,7 +201,7 @@ it('of all connections exactly those go whose user, key or authority changed', a
   const mqtt = await Promise.all([...everybody, ...everybody].map(openMqtt));
   const amqp = await Promise.all(everybody.map(openAmqp));
   const kafka = await Promise.all(everybody.map(openKafka));
-  await pause(500);
+  await pause(300);
   const before = await connections();
   for (const name of everybody) {
     // Two by MQTT, one by AMQP, one or more by Kafka.

@@ -108,10 +108,12 @@ describe('when the last user has gone', () => {
   const anybody = { kind: 'password', user: 'ann', password: Buffer.from('any') } as const;
 
   it('nobody is let in, also after a restart, until the setting says so', async () => {
-    const { authenticator, users, storage } = await openAuthWorld();
+    const { authenticator, users, storage, log } = await openAuthWorld();
     expect(authenticator.trusting).toBe(true);
     await users.put('ann', { password: 'secret' });
+    expect(log.lines).toEqual([]);
     await users.remove('ann');
+    expect(log.lines.join()).toContain('there is no user any more');
     expect(authenticator.trusting).toBe(false);
     expect(await authenticator.authenticate(anybody, LOOPBACK)).toBe(null);
     const again = await openAuthWorld({}, storage);
