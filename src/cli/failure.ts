@@ -25,6 +25,7 @@ export class Failure extends Error {
 
 export async function parseAndRun(program: Command, argv: readonly string[]): Promise<void> {
   endOnWrongArguments(program);
+  process.stdout.on('error', endOfOutput);
   try {
     await program.parseAsync([...argv]);
   } catch (error) {
@@ -32,6 +33,11 @@ export async function parseAndRun(program: Command, argv: readonly string[]): Pr
     console.error(`rosettamq: ${error.message}`);
     process.exitCode = error.exitCode;
   }
+}
+
+/** Whoever reads the output has had enough, as `head` has: that is no failure. */
+function endOfOutput(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EPIPE') throw error;
 }
 
 /** Commander has told what is wrong, or shown the help that was asked for. */

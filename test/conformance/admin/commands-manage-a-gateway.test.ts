@@ -69,6 +69,14 @@ test('help explains with an example', async () => {
   expect(add).toMatchObject({ code: 0, out: expect.stringMatching(/Example:\n {2}rosettamq acl add/) });
 });
 
+test('output that nobody reads any more is no failure', async () => {
+  const child = new CommandLine(null).start('config', 'defaults');
+  child.stdout?.destroy();
+  const err = collect(child.stderr);
+  const code = await new Promise<number | null>((resolve) => child.once('close', resolve));
+  expect({ code, err: err() }).toEqual({ code: 0, err: '' });
+});
+
 test('wrong arguments are told as such', async () => {
   const wrong = [
     ['sessions'],
