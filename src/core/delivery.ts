@@ -57,6 +57,8 @@ export interface Consumer {
    * messages already settled.
    */
   deliver(message: Message, options: DeliveryOptions, delivery: Delivery | null): void;
+  /** Whether it may be handed messages of this address; asked where another consumer could have them. Absent: all. */
+  mayHave?(address: string): boolean;
   /**
    * Somebody else settled this delivery, or it was not settled in time: it is not the consumer's any more. Not called
    * for what the consumer settles itself.

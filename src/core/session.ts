@@ -139,6 +139,10 @@ export class StoredSession implements Session, Destination, SharingSession {
     return this.#holder !== null && this.#holder.credit > 0 && this.#group.readyCount === 0;
   }
 
+  mayHave(address: string): boolean {
+    return this.#consumer?.mayHave?.(address) ?? true;
+  }
+
   acceptShared(message: Message, options: DeliveryOptions, order: number, loan: Loan | null): Acceptance {
     this.#hasShared = true;
     return this.#take(message, options, order, loan);

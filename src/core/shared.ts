@@ -32,6 +32,8 @@ export interface SharingSession {
   readonly unsettledCount: number;
   /** Its consumer would get a message at once that must be settled. */
   readonly hasRoom: boolean;
+  /** Its consumer may be handed messages of this address. */
+  mayHave(address: string): boolean;
   /** `order`: kept with the message, for `takeBack`. `loan`: its row, which goes with it. */
   acceptShared(message: Message, options: DeliveryOptions, order: number, loan: Loan | null): Acceptance;
   /** Gives up what it holds in memory of this shared subscription and may pass on, oldest first. Nobody is attached. */
@@ -91,6 +93,10 @@ export class SharedSubscription implements Destination, Consumer {
   #waiting: Group;
   #hold: ReturnType<Group['consume']>;
   #pumping = false;
+  /** The oldest that waits is for members that have no room now, and is on its way back. */
+  #blocked = false;
+  /** Somebody has got room meanwhile. */
+  #roomed = false;
   #closed = false;
 
   constructor(home: SharedHome, name: string, pattern: Pattern, log: RowLog | null) {
@@ -118,7 +124,7 @@ export class SharedSubscription implements Destination, Consumer {
   accept(message: Message): Acceptance {
     if (message.reliability === 0) {
       // Nobody there: it may be lost. Nobody with room: a member's consumer knows what to do with it.
-      const member = this.#choose(message) ?? this.#anyAttached();
+      const member = this.#choose(message) ?? this.#anyAttached(message.address);
       return member === null ? IGNORED : member.session.acceptShared(message, member.options, 0, null);
     }
     if (this.#waiting.readyCount === 0 && this.#waiting.unsettledCount === 0) {
@@ -205,10 +211,11 @@ export class SharedSubscription implements Destination, Consumer {
 
   /** Hands out what waits while somebody has room. */
   pump(): void {
-    if (this.#pumping || this.#closed) return;
+    if (this.#blocked) this.#roomed = true;
+    if (this.#pumping || this.#blocked || this.#closed) return;
     this.#pumping = true;
     try {
-      while (this.#waiting.readyCount > 0 && this.#hasReady()) {
+      while (!this.#blocked && this.#waiting.readyCount > 0 && this.#hasReady()) {
         const before = this.#waiting.readyCount;
         this.#hold.withdraw();
         this.#hold.grant(1);
@@ -226,8 +233,14 @@ export class SharedSubscription implements Destination, Consumer {
     const entry = delivery as Entry;
     const member = this.#choose(message);
     if (member === null) {
+      this.#blocked = true;
+      this.#roomed = false;
       // Read back later than it was asked for. The group is in the middle of its own work.
-      this.#home.context.clock.afterTurn(() => entry.settle('released'));
+      this.#home.context.clock.afterTurn(() => {
+        this.#blocked = false;
+        entry.settle('released');
+        if (this.#roomed) this.pump();
+      });
       return;
     }
     const loan = this.#log !== null && this.#keepsFor(member, message) ? entry.lendRow(this.#log) : null;
@@ -257,8 +270,18 @@ export class SharedSubscription implements Destination, Consumer {
     if (moved.length > 0) this.#waiting.putFirst(moved);
   }
 
-  /** The strategy's choice among those with room; null when there is none. */
+  /** One with room that may have the message; null when there is none. What no member may have goes to any of them. */
   #choose(message: Message): Member | null {
+    const { address } = message;
+    const chosen = this.#chooseFor(message);
+    if (chosen === null || chosen.session.mayHave(address)) return chosen;
+    const entitled = this.#attached.filter((member) => member.session.mayHave(address));
+    if (entitled.length === 0) return chosen;
+    return entitled.find((member) => member.hasRoom) ?? null;
+  }
+
+  /** The strategy's choice among those with room; null when there is none. */
+  #chooseFor(message: Message): Member | null {
     if (!this.#hasReady()) return null;
     const ready = this.#ready;
     switch (this.#home.strategy) {
@@ -325,9 +348,12 @@ export class SharedSubscription implements Destination, Consumer {
     last.readyAt = at;
   }
 
-  #anyAttached(): Member | null {
+  #anyAttached(address: string): Member | null {
     const count = this.#attached.length;
-    return count === 0 ? null : (this.#attached[this.#turn++ % count] as Member);
+    if (count === 0) return null;
+    const next = this.#attached[this.#turn++ % count] as Member;
+    if (next.session.mayHave(address)) return next;
+    return this.#attached.find((member) => member.session.mayHave(address)) ?? next;
   }
 
   #becomeDurable(): void {

@@ -195,6 +195,10 @@ export class Outbound implements Consumer {
     }
   }
 
+  mayHave(address: string): boolean {
+    return this.#rights.may(this.#options.client.principal, address);
+  }
+
   /** What the client does not get counts as had by it; it is settled when the core is done here. */
   #passOver(delivery: Delivery | null): void {
     this.#core.counters.dropped++;
