@@ -99,6 +99,15 @@ it('a verified name counts only where the settings say so', async () => {
   }
 });
 
+it('a name that a proxy has verified goes on counting, whatever authorities there are here', async () => {
+  await openWorld({ trustProxyCertificate: true });
+  const socket = await dial();
+  socket.write(header2({ tlvs: [tlsTlv('device-1')] }));
+  const { transport } = await world.accepted();
+  expect(world.network.certificates.clientTrust.isTrusted(transport.certificate!)).toBe(true);
+  socket.destroy();
+});
+
 it('comes before TLS', async () => {
   const authority = createAuthority('Test authority');
   const { certificate, key } = authority.issue({ commonName: 'server', names: ['ip:127.0.0.1'] });
