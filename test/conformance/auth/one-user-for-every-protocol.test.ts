@@ -61,6 +61,46 @@ it('is let in by each protocol with its password, and refused with another', asy
   await expect(askKafka()).rejects.toThrow();
 });
 
+it.each([
+  ['another user', 'bob\0ann\0secret', 'ACCESS-REFUSED'],
+  ['a name that is no text', '\0an\xff\0secret', 'SYNTAX-ERROR'],
+])('is refused by AMQP where it asks to be %s', async (_what, response, reply) => {
+  await gateway.gateway.users.put('ann', { password: 'secret' });
+  const credentials = { mechanism: 'PLAIN', response: () => Buffer.from(response, 'latin1') };
+  await expect(connectAmqp(`amqp://127.0.0.1:${gateway.ports.amqp}`, { credentials })).rejects.toThrow(reply);
+  const itself = { mechanism: 'PLAIN', response: () => Buffer.from('ann\0ann\0secret') };
+  await (await connectAmqp(`amqp://127.0.0.1:${gateway.ports.amqp}`, { credentials: itself })).close();
+});
+
+it('that is changed loses its Kafka connection, and bob does not lose his', async () => {
+  const { users } = gateway.gateway;
+  for (const name of ['ann', 'bob']) await users.put(name, { password: 'secret' });
+  const admins = ['ann', 'bob'].map((username) =>
+    new Kafka({
+      brokers: [`127.0.0.1:${gateway.ports.kafka}`],
+      logLevel: logLevel.NOTHING,
+      retry: { retries: 0 },
+      sasl: { mechanism: 'plain', username, password: 'secret' },
+    }).admin(),
+  );
+  for (const admin of admins) {
+    await admin.connect();
+    await admin.listTopics();
+  }
+  const usersThere = async (): Promise<string[]> => {
+    const { items } = (await (await fetch(`${gateway.url}/v1/connections`)).json()) as {
+      items: { user: string }[];
+    };
+    return [...new Set(items.map(({ user }) => user))].sort();
+  };
+  expect(await usersThere()).toEqual(['ann', 'bob']);
+  await users.put('ann', { password: 'other' });
+  await expect.poll(usersThere).toEqual(['bob']);
+  await expect(admins[0]?.listTopics()).rejects.toThrow();
+  expect(await admins[1]?.listTopics()).toEqual([]);
+  for (const admin of admins) await admin.disconnect();
+});
+
 it('that is changed loses its AMQP connection, and is told why', async () => {
   const { users } = gateway.gateway;
   await users.put('ann', { password: 'secret' });

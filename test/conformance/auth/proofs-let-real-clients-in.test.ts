@@ -218,6 +218,9 @@ describe('an outside service', () => {
     await expect(openMqtt({ username: 'bob', password: 'secret' })).rejects.toMatchObject({
       code: UNAVAILABLE,
     });
+    await expect(connectAmqp(`amqp://bob:secret@127.0.0.1:${gateway.ports.amqp}`)).rejects.toThrow(
+      'credentials cannot be checked now',
+    );
     isBroken = false;
     await openMqtt({ username: 'bob', password: 'secret' });
   });
