@@ -1,6 +1,6 @@
 /**
  * Answers remembered for a time, at most so many; the one that was used longest ago goes first. Keys are digests, so
- * that no password is kept. Used by `http-callout.ts`.
+ * that no password is kept. Used by `user-verifier.ts` and `http-callout.ts`.
  */
 
 import type { Clock } from '../core/index.ts';

@@ -60,8 +60,6 @@ export async function openAuthentication(
   if (passwordFile !== '') {
     file = new UserFile(passwordFile, passwords.usersMax, users, clock, logger);
     await file.open();
-    const opened = file;
-    users.reloadBy(() => opened.reload());
   }
   const tokens = settings.jwt.enabled ? await openTokens(settings.jwt, clock, logger) : null;
   const proofs = { users, tokens, trust };

@@ -7,9 +7,8 @@
  */
 
 import { createHash } from 'node:crypto';
-import { isIPv6 } from 'node:net';
 import type { Clock } from '../core/index.ts';
-import type { Logger } from '../host.ts';
+import { clientNetworkOf, type Logger } from '../host.ts';
 import { AttemptGate } from './attempt-gate.ts';
 import type { LoginLimitSettings } from './login-limit-settings.ts';
 
@@ -66,7 +65,7 @@ export class LoginLimits {
    * nobody, for whom only the address counts. Throws where too many wait, or for too long.
    */
   begin(remoteAddress: string, user: string): Attempt | null | Promise<Attempt | null> {
-    const address = networkOf(remoteAddress);
+    const address = clientNetworkOf(remoteAddress);
     const name = shortened(user);
     if (this.#isLimited(address, name)) return null;
     const keys = this.#keysOf(address, name);
@@ -75,14 +74,14 @@ export class LoginLimits {
 
   failed(remoteAddress: string, user: string): void {
     this.counters.refused++;
-    this.#count(this.#byAddress, networkOf(remoteAddress));
+    this.#count(this.#byAddress, clientNetworkOf(remoteAddress));
     if (user !== '') this.#count(this.#byUser, shortened(user));
   }
 
   succeeded(remoteAddress: string, user: string): void {
     this.counters.accepted++;
     if (user === '') return;
-    const key = `${networkOf(remoteAddress)} ${shortened(user)}`;
+    const key = `${clientNetworkOf(remoteAddress)} ${shortened(user)}`;
     this.#familiar.delete(key);
     this.#familiar.add(key);
     if (this.#familiar.size > this.#settings.entriesMax) dropOldest(this.#familiar);
@@ -192,22 +191,6 @@ export class LoginLimits {
 function shortened(user: string): string {
   if (user.length <= NAME_CHARS_MAX) return user;
   return `sha256:${createHash('sha256').update(user).digest('base64')}`;
-}
-
-/** One customer of a provider has a whole /64 of IPv6. */
-function networkOf(address: string): string {
-  if (!isIPv6(address)) return address;
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address);
-  if (mapped !== null) return mapped[1] as string;
-  const [head = '', tail] = (address.split('%')[0] as string).split('::');
-  const first = head === '' ? [] : head.split(':');
-  const last = tail === undefined || tail === '' ? [] : tail.split(':');
-  const zeros = tail === undefined ? 0 : Math.max(0, 8 - first.length - last.length);
-  const groups = [...first, ...Array.from({ length: zeros }, () => '0'), ...last];
-  return `${groups
-    .slice(0, 4)
-    .map((group) => Number.parseInt(group, 16).toString(16))
-    .join(':')}::/64`;
 }
 
 function dropOldest(all: { keys(): Iterable<string>; delete(key: string): boolean }): void {

@@ -1,6 +1,6 @@
 /**
  * Turns for tasks of which only so many may run at once, and only so many wait. Whoever waited too long is turned away
- * instead of being served when nobody wants the result any more. Used by `http-callout.ts`.
+ * instead of being served when nobody wants the result any more. Used by `user-verifier.ts` and `http-callout.ts`.
  */
 
 import type { Clock } from '../core/index.ts';

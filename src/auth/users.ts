@@ -51,8 +51,6 @@ export interface Users {
   remove(name: string): Promise<boolean>;
   get(name: string): UserInfo | undefined;
   list(): Iterable<UserInfo>;
-  /** Reads the password file again now. Throws Error with what is wrong in it; the earlier users stay then. */
-  reload(): Promise<void>;
 }
 
 export interface User {
@@ -97,7 +95,6 @@ export class UserStore implements Users {
   readonly #listeners: (() => void)[] = [];
   /** Changes one after the other, or of two the one whose hash took longer would win. */
   #changing: Promise<unknown> = Promise.resolve();
-  #reload: () => Promise<void> = async () => {};
   readonly #decoyKey: Buffer;
   readonly #decoys: DecoyHashes;
   #hasHadUsers = false;
@@ -166,15 +163,6 @@ export class UserStore implements Users {
 
   onChange(listener: () => void): void {
     this.#listeners.push(listener);
-  }
-
-  /** What `reload` does. */
-  reloadBy(reload: () => Promise<void>): void {
-    this.#reload = reload;
-  }
-
-  reload(): Promise<void> {
-    return this.#reload();
   }
 
   /** Users that stand in a file; those that are as before stay the same objects. */

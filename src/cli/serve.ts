@@ -58,6 +58,7 @@ function reloadOnSignal(started: Promise<Gateway>, stop: (signal: NodeJS.Signals
   process.on('SIGHUP', (signal) => {
     // A terminal that was closed is none any more, and who closed it did not mean to leave a gateway behind.
     if (hadTerminal && !isatty(0)) stop(signal);
+    // A start that fails is told where it was begun.
     else started.then((gateway) => gateway.reload()).catch(() => {});
   });
 }

@@ -227,12 +227,12 @@ describe('the password file', () => {
     const bob = (await world.login('bob', 'geheim')) as Principal;
     expect(bob.user).toBe('bob');
     writeFileSync(passwordFile, `ann:${SHA512}\nbob:${SHA512}\ncleo:${SHA512}\n`);
-    await world.users.reload();
+    await world.reload();
     expect(world.authenticator.isCurrent(ann)).toBe(true);
     expect(world.authenticator.isCurrent(bob)).toBe(false);
     expect(await world.login('cleo', 'geheim')).toMatchObject({ user: 'cleo' });
     writeFileSync(passwordFile, 'ann:geheim\n');
-    await expect(world.users.reload()).rejects.toThrow(`${passwordFile}:1`);
+    await expect(world.reload()).rejects.toThrow(`${passwordFile}:1`);
     expect(await world.login('cleo', 'geheim')).toMatchObject({ user: 'cleo' });
     world.close();
   });
