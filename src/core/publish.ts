@@ -6,6 +6,7 @@
 
 import { type Access, isSystemAddress, LastAnswer, type Principal } from './access.ts';
 import { queueAddress } from './address.ts';
+import { checkAddress } from './address-bounds.ts';
 import type { Clock } from './clock.ts';
 import type { Congestion } from './congestion.ts';
 import type { Durability } from './durability.ts';
@@ -52,6 +53,9 @@ export interface PublishingOptions {
 }
 
 const DOLLAR = 0x24;
+
+/** The routes of longer addresses are found each time: one publisher could fill the memory with such addresses. */
+const REMEMBERED_CHARS_MAX = 512;
 
 /** Rounds of dead letters that make dead letters in one commit; what is left then waits for the next. */
 const DEAD_LETTER_ROUNDS_MAX = 16;
@@ -147,10 +151,19 @@ export class Publishing {
     }
   }
 
+  #routesFor(message: Message): RouteSet {
+    const { address } = message;
+    if (address.length > REMEMBERED_CHARS_MAX) {
+      checkAddress(address, this.#options.limits);
+      return this.#router.routesOf(message);
+    }
+    const set = this.#router.routes(address);
+    return set.conditional ? this.#router.routesOf(message) : set;
+  }
+
   /** Gives the message to everything that wants it but `except`, and tells the strongest that was said. */
   route(message: Message, except: Destination | null): Acceptance {
-    let set = this.#router.routes(message.address);
-    if (set.conditional) set = this.#router.routesOf(message);
+    const set = this.#routesFor(message);
     let result: Acceptance = IGNORED;
     if (message.retain) {
       this.#options.retained.set(message);

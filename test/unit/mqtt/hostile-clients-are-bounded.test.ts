@@ -192,3 +192,16 @@ it.each([1, 2] as const)(
     expect(all).toEqual(Array.from({ length: 200 }, (_, index) => index + 1));
   },
 );
+
+it('addresses that were published to once are not remembered however long they are', async () => {
+  const world = await openMqttWorld();
+  const watcher = await world.connected({ version: 5, clientId: 'w' });
+  await watcher.subscribe('2999/+');
+  const client = await world.connected({ version: 5 });
+  const before = process.memoryUsage().heapUsed;
+  for (let i = 0; i < 3_000; i++) await client.publish(`${i}/`.padEnd(60_000, 'x'), '');
+  expect(process.memoryUsage().heapUsed - before).toBeLessThan(100_000_000);
+  expect(await watcher.read()).toHaveLength(1);
+  const levels = await client.publish('/'.repeat(2_000), '', { qos: 1, messageId: 1 });
+  expect(levels).toMatchObject([{ cmd: 'puback', reasonCode: 0x90 }]);
+});
