@@ -5,7 +5,7 @@ import { CoreError, type Queue, type Subscription } from '../../../src/core/inde
 import { writeGetOk } from '../codec/content-frames.ts';
 import type { MethodArguments } from '../codec/methods.ts';
 import { wireCursor } from '../codec/wire-content.ts';
-import type { ChannelContext } from '../context.ts';
+import { type ChannelContext, whenStored } from '../context.ts';
 import { channelError, connectionError, explain } from '../errors.ts';
 import { readingRight, requireQueue } from '../rights.ts';
 import { ConsumerState } from '../state/consumer.ts';
@@ -40,6 +40,7 @@ export const consumeHandlers = {
     if (wanted !== null && namesQueueAddress(values.queue)) provideQueue(channel, wanted.queue);
     const queue = findForUse(channel, wanted?.queue ?? values.queue);
     requireQueue(channel.connection, 'read', queue.spec);
+    if (wanted !== null && wanted.group !== '') return joinGroup(channel, queue, values, wanted);
     beginConsumer(channel, queue, values, wanted);
   },
 
@@ -88,6 +89,19 @@ export const consumeHandlers = {
     connection.answered(channel);
   },
 } as const;
+
+/** A new group, and the queue that was made for it, are on disk before the answer. */
+async function joinGroup(
+  channel: ChannelContext,
+  queue: Queue,
+  values: MethodArguments<'basic.consume'>,
+  wanted: Wanted,
+): Promise<void> {
+  groupOf(queue, wanted);
+  await whenStored(channel.connection);
+  if (channel.connection.state === 'open')
+    beginConsumer(channel, findForUse(channel, queue.spec.name), values, wanted);
+}
 
 async function consumeReplies(
   channel: ChannelContext,

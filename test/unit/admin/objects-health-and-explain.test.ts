@@ -117,6 +117,8 @@ test('the OpenAPI document lists every route with its answers', async () => {
     '/v1/messages/{address}',
     '/v1/queues',
     '/v1/queues/{name}',
+    '/v1/queues/{name}/groups',
+    '/v1/queues/{name}/groups/{group}',
     '/v1/retained',
     '/v1/retained/{address}',
     '/v1/sessions',
