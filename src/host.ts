@@ -5,6 +5,7 @@
 
 import type { Clock, Core, Principal } from './core/index.ts';
 
+export { clientNetworkOf } from './client-network.ts';
 export {
   proxyProtocolSetting,
   socketFileSettings,

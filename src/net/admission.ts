@@ -6,6 +6,7 @@
  */
 
 import type { Socket } from 'node:net';
+import { clientNetworkOf } from '../host.ts';
 import type { NetContext } from './context.ts';
 import { plainAddress } from './peer.ts';
 import { TokenBucket } from './token-bucket.ts';
@@ -39,7 +40,7 @@ export class Admission {
   /** By the client's address, once that is known; `socket` counts until it closes. */
   admitAddress(socket: Socket, address: string): boolean {
     if (this.#perAddressMax === 0) return true;
-    const key = plainAddress(address);
+    const key = clientNetworkOf(address);
     const count = this.#byAddress.get(key) ?? 0;
     if (count >= this.#perAddressMax) {
       this.#turnAway(socket, 'more connections from one address than network.connectionsPerAddressMax');

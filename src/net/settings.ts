@@ -52,7 +52,7 @@ export const networkSettings = Type.Object(
       minimum: 0,
       maximum: 10_000_000,
       description:
-        'Connections that each listener takes from one address at a time; more are closed. 0 for no bound.',
+        'Connections that each listener takes from one address, or one /64 of IPv6, at a time; more are closed. 0 for no bound.',
     }),
     trustedProxies: Type.Array(Type.String({ pattern: '^[0-9a-fA-F.:]+(/[0-9]{1,3})?$', maxLength: 49 }), {
       default: [],

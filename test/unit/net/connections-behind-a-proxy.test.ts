@@ -177,3 +177,16 @@ it('a listener that believes nobody does not open', async () => {
   world = await openNetWorld();
   await expect(openNetWorld({ proxyProtocol: true })).rejects.toThrow('network.trustedProxies');
 });
+
+it('addresses of one IPv6 network count as one', async () => {
+  await openWorld({ connectionsPerAddressMax: 1 });
+  const { counters } = world.network;
+  const sockets = await Promise.all([dial(), dial(), dial()]);
+  for (const [at, source] of ['2001:db8::1', '2001:db8:0:1::1', '2001:db8::ffff:2'].entries()) {
+    sockets[at]?.on('error', () => {}).write(`PROXY TCP6 ${source} ::1 1000 2000\r\n`);
+    const sum = (): number => (counters.accepted.get('test') ?? 0) + (counters.refused.get('test') ?? 0);
+    await expect.poll(sum).toBe(at + 1);
+  }
+  expect(counters.accepted.get('test')).toBe(2);
+  for (const socket of sockets) socket.destroy();
+});
