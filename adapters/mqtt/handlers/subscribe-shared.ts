@@ -12,7 +12,7 @@ import { patternFor, refusalFrom } from './subscribe-plain.ts';
 /** [MQTT-4.8.2-1], [MQTT-4.8.2-2]: a name of one character or more without wildcards, then a filter. */
 const SHARED_FILTER = /^\$share\/([^/+#]+)\/(.+)$/s;
 /** What cannot be shared, because it is no topic. */
-const RESERVED_INSIDE = /^\$(share|queue|q|stream|s|delayed)(\/|$)/;
+const RESERVED_INSIDE = /^\$(share|queue|q|stream|s|delayed|dlq)(\/|$)/;
 
 export const SHARED_ROOT: ReservedRoot = {
   subscribe(context, entry, packet) {

@@ -84,6 +84,18 @@ describe('the exchange of RFC 7677', () => {
   });
 });
 
+it('a client may put its own nonce before both again, as older ones of librdkafka do', async () => {
+  const world = await openAuthWorld();
+  await world.users.put('user', { password: 'pencil', groups: [] });
+  const exchange = world.authenticator.begin('SCRAM-SHA-256', originWith());
+  const first = 'n,,n=user,r=abcdef';
+  const challenge = await exchange?.step(Buffer.from(first));
+  if (challenge?.outcome !== 'continue') throw new Error('no challenge');
+  const text = Buffer.from(challenge.message).toString();
+  const final = proofOf('SCRAM-SHA-256', 'pencil', first, text, 'abcdef');
+  expect((await exchange?.step(Buffer.from(final)))?.outcome).toBe('accepted');
+});
+
 it('names and passwords are compared in their plain form, RFC 4013 3', () => {
   expect(preparedText('I\u00adX')).toBe('IX');
   expect(preparedText('user')).toBe('user');
@@ -93,7 +105,13 @@ it('names and passwords are compared in their plain form, RFC 4013 3', () => {
   expect(preparedText('a\u00a0b')).toBe('a b');
 });
 
-function proofOf(mechanism: ScramMechanism, password: string, first: string, challenge: string): string {
+function proofOf(
+  mechanism: ScramMechanism,
+  password: string,
+  first: string,
+  challenge: string,
+  before = '',
+): string {
   const digest = mechanism === 'SCRAM-SHA-256' ? 'sha256' : 'sha512';
   const [, nonce, salt, iterations] = /^r=(.*),s=(.*),i=(.*)$/.exec(challenge) as unknown as string[];
   const bytes = digest === 'sha256' ? 32 : 64;
@@ -106,7 +124,7 @@ function proofOf(mechanism: ScramMechanism, password: string, first: string, cha
   );
   const clientKey = createHmac(digest, salted).update('Client Key').digest();
   const storedKey = createHash(digest).update(clientKey).digest();
-  const bare = `c=biws,r=${nonce}`;
+  const bare = `c=biws,r=${before}${nonce}`;
   const signature = createHmac(digest, storedKey)
     .update(`${first.slice(3)},${challenge},${bare}`)
     .digest();
