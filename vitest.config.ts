@@ -1,13 +1,33 @@
-/** What `npm test` runs: everything that needs nothing but Node.js and npm, in under two minutes. */
+/**
+ * What `npm test` runs: everything that needs nothing but Node.js and npm, in under two minutes. Most files share a
+ * process with others, because loading the same modules again for each would take half of the time; those that replace a
+ * module or measure their process have one of their own.
+ */
 import { defineConfig } from 'vitest/config';
+
+const ALONE = [
+  'test/unit/auth/users-let-in-or-refused.test.ts',
+  'test/unit/storage/row-window-gives-back-room.test.ts',
+];
 
 export default defineConfig({
   test: {
-    include: ['test/{unit,conformance,fuzz,crash,e2e}/**/*.test.ts', 'test/*.test.ts'],
     testTimeout: 20_000,
     hookTimeout: 20_000,
     pool: 'forks',
     // Vitest leaves one of two cores idle; tests that wait leave the other one too.
     maxWorkers: 2,
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: 'together',
+          include: ['test/{unit,conformance,fuzz,crash,e2e}/**/*.test.ts', 'test/*.test.ts'],
+          exclude: ALONE,
+          isolate: false,
+        },
+      },
+      { extends: true, test: { name: 'alone', include: ALONE } },
+    ],
   },
 });

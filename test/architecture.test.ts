@@ -7,6 +7,7 @@ import { existsSync, globSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, matchesGlob, normalize, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import type { ViteUserConfig } from 'vitest/config';
 import unit from '../vitest.config.ts';
 import crash from '../vitest.crash.config.ts';
 import interop from '../vitest.interop.config.ts';
@@ -240,15 +241,16 @@ describe('files', () => {
 });
 
 describe('tests', () => {
-  const configurations = { unit, interop, crash };
   const isTest = (path: string): boolean => path.endsWith('.test.ts');
-  const patternsOf = (name: keyof typeof configurations): string[] =>
-    configurations[name].test?.include ?? [];
+  const patternsOf = ({ test }: ViteUserConfig): string[] => [
+    ...(test?.include ?? []),
+    ...(test?.projects ?? []).flatMap((one) =>
+      typeof one === 'object' && 'test' in one ? patternsOf(one) : [],
+    ),
+  ];
 
   it('are each found by at least one command', () => {
-    const patterns = Object.keys(configurations).flatMap((name) =>
-      patternsOf(name as keyof typeof configurations),
-    );
+    const patterns = [unit, interop, crash].flatMap(patternsOf);
     const orphans = testFiles
       .filter(isTest)
       .filter((path) => !patterns.some((glob) => matchesGlob(path, glob)));

@@ -166,7 +166,7 @@ export class ScramExchange implements SaslExchange {
     const keys = this.#keys;
     if (match === null || keys === null) return this.#refuse();
     const [, withoutProof, header, nonce, proofText] = match;
-    // As Apache Kafka's server: clients of librdkafka before 2.2 put their own part before both again. What they send is
+    // As lenient as other servers: widespread older clients put their own part before both again. What they send is
     // proved with the rest of the message, and our part ties it to this exchange.
     const isOurs = nonce?.endsWith(this.#nonceMade) === true;
     if (header !== Buffer.from(this.#header).toString('base64') || !isOurs) return this.#refuse();
