@@ -7,6 +7,7 @@ import { defineConfig } from 'vitest/config';
 
 const ALONE = [
   'test/unit/auth/users-let-in-or-refused.test.ts',
+  'test/unit/mqtt/hostile-clients-are-bounded.test.ts',
   'test/unit/storage/row-window-gives-back-room.test.ts',
 ];
 
