@@ -57,9 +57,12 @@ const BURST_MIN = 16;
 const DRAIN_MS = 10_000;
 const TOPIC = 'bench/load';
 
+/** Of this run alone, because an earlier one may have left retained messages. */
+const TOPICS_ROOT = `${TOPIC}-${process.pid}`;
+
 /** A single topic is subscribed to by its name, many by a filter. */
 const topicsOf = (count: number): string[] =>
-  count === 1 ? [TOPIC] : Array.from({ length: count }, (_, index) => `${TOPIC}/${index}`);
+  count === 1 ? [TOPIC] : Array.from({ length: count }, (_, index) => `${TOPICS_ROOT}/${index}`);
 
 const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
@@ -100,7 +103,7 @@ async function runLoad(plan: LoadPlan): Promise<LoadResult> {
       const client = new MqttClient(plan.receiverPort, onPayload, plan.mqtt);
       clients.push(client);
       await client.connect(`receiver-${process.pid}-${index}`);
-      await client.subscribe(plan.topics === 1 ? TOPIC : `${TOPIC}/+`, plan.qos);
+      await client.subscribe(plan.topics === 1 ? TOPIC : `${TOPICS_ROOT}/+`, plan.qos);
     } else if (plan.receiverProtocol === 'amqp') {
       const client = new AmqpReceiver(plan.receiverPort, onPayload, plan.acknowledgeEvery);
       clients.push(client);
