@@ -43,7 +43,7 @@ export class Wills {
     }
   }
 
-  /** The client of this session is there, with this will or none. */
+  /** The client is connected, with this will or none. */
   keep(session: Session, will: Will | null, principal: Principal, sessionExpiryMs: number): void {
     if (!session.durable) return;
     if (will === null) this.forget(session.id);

@@ -24,7 +24,7 @@ export const STATEMENTS_3_1_1 = `
 3.1.2-3 server The reserved connect flag has to be 0, or the connection is closed.
 3.1.2-4 both Clean session 0 resumes the session or begins one, which is kept after the connection.
 3.1.2-5 server While the client is away QoS 1 and 2 messages are kept for its subscriptions.
-3.1.2-6 both Clean session 1 discards what there was; nothing of this session is used again.
+3.1.2-6 both Clean session 1 discards what there was; nothing that is kept for it is used again later.
 3.1.2-7 server Retained messages do not end with a session.
 3.1.2-8 server An accepted will is published when the connection ends without DISCONNECT.
 3.1.2-9 both With the will flag, will topic and will message are there and QoS and retain are used.
