@@ -1,11 +1,9 @@
 /**
  * Opens what decides who may do what: the rules of the configuration file, of a file in Mosquitto's syntax and of the
- * data folder, put together. Called once by `src/gateway.ts`. The file is looked at every second; where it cannot be
- * read or holds a mistake the rules that were read before go on, and the log says so.
+ * data folder, put together. Called once by `src/gateway.ts`.
  */
 
-import { readFile, stat } from 'node:fs/promises';
-import type { Access, Clock, Timer } from '../core/index.ts';
+import type { Access, Clock } from '../core/index.ts';
 import type { Storage } from '../core/storage.ts';
 import type { Logger } from '../host.ts';
 import { Acl } from './acl.ts';
@@ -13,9 +11,9 @@ import { rulesFromAclFile } from './acl-file.ts';
 import { type AclRule, ruleFromDefinition } from './acl-rule.ts';
 import { type AccessRule, type AccessRules, RuntimeRules } from './acl-rules.ts';
 import type { AclSettings } from './acl-settings.ts';
+import { WatchedFile } from './watched-file.ts';
 
 const TABLE = 'access-rules';
-const LOOK_EVERY_MS = 1_000;
 
 export interface OpenAccess {
   readonly access: Access;
@@ -44,7 +42,22 @@ export async function openAccess(
     configured.map(({ rule }) => rule),
   );
   if (settings.file === '') return { access: acl, rules, reload: async () => {}, close: () => {} };
-  const file = new AclFile(settings.file, settings.rulesMax, rules, clock, logger);
+  const path = settings.file;
+  const file = new WatchedFile({
+    path,
+    setting: 'auth.acl.file',
+    clock,
+    logger,
+    take(text) {
+      const read = rulesFromAclFile(text, path, settings.rulesMax);
+      rules.setFixed(
+        'file',
+        read.map(({ line, text: definition }) => ({ name: `${path}:${line}`, source: 'file', definition })),
+        read.map(({ rule }) => rule),
+      );
+      return read.length;
+    },
+  });
   await file.open();
   return { access: acl, rules, reload: () => file.reload(), close: () => file.close() };
 }
@@ -60,97 +73,4 @@ function configuredRule(
   } catch (error) {
     throw new Error(`${name}: ${(error as Error).message}`);
   }
-}
-
-class AclFile {
-  readonly #path: string;
-  readonly #rulesMax: number;
-  readonly #rules: RuntimeRules;
-  readonly #clock: Clock;
-  readonly #logger: Logger;
-  #mark = '';
-  #timer: Timer | null = null;
-  #closed = false;
-  /** One reading after the other, or an earlier state of the file could come last. */
-  #reading: Promise<unknown> = Promise.resolve();
-
-  constructor(path: string, rulesMax: number, rules: RuntimeRules, clock: Clock, logger: Logger) {
-    this.#path = path;
-    this.#rulesMax = rulesMax;
-    this.#rules = rules;
-    this.#clock = clock;
-    this.#logger = logger;
-  }
-
-  async open(): Promise<void> {
-    await this.reload();
-    this.#lookLater();
-  }
-
-  reload(): Promise<void> {
-    return this.#inTurn(async () => {
-      try {
-        this.#mark = await markOf(this.#path);
-        await this.#read();
-      } catch (error) {
-        throw new Error(`auth.acl.file: ${(error as Error).message}`);
-      }
-    });
-  }
-
-  close(): void {
-    this.#closed = true;
-    this.#timer?.cancel();
-  }
-
-  #lookLater(): void {
-    if (this.#closed) return;
-    this.#timer = this.#clock.after(LOOK_EVERY_MS, () => {
-      void this.#inTurn(() => this.#look());
-    });
-  }
-
-  #inTurn(task: () => Promise<void>): Promise<void> {
-    const done = this.#reading.then(task);
-    this.#reading = done.catch(() => {});
-    return done;
-  }
-
-  async #look(): Promise<void> {
-    const before = this.#mark;
-    try {
-      // What cannot be read is told once, not every second.
-      this.#mark = await markOf(this.#path).catch(
-        (error: NodeJS.ErrnoException) => error.code ?? 'unreadable',
-      );
-      if (this.#mark !== before) {
-        const count = await this.#read();
-        this.#logger.info({ file: this.#path, rules: count }, 'access rules were read again');
-      }
-    } catch (error) {
-      this.#logger.error(
-        { file: this.#path, error: (error as Error).message },
-        'access rules could not be read, the earlier ones stay',
-      );
-    }
-    this.#lookLater();
-  }
-
-  async #read(): Promise<number> {
-    const path = this.#path;
-    const read = rulesFromAclFile(await readFile(path, 'utf8'), path, this.#rulesMax);
-    if (this.#closed) return read.length;
-    this.#rules.setFixed(
-      'file',
-      read.map(({ line, text }) => ({ name: `${path}:${line}`, source: 'file', definition: text })),
-      read.map(({ rule }) => rule),
-    );
-    return read.length;
-  }
-}
-
-/** With the time of the last change of the file's state, so that a file that may be read now is read. */
-async function markOf(path: string): Promise<string> {
-  const { mtimeMs, ctimeMs, size, ino } = await stat(path);
-  return `${mtimeMs} ${ctimeMs} ${size} ${ino}`;
 }

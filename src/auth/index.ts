@@ -19,13 +19,15 @@ import { decoyKeysOf, SCRAM_MECHANISMS, ScramExchange, type ScramMechanism } fro
 import type { AuthSettings } from './settings.ts';
 import { TrustedNetworks } from './trusted-networks.ts';
 import { Turns } from './turns.ts';
-import { UserFile } from './user-file.ts';
 import { UserVerifier } from './user-verifier.ts';
 import { UserStore, type Users } from './users.ts';
 import type { Verifier } from './verifier.ts';
 
 export type { LoginCounters } from './login-limits.ts';
 export type { UserChange, UserInfo, Users } from './users.ts';
+
+import { usersFromPasswordFile } from './mosquitto-passwd.ts';
+import { WatchedFile } from './watched-file.ts';
 
 const TABLE = 'users';
 /** However many logins cannot be decided, the log says so no more often. */
@@ -56,9 +58,22 @@ export async function openAuthentication(
     new Promise((resolve, reject) => storage.commit((error) => (error === null ? resolve() : reject(error))));
   const users = await UserStore.load(await storage.openTable(TABLE), whenStored, passwords);
   users.setFixed('configuration', configuredUsers(settings.users));
-  let file: UserFile | null = null;
+  let file: WatchedFile | null = null;
   if (passwordFile !== '') {
-    file = new UserFile(passwordFile, passwords.usersMax, users, clock, logger);
+    file = new WatchedFile({
+      path: passwordFile,
+      setting: 'auth.passwordFile',
+      clock,
+      logger,
+      take(text) {
+        const read = usersFromPasswordFile(text, passwordFile, passwords.usersMax);
+        users.setFixed(
+          'file',
+          read.map((user) => ({ ...user, groups: [] })),
+        );
+        return read.length;
+      },
+    });
     await file.open();
   }
   const tokens = settings.jwt.enabled ? await openTokens(settings.jwt, clock, logger) : null;

@@ -14,11 +14,8 @@ const WAIT_MS = 30_000;
 /** `describe`, or a skipped suite whose title says which program is missing. */
 export function describeWith(peers: readonly Peer[], title: string, body: () => void): void {
   const missing = describeMissing(...peers);
-  if (missing === null) describe(title, body);
-  else {
-    process.stdout.write(`SKIPPED: ${title}: ${missing}\n`);
-    describe.skip(`${title} (${missing})`, body);
-  }
+  if (missing !== null) process.stdout.write(`SKIPPED: ${title}: ${missing}\n`);
+  describe.skipIf(missing !== null)(missing === null ? title : `${title} (${missing})`, body);
 }
 
 export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
