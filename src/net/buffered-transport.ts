@@ -16,6 +16,7 @@ import type { ClientCertificate, CloseReason, ConnectionHandler, ListenerInfo, T
 import type { NetContext } from './context.ts';
 import { type Peer, plainAddress } from './peer.ts';
 import { SLAB_BYTES } from './slab-pool.ts';
+import { WriteGathering } from './write-gathering.ts';
 
 /** From this size on bytes are not copied into the slab. */
 export const UNCOPIED_BYTES_MIN = 8_192;
@@ -51,6 +52,7 @@ export abstract class BufferedTransport implements Transport {
   #wasAboveHighWater = false;
   #state: typeof OPEN | typeof CLOSING | typeof CLOSED = OPEN;
   #reason: CloseReason | null = null;
+  readonly #gathering = new WriteGathering();
   /** Runs from the first attempt to send what is left on. */
   #linger: Timer | null = null;
   #endSent = false;
@@ -128,6 +130,7 @@ export abstract class BufferedTransport implements Transport {
   /** Input from the socket. */
   protected take(chunk: Buffer): void {
     if (this.#state !== OPEN || this.handler === null) return;
+    this.#gathering.peerSpoke();
     try {
       this.handler.received(chunk);
     } catch (error) {
@@ -142,7 +145,7 @@ export abstract class BufferedTransport implements Transport {
     this.destroy('internal-error', error instanceof Error ? error.message : String(error));
   }
 
-  /** Gives everything that was written to the socket. Called when the turn is over. */
+  /** Gives everything that was written to the socket, or waits for more. Called when the turn is over. */
   flush(): void {
     this.#dirty = false;
     if (this.#state === CLOSED) {
@@ -154,9 +157,22 @@ export abstract class BufferedTransport implements Transport {
       this.#releaseBuffers();
       return;
     }
-    this.#measurePending();
+    const pendingBytes = this.#measurePending();
     if (this.#state === CLOSING && this.#linger === null) this.#watchEnd();
     if (this.#blocked) return;
+    if (this.#state === OPEN && !this.#wasAboveHighWater && pendingBytes > 0) {
+      if (this.#gathering.waits(pendingBytes, this.context.clock, this.context.output, this)) return;
+    }
+    this.#sendOut();
+  }
+
+  /** It has waited for more long enough. */
+  gathered(): void {
+    this.#gathering.over();
+    if (!this.#blocked && this.#state === OPEN) this.#sendOut();
+  }
+
+  #sendOut(): void {
     this.#send();
     if (this.unsentBytes === 0) {
       this.#giveBuffer();

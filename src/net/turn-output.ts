@@ -5,11 +5,14 @@
  *
  * While turns bring one chunk each, nothing else will be written that could share a write, so output leaves as soon as
  * the chunk is dealt with and not only when the turn is over: a message on a quiet gateway waits for less. The first
- * turn with several chunks goes back to one write a turn.
+ * turn with several chunks goes back to one write a turn. Where that makes too many small writes for a client that only
+ * listens, its output waits a millisecond for more (`write-gathering.ts`).
  */
 
 import type { Clock } from '../core/index.ts';
 import type { BufferedTransport } from './buffered-transport.ts';
+
+const GATHER_MS = 1;
 
 /** The host's clock, which also knows when a turn has nothing left to do but send. */
 export interface TurnClock extends Clock {
@@ -21,6 +24,7 @@ export class TurnOutput {
   #dirty: BufferedTransport[] = [];
   #spare: BufferedTransport[] = [];
   #ended: BufferedTransport[] = [];
+  #gathering: BufferedTransport[] = [];
   /** Chunks that this turn has brought so far, and whether the one before brought at most one. */
   #chunks = 0;
   #isCalm = false;
@@ -41,6 +45,12 @@ export class TurnOutput {
     if (this.#isCalm) this.#flush();
   }
 
+  /** `transport` waits for more to send: it is told when that is over. */
+  gather(transport: BufferedTransport): void {
+    // Not a timer of the clock, whose ticks are far longer.
+    if (this.#gathering.push(transport) === 1) setTimeout(this.#gathered, GATHER_MS);
+  }
+
   /** `transport` ended in this turn; its handler hears of it when the turn is over. */
   addEnded(transport: BufferedTransport): void {
     if (this.#ended.push(transport) === 1) this.#clock.afterTurn(this.#tellEnded);
@@ -52,6 +62,12 @@ export class TurnOutput {
     for (let i = 0; i < dirty.length; i++) (dirty[i] as BufferedTransport).flush();
     dirty.length = 0;
     this.#spare = dirty;
+  };
+
+  readonly #gathered = (): void => {
+    const gathering = this.#gathering;
+    this.#gathering = [];
+    for (const transport of gathering) transport.gathered();
   };
 
   readonly #turnOver = (): void => {
