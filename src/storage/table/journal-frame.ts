@@ -7,9 +7,10 @@
  *
  * | at | size | field                               |
  * |----|------|-------------------------------------|
- * |  0 |    4 | bytes of the changes, n             |
- * |  4 |    4 | CRC-32C of the changes              |
- * |  8 |    n | changes, one after another          |
+ * |  0 |    4 | bytes of the changes, n; 0: the end |
+ * |  4 |    4 | CRC-32C of all that follows         |
+ * |  8 |    4 | file number                         |
+ * | 12 |    n | changes, one after another          |
  *
  * Changes:
  *
@@ -24,7 +25,11 @@
 
 import { crc32c } from '../crc32c.ts';
 
-export const FRAME_HEADER_BYTES = 8;
+const FRAME_HEADER_BYTES = 12;
+/** Where the checksum begins to count. */
+const CHECKED_FROM = 8;
+/** After the last frame: a length of zero. */
+export const END_MARK_BYTES = 4;
 
 const ROW = 1;
 const ROW_REMOVED = 2;
@@ -101,18 +106,20 @@ export class FrameWriter {
   }
 
   #reserve(bytes: number): void {
-    const needed = this.#at + bytes;
+    const needed = this.#at + bytes + END_MARK_BYTES;
     if (needed <= this.#buffer.length) return;
     const larger = Buffer.allocUnsafeSlow(Math.max(needed, this.#buffer.length * 2));
     this.#buffer.copy(larger, 0, 0, this.#at);
     this.#buffer = larger;
   }
 
-  /** The whole frame; valid until the next change is added. */
-  finish(): Buffer {
-    const frame = this.#buffer.subarray(0, this.#at);
+  /** The whole frame and an end mark; valid until the next change is added. */
+  finish(fileNumber: number): Buffer {
+    const frame = this.#buffer.subarray(0, this.#at + END_MARK_BYTES);
     frame.writeUInt32BE(this.#at - FRAME_HEADER_BYTES, 0);
-    frame.writeUInt32BE(crc32c(frame.subarray(FRAME_HEADER_BYTES)), 4);
+    frame.writeUInt32BE(fileNumber, CHECKED_FROM);
+    frame.writeUInt32BE(crc32c(frame.subarray(CHECKED_FROM, this.#at)), 4);
+    frame.writeUInt32BE(0, this.#at);
     return frame;
   }
 
@@ -123,16 +130,23 @@ export class FrameWriter {
   }
 }
 
-/** Hands every whole frame's changes to `sink`; returns the bytes of whole frames. What follows is torn. */
-export function readFrames(bytes: Buffer, from: number, sink: ChangeSink): number {
+/** Whether frames were meant to end here, and not in the middle of one. */
+export function hasEndMark(bytes: Buffer, at: number): boolean {
+  return bytes.length - at >= END_MARK_BYTES && bytes.readUInt32BE(at) === 0;
+}
+
+/** Hands the changes of every whole frame of that file to `sink`; returns where they end. */
+export function readFrames(bytes: Buffer, from: number, fileNumber: number, sink: ChangeSink): number {
   let at = from;
   while (bytes.length - at >= FRAME_HEADER_BYTES) {
     const length = bytes.readUInt32BE(at);
     const end = at + FRAME_HEADER_BYTES + length;
-    // A frame is never empty: zeros are what a file system leaves behind that grew a file before a loss of power.
+    // A frame is never empty.
     if (length === 0 || end > bytes.length) break;
+    if (bytes.readUInt32BE(at + CHECKED_FROM) !== fileNumber) break;
+    if (bytes.readUInt32BE(at + 4) !== crc32c(bytes.subarray(at + CHECKED_FROM, end))) break;
     const changes = bytes.subarray(at + FRAME_HEADER_BYTES, end);
-    if (bytes.readUInt32BE(at + 4) !== crc32c(changes) || !isWellFormed(changes)) break;
+    if (!isWellFormed(changes)) break;
     walkChanges(changes, sink);
     at = end;
   }

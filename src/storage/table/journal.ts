@@ -4,102 +4,26 @@
  * is left of the changes of the file before is put into LMDB, so that it can go. Rows that were removed in the time of
  * two files never reach LMDB. At opening the files are replayed. Used by `table-store.ts`.
  *
- * File `<sequence number, 20 digits>.journal`:
- *
- * | at | size | field                         |
- * |----|------|-------------------------------|
- * |  0 |    4 | magic "RMQJ"                  |
- * |  4 |    4 | version, 1                    |
- * |  8 |      | frames, see `journal-frame.ts` |
+ * Files are named `<sequence number, 20 digits>.journal`; `spare` is one that waits to be used again. What is in them is
+ * told in `journal-file.ts`.
  */
 
 import { join } from 'node:path';
 import type { SyncTarget } from '../commit.ts';
-import { type Done, type FileSystem, readWholeFile, syncFolderSync, writeAll } from '../file-system.ts';
+import { type FileSystem, readWholeFile, syncFolderSync } from '../file-system.ts';
 import type { Report } from '../report.ts';
-import { type ChangeSink, readFrames } from './journal-frame.ts';
+import {
+  FILE_HEADER_BYTES,
+  FILL_BYTES,
+  type FileHeader,
+  JournalFile,
+  readFileHeader,
+} from './journal-file.ts';
+import { type ChangeSink, hasEndMark, readFrames } from './journal-frame.ts';
 
-const MAGIC = 0x524d514a;
-const VERSION = 1;
-const FILE_HEADER_BYTES = 8;
 const SUFFIX = '.journal';
+const SPARE = 'spare';
 const SEQUENCE_DIGITS = 20;
-
-class JournalFile implements SyncTarget {
-  readonly path: string;
-  readonly #files: FileSystem;
-  readonly #fd: number;
-  /** Bytes of whole frames. */
-  bytes = 0;
-  #ragged = false;
-  #syncsRunning = 0;
-  #isDone = false;
-  /** After a failed sync this file's content is in doubt; its changes must reach LMDB instead. */
-  isDoubtful = false;
-
-  constructor(files: FileSystem, path: string) {
-    this.#files = files;
-    this.path = path;
-    this.#fd = files.open(path, 'w+');
-    const header = Buffer.alloc(FILE_HEADER_BYTES);
-    header.writeUInt32BE(MAGIC, 0);
-    header.writeUInt32BE(VERSION, 4);
-    try {
-      this.append(header);
-    } catch (error) {
-      files.close(this.#fd);
-      throw error;
-    }
-  }
-
-  /** Throws the system's error; then the file ends where it ended before. */
-  append(bytes: Buffer): void {
-    this.#cut();
-    this.#ragged = true;
-    try {
-      writeAll(this.#files, this.#fd, [bytes], this.bytes);
-    } catch (error) {
-      try {
-        this.#cut();
-      } catch {
-        // It stays ragged, and the next append begins with cutting it.
-      }
-      throw error;
-    }
-    this.#ragged = false;
-    this.bytes += bytes.length;
-  }
-
-  #cut(): void {
-    if (!this.#ragged) return;
-    this.#files.truncate(this.#fd, this.bytes);
-    this.#ragged = false;
-  }
-
-  sync(done: Done): void {
-    this.#syncsRunning++;
-    this.#files.sync(this.#fd, (error) => {
-      this.#syncsRunning--;
-      if (error !== null) this.isDoubtful = true;
-      this.#closeWhenDone();
-      done(error);
-    });
-  }
-
-  delete(): void {
-    this.#files.remove(this.path);
-    this.close();
-  }
-
-  close(): void {
-    this.#isDone = true;
-    this.#closeWhenDone();
-  }
-
-  #closeWhenDone(): void {
-    if (this.#isDone && this.#syncsRunning === 0) this.#files.closeLater(this.#fd);
-  }
-}
 
 export class Journal {
   readonly #files: FileSystem;
@@ -109,23 +33,44 @@ export class Journal {
   #file: JournalFile;
   /** Files that are not written to any more, oldest first. */
   #old: JournalFile[] = [];
+  #spare: JournalFile | null = null;
+  readonly #spareBytesMax: number;
 
-  /** `replay` has to be done before. */
-  constructor(files: FileSystem, folder: string, durable: boolean) {
+  /** `replay` has to be done before. `fileBytes`: what a file normally grows to; one that is far longer is not used again. */
+  constructor(files: FileSystem, folder: string, durable: boolean, fileBytes: number) {
     this.#files = files;
     this.#folder = folder;
     this.#durable = durable;
+    this.#spareBytesMax = 2 * fileBytes + FILL_BYTES;
     this.#sequence = (sequencesIn(files, folder).at(-1) ?? 0) + 1;
-    this.#file = this.#create();
+    files.remove(join(folder, SPARE));
+    this.#file = this.#create(0);
   }
 
-  #create(): JournalFile {
-    const file = new JournalFile(
-      this.#files,
-      join(this.#folder, String(this.#sequence).padStart(SEQUENCE_DIGITS, '0') + SUFFIX),
-    );
+  #create(previousEnd: number): JournalFile {
+    const path = join(this.#folder, fileNameOf(this.#sequence));
+    const header = { sequence: this.#sequence, previousEnd };
+    const file = this.#reuseSpare(path, header) ?? new JournalFile(this.#files, path, header, this.#durable);
+    // A file that was used before must not be found under its old name when there are new frames in it.
     if (this.#durable) syncFolderSync(this.#files, this.#folder);
     return file;
+  }
+
+  #reuseSpare(path: string, header: FileHeader): JournalFile | null {
+    const spare = this.#spare;
+    this.#spare = null;
+    try {
+      spare?.reuse(path, header);
+    } catch {
+      spare?.delete();
+      return null;
+    }
+    return spare;
+  }
+
+  /** The number that the next frame has to carry. */
+  get fileNumber(): number {
+    return this.#sequence % 2 ** 32;
   }
 
   get bytes(): number {
@@ -136,31 +81,48 @@ export class Journal {
     return this.#file.isDoubtful;
   }
 
-  append(frame: Buffer): SyncTarget {
-    this.#file.append(frame);
+  /** `frame`: null where there is nothing to add. Throws the system's error. */
+  append(frame: Buffer | null): SyncTarget {
+    if (frame !== null) this.#file.append(frame);
     return this.#file;
   }
 
   /** The next frames go to a new file. Throws the system's error, and then goes on with the old one. */
   rotate(): void {
     this.#sequence++;
-    const next = this.#create();
+    const next = this.#create(this.#file.bytes);
     this.#old.push(this.#file);
     this.#file = next;
   }
 
   /** What the files before the last `rotate` hold is safe in LMDB; but for the newest of them, unless `everything`. */
   removeOld(everything: boolean): void {
-    for (const file of this.#old.splice(0, this.#old.length - (everything ? 0 : 1))) file.delete();
+    for (const file of this.#old.splice(0, this.#old.length - (everything ? 0 : 1))) this.#letGo(file);
+  }
+
+  #letGo(file: JournalFile): void {
+    const isOfUse = this.#durable && this.#spare === null && !file.isDoubtful;
+    if (isOfUse && file.length <= this.#spareBytesMax) {
+      try {
+        file.setAside(join(this.#folder, SPARE));
+        this.#spare = file;
+        return;
+      } catch {
+        // It goes like the others.
+      }
+    }
+    file.delete();
   }
 
   close(): void {
     for (const file of [...this.#old, this.#file]) file.close();
+    this.#spare?.delete();
   }
 
   /** Everything is in LMDB: nothing is left to replay. */
   closeEmpty(): void {
     for (const file of [...this.#old, this.#file]) file.delete();
+    this.#spare?.delete();
   }
 }
 
@@ -171,25 +133,34 @@ export function replayJournal(
   sink: ChangeSink,
   report: Report,
 ): { readonly bytes: number; readonly forget: () => void } {
-  const paths = sequencesIn(files, folder).map((sequence) =>
-    join(folder, String(sequence).padStart(SEQUENCE_DIGITS, '0') + SUFFIX),
-  );
+  const sequences = sequencesIn(files, folder);
+  const pathOf = (sequence: number): string => join(folder, fileNameOf(sequence));
   let bytes = 0;
   let isTorn = false;
-  for (const path of paths) {
+  /** Where the frames of the file before ended; -1 where there is none. */
+  let previousEnd = -1;
+  for (const sequence of sequences) {
+    const path = pathOf(sequence);
     const content = readWholeFile(files, path) ?? Buffer.alloc(0);
+    const header = readFileHeader(content);
+    // Its header is on the disk as soon as one frame counts: it was begun, or begun again, and no more.
+    if (
+      header?.sequence !== sequence &&
+      (header !== null || hasEndMark(content, 0) || content.length === 0)
+    ) {
+      previousEnd = FILE_HEADER_BYTES;
+      continue;
+    }
+    if (header !== null && previousEnd >= 0 && header.previousEnd !== previousEnd) isTorn = true;
     if (isTorn) {
       const text = 'left out a journal file that follows a torn one';
       report({ level: 'warn', text, details: { path, bytes: content.length } });
       continue;
     }
-    const isOurs =
-      content.length >= FILE_HEADER_BYTES &&
-      content.readUInt32BE(0) === MAGIC &&
-      content.readUInt32BE(4) === VERSION;
-    const end = isOurs ? readFrames(content, FILE_HEADER_BYTES, sink) : 0;
+    const end = header === null ? 0 : readFrames(content, FILE_HEADER_BYTES, sequence % 2 ** 32, sink);
     bytes += end;
-    if (end < content.length) {
+    previousEnd = end;
+    if (end < content.length && !hasEndMark(content, end)) {
       isTorn = true;
       const text = 'cut an incomplete end of the journal: a write there had not finished';
       report({ level: 'warn', text, details: { path, cutBytes: content.length - end } });
@@ -198,10 +169,12 @@ export function replayJournal(
   return {
     bytes,
     forget: () => {
-      for (const path of paths) files.remove(path);
+      for (const sequence of sequences) files.remove(pathOf(sequence));
     },
   };
 }
+
+const fileNameOf = (sequence: number): string => String(sequence).padStart(SEQUENCE_DIGITS, '0') + SUFFIX;
 
 function sequencesIn(files: FileSystem, folder: string): number[] {
   return files

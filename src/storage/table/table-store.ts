@@ -59,9 +59,14 @@ export class TableStore implements CommitPart, RowLogHome {
   #needsRepair = false;
   #closing = false;
 
-  private constructor(options: TableStoreOptions, database: Database, journal: Journal) {
+  private constructor(
+    options: TableStoreOptions,
+    database: Database,
+    journal: Journal,
+    checkpointBytes: number,
+  ) {
     this.#options = options;
-    this.#checkpointBytes = options.checkpointBytes ?? CHECKPOINT_JOURNAL_BYTES;
+    this.#checkpointBytes = checkpointBytes;
     this.database = database;
     this.#journal = journal;
     this.#registry = new DurableTable(this, REGISTRY_ID);
@@ -78,7 +83,9 @@ export class TableStore implements CommitPart, RowLogHome {
     await database.apply(replay.changes());
     replayed.forget();
     const durable = options.commit.level === 'fsync';
-    const store = new TableStore(options, database, new Journal(files, journalFolder, durable));
+    const checkpointBytes = options.checkpointBytes ?? CHECKPOINT_JOURNAL_BYTES;
+    const journal = new Journal(files, journalFolder, durable, checkpointBytes);
+    const store = new TableStore(options, database, journal, checkpointBytes);
     await store.#readRegistry();
     return store;
   }
@@ -167,7 +174,9 @@ export class TableStore implements CommitPart, RowLogHome {
       if (part !== this.#registry) part.writeChanges(this.#frame);
     }
     this.#registry.writeChanges(this.#frame);
-    const target = this.#journal.append(this.#frame.isEmpty ? Buffer.alloc(0) : this.#frame.finish());
+    const target = this.#journal.append(
+      this.#frame.isEmpty ? null : this.#frame.finish(this.#journal.fileNumber),
+    );
     for (const part of this.#changed) part.framed();
     this.#changed = new Set();
     return target;

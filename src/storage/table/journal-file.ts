@@ -1,0 +1,162 @@
+/**
+ * One file of the journal. Used by `journal.ts`, which says what it holds and when it goes.
+ *
+ * A sync of a file that grows must write its length and the place of its new blocks as well, which takes twice as long
+ * as a sync of bytes that are there already. So a file is filled with zeros some way ahead of its frames, and one that
+ * is not needed any more is used again for the next sequence number instead of being removed: its frames are then
+ * those of another file by their file number, and every frame is followed by a length of zero, where reading ends.
+ *
+ * | at | size | field                                                                             |
+ * |----|------|-----------------------------------------------------------------------------------|
+ * |  0 |    4 | magic "RMQJ"                                                                      |
+ * |  4 |    4 | version, 2                                                                        |
+ * |  8 |    8 | sequence number, the same as in the file's name                                   |
+ * | 16 |    8 | where the frames of the file before it end, 0 where there was none                |
+ * | 24 |      | frames, see `journal-frame.ts`; after the last one 4 bytes 0, then anything        |
+ */
+
+import type { SyncTarget } from '../commit.ts';
+import { type Done, type FileSystem, writeAll } from '../file-system.ts';
+import { END_MARK_BYTES } from './journal-frame.ts';
+
+const MAGIC = 0x524d514a;
+const VERSION = 2;
+export const FILE_HEADER_BYTES = 24;
+/** Written at once, where the file ends, when a frame would make it longer. */
+export const FILL_BYTES = 1024 * 1024;
+const ZEROS = Buffer.alloc(FILL_BYTES);
+
+export interface FileHeader {
+  readonly sequence: number;
+  readonly previousEnd: number;
+}
+
+/** Null where it is none of ours, or torn. */
+export function readFileHeader(content: Buffer): FileHeader | null {
+  if (content.length < FILE_HEADER_BYTES) return null;
+  if (content.readUInt32BE(0) !== MAGIC || content.readUInt32BE(4) !== VERSION) return null;
+  return {
+    sequence: Number(content.readBigUInt64BE(8)),
+    previousEnd: Number(content.readBigUInt64BE(16)),
+  };
+}
+
+export class JournalFile implements SyncTarget {
+  readonly #files: FileSystem;
+  readonly #fd: number;
+  readonly #fillsAhead: boolean;
+  #path: string;
+  /** Where the frames end. */
+  bytes = 0;
+  /** As far as the file reaches. */
+  #length = 0;
+  #ragged = false;
+  #syncsRunning = 0;
+  #isDone = false;
+  /** After a failed sync this file's content is in doubt; its changes must reach LMDB instead. */
+  isDoubtful = false;
+
+  /** Throws the system's error. */
+  constructor(files: FileSystem, path: string, header: FileHeader, fillsAhead: boolean) {
+    this.#files = files;
+    this.#path = path;
+    this.#fillsAhead = fillsAhead;
+    this.#fd = files.open(path, 'w+');
+    try {
+      this.#begin(header);
+    } catch (error) {
+      files.close(this.#fd);
+      throw error;
+    }
+  }
+
+  get length(): number {
+    return this.#length;
+  }
+
+  /** Nothing of it is needed any more: it waits under `path` until it is used again. Throws the system's error. */
+  setAside(path: string): void {
+    this.#files.rename(this.#path, path);
+    this.#path = path;
+  }
+
+  /** Begins again under another name. Throws the system's error, and then it can only be deleted. */
+  reuse(path: string, header: FileHeader): void {
+    this.#begin(header);
+    this.#files.rename(this.#path, path);
+    this.#path = path;
+  }
+
+  #begin({ sequence, previousEnd }: FileHeader): void {
+    const header = Buffer.alloc(FILE_HEADER_BYTES + END_MARK_BYTES);
+    header.writeUInt32BE(MAGIC, 0);
+    header.writeUInt32BE(VERSION, 4);
+    header.writeBigUInt64BE(BigInt(sequence), 8);
+    header.writeBigUInt64BE(BigInt(previousEnd), 16);
+    this.bytes = 0;
+    this.isDoubtful = false;
+    this.append(header);
+  }
+
+  /** `bytes` end in an end mark, which the next ones overwrite. Throws the system's error; then the file ends where it ended before. */
+  append(bytes: Buffer): void {
+    this.#cut();
+    const end = this.bytes + bytes.length;
+    if (this.#fillsAhead && end > this.#length) this.#fill(end);
+    this.#ragged = true;
+    try {
+      writeAll(this.#files, this.#fd, [bytes], this.bytes);
+    } catch (error) {
+      try {
+        this.#cut();
+      } catch {
+        // It stays ragged, and the next append begins with cutting it.
+      }
+      throw error;
+    }
+    this.#ragged = false;
+    this.bytes = end - END_MARK_BYTES;
+    if (end > this.#length) this.#length = end;
+  }
+
+  /** On a disk that is nearly full the frame itself may still have room. */
+  #fill(end: number): void {
+    try {
+      while (this.#length < end) this.#length += writeAll(this.#files, this.#fd, [ZEROS], this.#length);
+    } catch {
+      this.#ragged = true;
+      this.#cut();
+    }
+  }
+
+  #cut(): void {
+    if (!this.#ragged) return;
+    this.#files.truncate(this.#fd, this.bytes);
+    this.#length = this.bytes;
+    this.#ragged = false;
+  }
+
+  sync(done: Done): void {
+    this.#syncsRunning++;
+    this.#files.sync(this.#fd, (error) => {
+      this.#syncsRunning--;
+      if (error !== null) this.isDoubtful = true;
+      this.#closeWhenDone();
+      done(error);
+    });
+  }
+
+  delete(): void {
+    this.#files.remove(this.#path);
+    this.close();
+  }
+
+  close(): void {
+    this.#isDone = true;
+    this.#closeWhenDone();
+  }
+
+  #closeWhenDone(): void {
+    if (this.#isDone && this.#syncsRunning === 0) this.#files.closeLater(this.#fd);
+  }
+}
