@@ -21,6 +21,7 @@ export class SystemClock implements Clock {
   readonly #wheel: TimerWheel;
   #tasks: Task[] = [];
   #spareTasks: Task[] = [];
+  #nextTasks: Task[] = [];
   #writers: Task[] = [];
   #spareWriters: Task[] = [];
   #nowMs = 0;
@@ -50,6 +51,11 @@ export class SystemClock implements Clock {
 
   afterTurn(task: Task): void {
     this.#tasks.push(task);
+    this.#schedule();
+  }
+
+  afterNextTurn(task: Task): void {
+    this.#nextTasks.push(task);
     this.#schedule();
   }
 
@@ -86,6 +92,8 @@ export class SystemClock implements Clock {
     }
     this.#isFresh = false;
     this.#scheduled = false;
+    for (let i = 0; i < this.#nextTasks.length; i++) this.#tasks.push(this.#nextTasks[i] as Task);
+    this.#nextTasks.length = 0;
     if (this.#tasks.length > 0 || this.#writers.length > 0) this.#schedule();
   };
 

@@ -17,4 +17,6 @@ export interface Clock {
   after(delayMs: number, task: () => void): Timer;
   /** Runs `task` when the current turn of the event loop is over; tasks run in the order given. */
   afterTurn(task: () => void): void;
+  /** As `afterTurn`, but of the turn after the current one: what has arrived by then is dealt with as well. */
+  afterNextTurn(task: () => void): void;
 }

@@ -1,6 +1,7 @@
 /**
- * One gate between "appended" and "acknowledged". Everything that is written during a turn is committed together
- * when the turn is over; receipts wait here in the order of publishing and are given out in one go when the disk
+ * One gate between "appended" and "acknowledged". Everything that is written during a turn and the one after it is
+ * committed together: a client that fills its window does so in several writes, and what stands in the socket already
+ * costs no commit of its own. Receipts wait here in the order of publishing and are given out in one go when the disk
  * says so. A commit that runs is joined by nobody: what is written meanwhile takes the next one. When a commit
  * fails, everything that waited for it is refused; until one succeeds, which is tried again and again, whoever
  * would write more can see that the disk refuses.
@@ -79,7 +80,7 @@ export class Durability {
   #schedule(): void {
     if (this.#scheduled || this.#committing) return;
     this.#scheduled = true;
-    this.#clock.afterTurn(this.#commit);
+    this.#clock.afterNextTurn(this.#commit);
   }
 
   readonly #commit = (): void => {

@@ -38,6 +38,11 @@ export class ManualClock implements Clock {
     if (this.#tasks.length === 1) setImmediate(() => this.endTurn());
   }
 
+  /** Turns of a test bring nothing that could be waited for. */
+  afterNextTurn(task: () => void): void {
+    this.afterTurn(task);
+  }
+
   /** As the process's own clock: after the tasks of the turn. */
   lastInTurn(task: () => void): void {
     this.#writers.push(task);

@@ -165,6 +165,22 @@ describe('the end of a turn', () => {
     expect(ran).toEqual(['send', 'task', 'send again']);
   });
 
+  it('keeps what may wait for the next turn until that one is over', () => {
+    const clock = new SystemClock(failed);
+    const ran: string[] = [];
+    clock.afterNextTurn(() => ran.push('next'));
+    clock.afterTurn(() => {
+      ran.push('this');
+      clock.afterNextTurn(() => ran.push('next, too'));
+    });
+    vi.advanceTimersToNextTimer();
+    expect(ran).toEqual(['this']);
+    clock.afterTurn(() => ran.push('what came meanwhile'));
+    vi.advanceTimersToNextTimer();
+    expect(ran).toEqual(['next', 'next, too', 'what came meanwhile']);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
   it('lets the loop go on where tasks never end', () => {
     const clock = new SystemClock(failed);
     let count = 0;

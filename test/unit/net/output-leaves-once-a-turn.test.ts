@@ -144,6 +144,7 @@ describe('the pool', () => {
     const clock = {
       nowMs: () => 0,
       afterTurn: () => {},
+      afterNextTurn: () => {},
       after: (_delayMs: number, task: () => void) => {
         tasks.push(task);
         return { dueMs: 0, cancel: () => {} };
