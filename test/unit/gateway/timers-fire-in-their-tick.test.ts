@@ -177,7 +177,7 @@ describe('the end of a turn', () => {
     expect(ran).toEqual(['this']);
     clock.afterTurn(() => ran.push('what came meanwhile'));
     vi.advanceTimersToNextTimer();
-    expect(ran).toEqual(['next', 'next, too', 'what came meanwhile']);
+    expect(ran).toEqual(['this', 'next', 'next, too', 'what came meanwhile']);
     expect(vi.getTimerCount()).toBe(0);
   });
 
