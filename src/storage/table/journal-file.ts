@@ -31,10 +31,14 @@ export interface FileHeader {
   readonly previousEnd: number;
 }
 
-/** Null where it is none of ours, or torn. */
-export function readFileHeader(content: Buffer): FileHeader | null {
-  if (content.length < FILE_HEADER_BYTES) return null;
-  if (content.readUInt32BE(0) !== MAGIC || content.readUInt32BE(4) !== VERSION) return null;
+/** Null where it is none of ours, or torn. Throws where another version wrote it. */
+export function readFileHeader(path: string, content: Buffer): FileHeader | null {
+  if (content.length < FILE_HEADER_BYTES || content.readUInt32BE(0) !== MAGIC) return null;
+  const version = content.readUInt32BE(4);
+  if (version !== VERSION) {
+    const advice = 'start the version that wrote it, and stop it in good order';
+    throw new Error(`${path} is of journal version ${version}, not ${VERSION}: ${advice}`);
+  }
   return {
     sequence: Number(content.readBigUInt64BE(8)),
     previousEnd: Number(content.readBigUInt64BE(16)),

@@ -142,7 +142,7 @@ export function replayJournal(
   for (const sequence of sequences) {
     const path = pathOf(sequence);
     const content = readWholeFile(files, path) ?? Buffer.alloc(0);
-    const header = readFileHeader(content);
+    const header = readFileHeader(path, content);
     // Its header is on the disk as soon as one frame counts: it was begun, or begun again, and no more.
     if (
       header?.sequence !== sequence &&
