@@ -9,10 +9,12 @@ import {
   DEAD_LETTER_ROOT,
   defaultExchangeAddress,
   escapeLevel,
+  isReplyAddress,
   MANY,
   ONE,
   Pattern,
   QUEUE_ROOT,
+  REPLY_PREFIX as REPLY_ADDRESS_PREFIX,
   ROOT_EXCHANGE,
   swapSeparators,
   type Token,
@@ -26,6 +28,9 @@ export const LONG_ADDRESS_KEY = 'amq.gw.address';
 /** Before an address that answers go to, in a `reply-to`: publishing it as a key to the default exchange arrives there. */
 export const REPLY_PREFIX = 'amq.gw.reply/';
 
+/** Before the token of an address under `$reply`, in a `reply-to` and as a key of the default exchange. */
+export const REPLY_TOKEN_PREFIX = 'amq.gw.reply.';
+
 /** Where a message goes, in this protocol's words. */
 export interface Amqp091Route {
   readonly exchange: string;
@@ -34,13 +39,21 @@ export interface Amqp091Route {
   readonly long: boolean;
 }
 
+/** How all names for answers begin. */
+const REPLY_NAMES = 'amq.gw.reply';
 const QUEUE_PREFIX = `${QUEUE_ROOT}/`;
 const DEAD_LETTER_PREFIX = `${DEAD_LETTER_ROOT}/`;
+/** A key of the default exchange that begins so is no queue's name. */
+const ADDRESS_PREFIXES = [REPLY_PREFIX, REPLY_TOKEN_PREFIX, QUEUE_PREFIX, DEAD_LETTER_PREFIX];
 
 /** The address of messages that are published to `exchange` with `key`. */
 export function addressFromAmqp091(exchange: string, key: string): string {
   if (exchange === '') {
-    return key.startsWith(REPLY_PREFIX) ? key.slice(REPLY_PREFIX.length) : defaultExchangeAddress(key);
+    if (!key.startsWith(REPLY_NAMES)) return defaultExchangeAddress(key);
+    if (key.startsWith(REPLY_PREFIX)) return key.slice(REPLY_PREFIX.length);
+    return key.startsWith(REPLY_TOKEN_PREFIX)
+      ? REPLY_ADDRESS_PREFIX + key.slice(REPLY_TOKEN_PREFIX.length)
+      : defaultExchangeAddress(key);
   }
   if (exchange === ROOT_EXCHANGE) return swapSeparators(key);
   const root = escapeLevel(exchange);
@@ -78,7 +91,7 @@ function routeByFirstLevel(address: string): Amqp091Route | null {
   if (address.startsWith(QUEUE_PREFIX) && !address.includes('/', QUEUE_PREFIX.length)) {
     const key = unescapeLevel(address.slice(QUEUE_PREFIX.length));
     // A queue's name that reads as an address of the default exchange means that address.
-    const isName = ![REPLY_PREFIX, QUEUE_PREFIX, DEAD_LETTER_PREFIX].some((prefix) => key.startsWith(prefix));
+    const isName = !ADDRESS_PREFIXES.some((prefix) => key.startsWith(prefix));
     return isName ? { exchange: '', key, long: false } : null;
   }
   // Below a queue: its address itself is the key.
@@ -99,6 +112,10 @@ function fits(text: string): boolean {
 
 /** What a queue shows as the key that reaches it, in a `reply-to`. Null where nothing short enough does. */
 export function replyToFromAddress(address: string): string | null {
+  if (isReplyAddress(address)) {
+    const name = REPLY_TOKEN_PREFIX + address.slice(REPLY_ADDRESS_PREFIX.length);
+    return fits(name) ? name : null;
+  }
   const route = amqp091FromAddress(address, null);
   if (route.exchange === '' && !route.long) return route.key;
   const text = REPLY_PREFIX + address;

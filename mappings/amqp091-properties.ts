@@ -5,8 +5,20 @@
  */
 
 import { Buffer } from 'node:buffer';
-import type { Header, HeaderValue, Message, Properties } from '../src/core/index.ts';
-import { addressFromReplyTo, replyToFromAddress, SHORT_STRING_BYTES_MAX } from './amqp091-address.ts';
+import {
+  type Header,
+  type HeaderValue,
+  isReplyAddress,
+  type Message,
+  markOfReply,
+  type Properties,
+} from '../src/core/index.ts';
+import {
+  addressFromReplyTo,
+  REPLY_PREFIX,
+  replyToFromAddress,
+  SHORT_STRING_BYTES_MAX,
+} from './amqp091-address.ts';
 import { type Amqp091Content, encodeContent } from './amqp091-content.ts';
 import { hasShortName } from './amqp091-table.ts';
 import { GatewayHeader, isReservedName, type PropertiesDraft } from './header-values.ts';
@@ -53,7 +65,7 @@ export function propertiesFromContent(content: Amqp091Content): Properties {
 }
 
 function valueFromShort(value: string | Uint8Array): HeaderValue {
-  return typeof value === 'string' ? { kind: 'string', value } : { kind: 'bytes', value };
+  return typeof value === 'string' ? { kind: 'string', value } : { kind: 'bytes', value, forText: true };
 }
 
 /** Takes the gateway's own headers into `draft` and gives back those of the publisher. */
@@ -120,7 +132,8 @@ function takeHeader(draft: PropertiesDraft, { name, value }: Header): boolean {
       return true;
     case Amqp091Header.replyTo:
       if (value.kind !== 'string') return false;
-      draft.replyTo ??= value.value;
+      // A token stands for it; whoever passes the request on passes on where its answer goes.
+      if (draft.replyTo === undefined || isReplyAddress(draft.replyTo)) draft.replyTo = value.value;
       return true;
     case Amqp091Header.groupId:
       if (value.kind !== 'string') return false;
@@ -154,13 +167,15 @@ function takeHeader(draft: PropertiesDraft, { name, value }: Header): boolean {
 
 /**
  * Flags and fields of a message that was not born in this protocol, in at most `bytesMax` bytes. `longAddress`:
- * the delivery's names cannot carry the address. `nowMs` turns absolute expiry into what is left of it.
+ * the delivery's names cannot carry the address. `nowMs` turns absolute expiry into what is left of it. `answerAt`:
+ * the address under `$reply` that answers are to be published to, null for none.
  */
 export function contentFromMessage(
   message: Message,
   longAddress: boolean,
   nowMs: number,
   bytesMax: number,
+  answerAt: string | null = null,
 ): Buffer {
   const { properties } = message;
   const content: Amqp091Content = { deliveryMode: message.durable ? 2 : 1 };
@@ -170,6 +185,7 @@ export function contentFromMessage(
     content.expiration = String(Math.max(0, Math.ceil(message.expiresAtMs - nowMs)));
   }
   putProperties(content, headers, properties);
+  if (answerAt !== null) putAnswerAddress(content, headers, properties, answerAt);
   if (longAddress) headers.push(text(GatewayHeader.address, message.address));
   if (message.reliability === 2) headers.push({ name: GatewayHeader.qos, value: { kind: 'u8', value: 2 } });
   if (message.retain) headers.push({ name: Amqp091Header.retain, value: { kind: 'bool', value: true } });
@@ -242,6 +258,34 @@ function putProperties(content: Amqp091Content, headers: Header[], properties: P
   }
 }
 
+/** `reply-to` and `correlation-id` for a server that answers as usual; headers say what they stand for. */
+function putAnswerAddress(
+  content: Amqp091Content,
+  headers: Header[],
+  { replyTo, correlation }: Properties,
+  answerAt: string,
+): void {
+  const name = replyToFromAddress(answerAt);
+  if (name === null) return;
+  content.replyTo = name;
+  if (correlation !== undefined) content.correlationId ??= markOfReply(answerAt);
+  if (replyTo !== undefined && !headers.some(isReplyToHeader)) {
+    headers.push(text(Amqp091Header.replyTo, replyTo));
+  }
+}
+
+function isReplyToHeader(header: Header): boolean {
+  return header.name === Amqp091Header.replyTo;
+}
+
+/** Whether `reply-to` and `correlation-id` say all that an answer needs: a queue's name, and text. */
+export function hasPlainReply({ replyTo, correlation }: Properties): boolean {
+  if (replyTo === undefined) return true;
+  const name = replyToFromAddress(replyTo);
+  if (name === null || name.startsWith(REPLY_PREFIX)) return false;
+  return isReplyAddress(replyTo) || correlation === undefined || shortFromValue(correlation) !== null;
+}
+
 function addressIsNoQueue(replyTo: string): boolean {
   return addressFromReplyTo(replyTo) === replyTo.slice(replyTo.indexOf('/') + 1);
 }
@@ -251,24 +295,30 @@ function putIds(content: Amqp091Content, headers: Header[], properties: Properti
   if (correlation !== undefined) {
     const short = shortFromValue(correlation);
     if (short !== null) content.correlationId = short;
-    if (short === null || correlation.kind !== 'string') {
+    if (short === null || !isShort(correlation)) {
       headers.push({ name: Amqp091Header.correlation, value: correlation });
     }
   }
   if (messageId !== undefined) {
     const short = shortFromValue(messageId);
     if (short !== null) content.messageId = short;
-    if (short === null || messageId.kind !== 'string') {
+    if (short === null || !isShort(messageId)) {
       headers.push({ name: Amqp091Header.messageId, value: messageId });
     }
   }
 }
 
+/** It came as a short string, so that one tells all of it. */
+function isShort(value: HeaderValue): boolean {
+  return value.kind === 'string' || (value.kind === 'bytes' && value.forText === true);
+}
+
 /** An identifier as a short string that shows what it is, or null where none does. */
-function shortFromValue(value: HeaderValue): string | null {
+function shortFromValue(value: HeaderValue): string | Uint8Array | null {
   if (value.kind === 'string' || value.kind === 'uuid') return fits(value.value) ? value.value : null;
   if (value.kind === 'i64' || value.kind === 'u64') return String(value.value);
   if (value.kind !== 'bytes' || value.value.length > SHORT_STRING_BYTES_MAX) return null;
+  if (value.forText === true) return value.value;
   const bytes = Buffer.from(value.value.buffer, value.value.byteOffset, value.value.byteLength);
   const shown = bytes.toString();
   return Buffer.from(shown).equals(bytes) ? shown : null;

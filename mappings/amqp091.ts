@@ -29,7 +29,12 @@ import { GatewayHeader } from './header-values.ts';
 
 export * from './amqp091-address.ts';
 export * from './amqp091-content.ts';
-export { Amqp091Header, contentFromMessage, propertiesFromContent } from './amqp091-properties.ts';
+export {
+  Amqp091Header,
+  contentFromMessage,
+  hasPlainReply,
+  propertiesFromContent,
+} from './amqp091-properties.ts';
 export * from './amqp091-table.ts';
 
 export const amqp091Codec: NativeCodec = {
@@ -144,12 +149,16 @@ export interface Amqp091View {
   readonly content: Buffer;
 }
 
-/** The view of any message, also of one born here. `contentBytesMax`: the room of one frame. */
+/**
+ * The view of any message, also of one born here. `contentBytesMax`: the room of one frame. `answerAt`: the address
+ * under `$reply` that answers are to be published to; null leaves the message's own.
+ */
 export function amqp091FromMessage(
   message: Message,
   via: string | null,
   nowMs: number,
   contentBytesMax: number,
+  answerAt: string | null = null,
 ): Amqp091View {
   const { native } = message;
   if (message.codec === amqp091Codec && native !== null) {
@@ -166,7 +175,7 @@ export function amqp091FromMessage(
   const route = amqp091FromAddress(message.address, via);
   return {
     route: encodeRoute(route.exchange, route.key),
-    content: contentFromMessage(message, route.long, nowMs, contentBytesMax),
+    content: contentFromMessage(message, route.long, nowMs, contentBytesMax, answerAt),
   };
 }
 

@@ -174,8 +174,9 @@ function isPriority(value: HeaderValue): boolean {
 /**
  * The message's properties as MQTT 5 bytes, without their length and without what belongs to one hop (expiry,
  * alias, subscription identifiers). Text that no MQTT string can hold (over 65,535 bytes, U+0000) is left out.
+ * `answerAt`: the address that answers are to be published to instead of the message's own; null keeps that.
  */
-export function mqttPropertiesFromMessage(message: Message): Uint8Array {
+export function mqttPropertiesFromMessage(message: Message, answerAt: string | null = null): Uint8Array {
   if (message.codec === mqtt5Codec) return message.native ?? EMPTY;
   const { properties } = message;
   const pieces: Uint8Array[] = [];
@@ -185,9 +186,8 @@ export function mqttPropertiesFromMessage(message: Message): Uint8Array {
   if (properties.contentType !== undefined) {
     pushText(pieces, MessageProperty.contentType, properties.contentType);
   }
-  if (properties.replyTo !== undefined && properties.replyTo !== '') {
-    pushText(pieces, MessageProperty.responseTopic, topicFromAddress(properties.replyTo));
-  }
+  const replyTo = answerAt ?? properties.replyTo ?? '';
+  if (replyTo !== '') pushText(pieces, MessageProperty.responseTopic, topicFromAddress(replyTo));
   if (properties.correlation !== undefined) {
     const bytes = bytesFromCorrelation(properties.correlation);
     if (bytes.length <= TEXT_BYTES_MAX) {

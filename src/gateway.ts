@@ -13,7 +13,7 @@ import { type OpenAccess, openAccess } from './auth/access.ts';
 import type { AccessRules } from './auth/acl-rules.ts';
 import { type LoginCounters, type OpenAuthentication, openAuthentication, type Users } from './auth/index.ts';
 import { SystemClock } from './clock.ts';
-import { readClusterId } from './cluster-id.ts';
+import { readClusterId, readReplySeal } from './cluster-id.ts';
 import type { Config } from './config/index.ts';
 import { createCore } from './core/core.ts';
 import type { Core, CoreEvent, MappingRule, NativeCodec, RecordCodec } from './core/index.ts';
@@ -153,6 +153,7 @@ class RunningGateway implements Gateway {
     this.#revocation = new Revocation(authenticator, this.#network, this.#clock);
     this.#access = await openAccess(auth.acl, this.#storage, this.#clock, this.#logger);
     const clusterId = await readClusterId(this.#storage);
+    const sealReply = await readReplySeal(this.#storage);
     const { records, codecs, addressFromStream, compileRule } = this.#parts;
     this.#core = await createCore({
       storage: this.#storage,
@@ -171,6 +172,7 @@ class RunningGateway implements Gateway {
       crc32c,
       decompress,
       randomBytes,
+      sealReply,
       report,
     });
     await this.#startAdapters({

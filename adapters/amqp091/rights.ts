@@ -6,12 +6,13 @@
  * docs/operations.md.
  */
 
-import { addressFromAmqp091 } from '../../mappings/amqp091.ts';
+import { addressFromAmqp091, addressFromReplyTo } from '../../mappings/amqp091.ts';
 import {
   type Action,
   type ExchangeType,
   escapeLevel,
   exchangeAddress,
+  isReplyAddress,
   LastAnswer,
   MANY,
   ONE,
@@ -20,6 +21,7 @@ import {
   QUEUE_ROOT,
   type QueueSpec,
   queueAddress,
+  queueNameFromAddress,
   ROOT_EXCHANGE,
   swapSeparators,
   type Token,
@@ -82,6 +84,21 @@ export function requireDeadLetter(
 /** Asked for each delivery from this queue; null where nothing is asked. */
 export function readingRight(connection: ConnectionContext, spec: QueueName): LastAnswer | null {
   return isOwnQueue(connection, spec) ? null : new LastAnswer(connection.shared.host.core.access, 'read');
+}
+
+/**
+ * Whether the right to answer goes with a request of this client: where it may itself publish to `replyTo`, or that is
+ * a queue of its own connection.
+ */
+export function lendsReply(connection: ConnectionContext, replyTo: string): boolean {
+  const { access, queues, replies } = connection.shared.host.core;
+  if (access.unrestricted) return true;
+  const address = addressFromReplyTo(replyTo);
+  // A token says itself what it lends, and a header may say what it stands for.
+  if (isReplyAddress(address)) return false;
+  const queue = queueNameFromAddress(address);
+  if (queue !== null && queues.get(queue)?.spec.owner === connection) return true;
+  return replies.mayLend(principalOf(connection), address);
 }
 
 interface QueueName {

@@ -38,7 +38,7 @@ export function createMqttAdapter(host: Host, settings: MqttSettings): Adapter {
     logger,
     authenticator,
     settings,
-    encoder: new PublishEncoder(core.clock, traffic),
+    encoder: new PublishEncoder(core.clock, traffic, core.replies),
     wills: new Wills(core, logger),
     connectRates: new ConnectRates(
       core.clock,

@@ -23,6 +23,13 @@ const CORE_COUNTERS = {
   dropped: ['messages_dropped_total', 'Messages dropped at a bound.'],
   expired: ['messages_expired_total', 'Messages that expired before delivery.'],
   deadLettered: ['messages_dead_lettered_total', 'Messages sent on as dead letters.'],
+  repliesPassed: ['replies_total', 'Answers that came to the requester through a reply address.'],
+  repliesLate: ['replies_late_total', 'Answers that came after their reply address had expired.'],
+  repliesRefused: [
+    'replies_refused_total',
+    'Answers to reply addresses that were never given, or not allowed.',
+  ],
+  repliesUnnamed: ['replies_unnamed_total', 'Requests without a reply address, for no more could be kept.'],
   commits: ['storage_commits_total', 'Group commits to disk.'],
 } as const satisfies Record<keyof CoreCounters, readonly [name: string, help: string]>;
 

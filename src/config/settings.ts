@@ -120,6 +120,19 @@ export const limitsSettings = Type.Object(
     ),
     cursorsMax: limit('cursorsMax', 'Committed reading positions of all groups together.'),
     rulesMax: limit('rulesMax', 'Mapping rules.'),
+    replyLifetimeMs: Type.Integer({
+      default: DEFAULT_LIMITS.replyLifetimeMs,
+      minimum: 0,
+      maximum: 86_400_000,
+      description:
+        'Milliseconds that the answer to a request of another protocol may take, from the delivery of the request on; ' +
+        '0 gives such requests no reply address of their own.',
+    }),
+    repliesKeptMax: limit(
+      'repliesKeptMax',
+      'Reply addresses kept in memory, because what they stand for is too long to stand in them.',
+    ),
+    repliesKeptBytesMax: limit('repliesKeptBytesMax', 'Bytes of what reply addresses in memory stand for.'),
   } satisfies Record<keyof Limits, TInteger>,
   {
     additionalProperties: false,

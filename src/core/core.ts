@@ -15,6 +15,7 @@ import type { Message } from './message.ts';
 import { MessageFormat } from './message-format.ts';
 import { Publishing } from './publish.ts';
 import { QueueRegistry } from './queues.ts';
+import { ReplyTokens } from './replies.ts';
 import { RetainedStore } from './retained.ts';
 import { type Destination, Router, WRITTEN } from './router.ts';
 import { StoredSchedule } from './schedule.ts';
@@ -40,6 +41,14 @@ export async function createCore(options: CoreOptions): Promise<Core> {
   };
 
   const retained = await RetainedStore.load({ storage, durability, format, clock, limits });
+  const replies = new ReplyTokens({
+    clock,
+    limits,
+    access,
+    counters,
+    randomBytes: options.randomBytes,
+    seal: options.sealReply ?? null,
+  });
   const publishing = new Publishing({
     router,
     durability,
@@ -49,6 +58,7 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     limits,
     clock,
     counters,
+    replies,
     missingQueueAt: (address) => queues.missingAt(address),
     provideQueue: (name) => queues.provide(name),
   });
@@ -123,6 +133,7 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     cursors,
     rules,
     schedule,
+    replies,
     counters,
     get storageRefusal() {
       return durability.refusal;
@@ -135,6 +146,7 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     explain: (address) => explain(router, retained, address),
     close: async () => {
       schedule.stop();
+      replies.close();
       await streams.close();
       await sessions.close();
       await new Promise<void>((resolve) => durability.whenStored(() => resolve()));
@@ -181,6 +193,10 @@ function newCounters(): CoreCounters {
     dropped: 0,
     expired: 0,
     deadLettered: 0,
+    repliesPassed: 0,
+    repliesLate: 0,
+    repliesRefused: 0,
+    repliesUnnamed: 0,
     commits: 0,
   };
 }

@@ -315,6 +315,22 @@ export interface MappingRules {
   >;
 }
 
+// ------------------------------------------------------------------------------------------------- replies
+
+/** Answers to requests of another protocol: docs/request-response.md. */
+export interface Replies {
+  /**
+   * The address under `$reply` that a request is shown with instead of its reply address: what is published there
+   * within `replyLifetimeMs` comes out at the reply address, with the request's own correlation. The same for every
+   * showing of this message, until half its time is over. Null where it asks for no answer or cannot be given one.
+   */
+  addressFor(message: Message): string | null;
+  /** Where an answer published to such an address would go now; null where it is none, or too late. */
+  targetOf(address: string): string | null;
+  /** Whether a requester's right to publish at its reply address goes with the request: `replyLent` of its message. */
+  mayLend(principal: Principal, address: string): boolean;
+}
+
 // ------------------------------------------------------------------------------------------------- the core
 
 /** One thing that an address reaches, for people. */
@@ -337,6 +353,7 @@ export interface Core {
   readonly cursors: Cursors;
   readonly rules: MappingRules;
   readonly schedule: Schedule;
+  readonly replies: Replies;
   readonly counters: CoreCounters;
   /** Why the disk took nothing when it was last asked; null while it does. */
   readonly storageRefusal: CoreError | null;
@@ -359,6 +376,11 @@ export interface CoreCounters {
   dropped: number;
   expired: number;
   deadLettered: number;
+  repliesPassed: number;
+  repliesLate: number;
+  repliesRefused: number;
+  /** Requests that were shown without a reply address, because no more could be kept. */
+  repliesUnnamed: number;
   commits: number;
 }
 
@@ -392,6 +414,8 @@ export interface CoreOptions {
   /** Undoes a record batch's compression; `codec` is the attribute's number. Throws on bad data or above the bound. */
   readonly decompress: (codec: number, bytes: Uint8Array, bytesMax: number) => Uint8Array;
   readonly randomBytes: (count: number) => Uint8Array;
+  /** Seals reply addresses: at least 16 bytes that only this data folder computes. Absent: there are none. */
+  readonly sealReply?: (bytes: Uint8Array) => Uint8Array;
   /** Something for the operator's log: what recovery cut, what was dropped. */
   readonly report: (event: CoreEvent) => void;
 }
@@ -412,5 +436,6 @@ export * from './message.ts';
 export * from './pattern.ts';
 export * from './queueing.ts';
 export * from './record-batch.ts';
+export * from './reply-address.ts';
 export type { SharingStrategy } from './sharing.ts';
 export type { BatchLogOptions } from './storage.ts';

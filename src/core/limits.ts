@@ -46,6 +46,11 @@ export interface Limits {
   readonly cursorsMax: number;
   /** Mapping rules. */
   readonly rulesMax: number;
+  /** Milliseconds that the answer to a request of another protocol may take; 0 gives no reply addresses. */
+  readonly replyLifetimeMs: number;
+  /** Reply addresses whose request does not fit into them, and the bytes that are kept for those. */
+  readonly repliesKeptMax: number;
+  readonly repliesKeptBytesMax: number;
 }
 
 export const DEFAULT_LIMITS: Limits = {
@@ -77,4 +82,7 @@ export const DEFAULT_LIMITS: Limits = {
   decompressedBytesMax: 128 * 1024 * 1024,
   cursorsMax: 1_000_000,
   rulesMax: 10_000,
+  replyLifetimeMs: 300_000,
+  repliesKeptMax: 10_000,
+  repliesKeptBytesMax: 16 * 1024 * 1024,
 };

@@ -6,7 +6,7 @@
  * |----|------|---------------------------------------------------------------------------------------------|
  * |  0 |    1 | format, 1                                                                                   |
  * |  1 |    1 | delivery: bits 0-1 reliability, 2 retained, 3 keep retain flag, 4 has exchange, 5 has deadline, 6 shared |
- * |  2 |    1 | message: bits 0-1 reliability, 2 retain, 3 null body, 4 has key, 5 has native, 6 has JSON   |
+ * |  2 |    1 | message: bits 0-1 reliability, 2 retain, 3 null body, 4 has key, 5 has native, 6 has JSON, 7 reply lent |
  * |  3 |    1 | priority                                                                                    |
  * |  4 |    8 | expires at, ms since 1970 (double), 0 never                                                 |
  * | 12 |    8 | timestamp, ms since 1970 (double)                                                           |
@@ -88,7 +88,8 @@ export class MessageFormat {
       (message.nullBody ? 8 : 0) |
       (key === null ? 0 : 16) |
       (native === null ? 0 : 32) |
-      (json === null ? 0 : 64);
+      (json === null ? 0 : 64) |
+      (message.replyLent ? 128 : 0);
     row[3] = message.priority;
     row.writeDoubleBE(message.expiresAtMs, 4);
     row.writeDoubleBE(message.timestampMs, 12);
@@ -139,6 +140,7 @@ export class MessageFormat {
       reliability: (flags & 3) as Reliability,
       retain: (flags & 4) !== 0,
       nullBody: (flags & 8) !== 0,
+      replyLent: (flags & 128) !== 0,
       priority: row[3] as number,
       expiresAtMs: row.readDoubleBE(4),
       timestampMs: row.readDoubleBE(12),

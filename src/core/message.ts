@@ -13,7 +13,8 @@ export type Reliability = 0 | 1 | 2;
 /** A typed header value. The kinds are also the codes that text-only protocols use to restore exact types. */
 export type HeaderValue =
   | { readonly kind: 'string' | 'symbol' | 'uuid' | 'char'; readonly value: string }
-  | { readonly kind: 'bytes'; readonly value: Uint8Array }
+  /** `forText`: they stood where the source has text, and were none. */
+  | { readonly kind: 'bytes'; readonly value: Uint8Array; readonly forText?: boolean }
   | { readonly kind: 'bool'; readonly value: boolean }
   | { readonly kind: 'i8' | 'u8' | 'i16' | 'u16' | 'i32' | 'u32' | 'f32' | 'f64'; readonly value: number }
   | { readonly kind: 'i64' | 'u64'; readonly value: bigint }
@@ -77,6 +78,8 @@ export interface MessageFields {
   readonly key?: Uint8Array | null;
   /** The client that published, compared where a subscriber asks not to hear itself. */
   readonly publisherId?: string;
+  /** The publisher might itself publish at the reply address, so whoever answers may too. */
+  readonly replyLent?: boolean;
   readonly codec?: NativeCodec | null;
   /** Encoded properties that `codec` reads. */
   readonly native?: Uint8Array | null;
@@ -99,6 +102,7 @@ export class Message {
   readonly timestampMs: number;
   readonly key: Uint8Array | null;
   readonly publisherId: string;
+  readonly replyLent: boolean;
   readonly codec: NativeCodec | null;
   readonly native: Uint8Array | null;
   #properties: Properties | null;
@@ -117,6 +121,7 @@ export class Message {
     this.timestampMs = fields.timestampMs ?? 0;
     this.key = fields.key ?? null;
     this.publisherId = fields.publisherId ?? '';
+    this.replyLent = fields.replyLent ?? false;
     this.codec = fields.codec ?? null;
     this.native = fields.native ?? null;
     this.#properties = fields.properties ?? (this.codec === null ? EMPTY_PROPERTIES : null);
@@ -184,6 +189,7 @@ export class Message {
       timestampMs: this.timestampMs,
       key: this.key,
       publisherId: this.publisherId,
+      replyLent: this.replyLent,
       codec: this.codec,
       native: this.native,
     };

@@ -24,6 +24,8 @@ import {
 } from './index.ts';
 import type { Limits } from './limits.ts';
 import type { Message } from './message.ts';
+import type { ReplyTokens } from './replies.ts';
+import { isReplyAddress } from './reply-address.ts';
 import type { RetainedStore } from './retained.ts';
 import {
   type Acceptance,
@@ -47,6 +49,7 @@ export interface PublishingOptions {
   readonly limits: Limits;
   readonly clock: Clock;
   readonly counters: CoreCounters;
+  readonly replies: ReplyTokens;
   /** The queue that a message at this address would wait in if it were there; null where there is nothing to make. */
   readonly missingQueueAt: (address: string) => string | null;
   readonly provideQueue: (name: string) => void;
@@ -91,6 +94,9 @@ export class Publishing {
       publish: (message, sink, token) => {
         const { address } = message;
         const isReserved = address.charCodeAt(0) === DOLLAR;
+        if (isReserved && isReplyAddress(address)) {
+          return this.#publishReply(message, info.principal, sink, token);
+        }
         if (!rights.may(info.principal, address) || (isReserved && isSystemAddress(address))) {
           this.#counters.refused++;
           throw new CoreError('access-refused', `may not publish to '${address}'`);
@@ -100,6 +106,28 @@ export class Publishing {
       },
       close: () => congestion.forget(info),
     };
+  }
+
+  /** No rule is asked about the reply address itself: whoever knows one was handed the request. */
+  #publishReply(
+    message: Message,
+    principal: Principal,
+    sink: ReceiptSink | null,
+    token: number,
+  ): PublishResult {
+    const counters = this.#counters;
+    let answer: Message | null;
+    try {
+      answer = this.#options.replies.resolve(message, principal);
+    } catch (error) {
+      counters.refused++;
+      throw error;
+    }
+    if (answer !== null) return this.publish(answer, sink, token);
+    counters.published++;
+    counters.publishedBytes += message.body.length;
+    counters.noRoute++;
+    return NO_ROUTE;
   }
 
   publish(message: Message, sink: ReceiptSink | null, token: number): PublishResult {

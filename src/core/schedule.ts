@@ -21,6 +21,7 @@ import {
 import type { Limits } from './limits.ts';
 import type { Message } from './message.ts';
 import type { MessageFormat } from './message-format.ts';
+import { isReplyAddress } from './reply-address.ts';
 import type { RowLog, Storage } from './storage.ts';
 
 export interface ScheduleOptions {
@@ -129,7 +130,9 @@ export class StoredSchedule implements Schedule {
   #check(message: Message, principal: Principal): void {
     const { access, counters, limits, durability } = this.#options;
     let refusal: CoreError | null = null;
-    if (!access.unrestricted && !access.may(principal, 'publish', message.address)) {
+    if (isReplyAddress(message.address)) {
+      refusal = new CoreError('access-refused', 'an answer cannot be held back');
+    } else if (!access.unrestricted && !access.may(principal, 'publish', message.address)) {
       refusal = new CoreError('access-refused', `may not publish to '${message.address}'`);
     } else if (message.body.length > limits.messageBytesMax) {
       refusal = new CoreError(

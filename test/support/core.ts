@@ -1,5 +1,6 @@
 /** A core on a storage in memory and a clock turned by hand, and small consumers to look at what it does. */
 
+import { createHmac } from 'node:crypto';
 import { createCore } from '../../src/core/core.ts';
 import type {
   Consumer,
@@ -65,6 +66,7 @@ export async function openTestCore(
     crc32c: () => 0,
     decompress: (_codec, bytes) => bytes,
     randomBytes: (count) => new Uint8Array(count),
+    sealReply: (bytes) => createHmac('sha256', 'of this test').update(bytes).digest(),
     report: (event) => events.push(event),
     ...options.core,
   });

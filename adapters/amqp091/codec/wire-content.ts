@@ -8,10 +8,11 @@ import {
   type Amqp091View,
   amqp091Codec,
   amqp091FromMessage,
+  hasPlainReply,
   isBornAt,
   routeBytes,
 } from '../../../mappings/amqp091.ts';
-import { type Message, viewSlot } from '../../../src/core/index.ts';
+import { type Message, type Replies, viewSlot } from '../../../src/core/index.ts';
 import { CONTENT_PREFIX_BYTES, type WireContent } from './content-frames.ts';
 import { FRAME_OVERHEAD_BYTES } from './method-codec.ts';
 
@@ -32,7 +33,7 @@ export class WireCursor implements WireContent {
   #native: Uint8Array = EMPTY;
   #address = '';
 
-  load(message: Message, via: string | null, nowMs: number, frameBytesMax: number): this {
+  load(message: Message, via: string | null, nowMs: number, frameBytesMax: number, replies: Replies): this {
     const { native } = message;
     // The next connection may have agreed on smaller frames than the one before.
     if (message.codec === amqp091Codec && native !== null && native.length < frameBytesMax >> 1) {
@@ -46,16 +47,25 @@ export class WireCursor implements WireContent {
         return this;
       }
     }
-    this.#loadView(message, via, nowMs, frameBytesMax - FRAME_OVERHEAD_BYTES - CONTENT_PREFIX_BYTES);
+    const contentBytesMax = frameBytesMax - FRAME_OVERHEAD_BYTES - CONTENT_PREFIX_BYTES;
+    this.#loadView(message, via, nowMs, contentBytesMax, replies);
     return this;
   }
 
-  #loadView(message: Message, via: string | null, nowMs: number, contentBytesMax: number): void {
+  #loadView(
+    message: Message,
+    via: string | null,
+    nowMs: number,
+    contentBytesMax: number,
+    replies: Replies,
+  ): void {
     let view = message.view(SLOT) as CachedView | undefined;
     if (view === undefined || view.via !== via || view.contentBytesMax !== contentBytesMax) {
-      view = { ...amqp091FromMessage(message, via, nowMs, contentBytesMax), via, contentBytesMax };
-      // What is left of an expiry changes with time.
-      if (message.expiresAtMs === 0) message.setView(SLOT, view);
+      const isForeign = message.codec !== amqp091Codec;
+      const answerAt = !isForeign || hasPlainReply(message.properties) ? null : replies.addressFor(message);
+      view = { ...amqp091FromMessage(message, via, nowMs, contentBytesMax, answerAt), via, contentBytesMax };
+      // What is left of an expiry changes with time, and the address for an answer does not live for ever.
+      if (message.expiresAtMs === 0 && answerAt === null) message.setView(SLOT, view);
     }
     this.route = view.route;
     this.routeBytes = view.route.length;

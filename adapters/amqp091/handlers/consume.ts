@@ -75,14 +75,14 @@ export const consumeHandlers = {
     if (!values.noAck) channel.unsettled.add(tag, delivery, null);
     const { message, options } = delivery;
     const { frameBytesMax } = connection;
-    const nowMs = connection.shared.host.clock.nowMs();
+    const { clock, core } = connection.shared.host;
     writeGetOk(
       connection.transport,
       channel.number,
       tag,
       delivery.redelivered,
       queue.readyCount,
-      wireCursor.load(message, options.via, nowMs, frameBytesMax),
+      wireCursor.load(message, options.via, clock.nowMs(), frameBytesMax, core.replies),
       message.body,
       frameBytesMax,
     );

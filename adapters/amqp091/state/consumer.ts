@@ -74,7 +74,8 @@ export class ConsumerState implements Consumer, CreditHolder, CreditOwner {
       redelivered = delivery.redelivered;
     }
     const { transport, frameBytesMax } = connection;
-    const wire = wireCursor.load(message, options.via, connection.shared.host.clock.nowMs(), frameBytesMax);
+    const { clock, core } = connection.shared.host;
+    const wire = wireCursor.load(message, options.via, clock.nowMs(), frameBytesMax, core.replies);
     writeDeliver(
       transport,
       channel.number,

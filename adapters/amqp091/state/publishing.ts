@@ -32,6 +32,7 @@ import type { ChannelContext } from '../context.ts';
 import { CORE_REPLIES, channelError, connectionError, explain, REPLIES } from '../errors.ts';
 import { DIRECT_REPLY_TO } from '../handlers/direct-reply.ts';
 import { namesQueueAddress, provideQueue } from '../handlers/queue-group.ts';
+import { lendsReply } from '../rights.ts';
 
 const MANDATORY = 1;
 const IMMEDIATE = 2;
@@ -81,6 +82,8 @@ export class Publishing {
   #priority = 0;
   #expirationMs = -1;
   #extras = NO_EXTRAS;
+  /** Empty where it asks for no answer. */
+  #replyTo = '';
 
   constructor(channel: ChannelContext, sink: ReceiptSink) {
     this.#channel = channel;
@@ -220,10 +223,17 @@ export class Publishing {
     const route = this.#findRoute();
     if (facts.userIdLength >= 0) this.#checkUserId(bytes);
     const expirationMs = this.#readExpiration(bytes);
-    const native = this.#isDirectReply(bytes)
+    const isDirectReply = this.#isDirectReply(bytes);
+    const native = isDirectReply
       ? this.#nativeWithReplyQueue(bytes, contentAt, end)
       : this.#nativeAsItCame(bytes, contentAt, end);
     this.#native = native;
+    this.#replyTo = '';
+    if (facts.replyToLength > 0) {
+      this.#replyTo = isDirectReply
+        ? this.#channel.replyQueue
+        : bytes.toString('utf8', facts.replyToAt, facts.replyToAt + facts.replyToLength);
+    }
     this.#durable = facts.deliveryMode === 2;
     this.#priority = facts.priority;
     this.#expirationMs = expirationMs;
@@ -336,6 +346,7 @@ export class Publishing {
             priority: this.#priority,
             expiresAtMs: this.#expirationMs < 0 ? 0 : nowMs + this.#expirationMs,
             timestampMs: nowMs,
+            replyLent: this.#replyTo !== '' && lendsReply(this.#channel.connection, this.#replyTo),
             codec: amqp091Codec,
             native: this.#native,
           })
@@ -350,6 +361,7 @@ export class Publishing {
       priority: this.#priority,
       expiresAtMs: this.#expirationMs < 0 ? 0 : nowMs + this.#expirationMs,
       timestampMs: nowMs,
+      replyLent: this.#replyTo !== '' && lendsReply(this.#channel.connection, this.#replyTo),
       codec: amqp091Codec,
       native: this.#native,
       ...this.#extras,

@@ -119,6 +119,8 @@ export class MessageProperties {
   priority = 0;
   /** The payload is said to be UTF-8 text. */
   isText = false;
+  /** It is a request: there is a response topic. */
+  hasResponseTopic = false;
 
   clear(): void {
     this.native = null;
@@ -127,6 +129,7 @@ export class MessageProperties {
     this.topicAlias = -1;
     this.priority = 0;
     this.isText = false;
+    this.hasResponseTopic = false;
   }
 
   /**
@@ -184,6 +187,7 @@ export class MessageProperties {
         if (from === reader.at || hasWildcard(reader.buffer, from, reader.at)) {
           throw protocolError('the response topic is no topic name');
         }
+        this.hasResponseTopic = true;
         return true;
       }
       case MessageProperty.correlationData:

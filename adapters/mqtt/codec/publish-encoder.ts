@@ -10,8 +10,10 @@ import { mqtt5Codec, mqttPropertiesFromMessage, topicFromAddress } from '../../.
 import {
   type Clock,
   EMPTY_PROPERTIES,
+  isReplyAddress,
   type Message,
   type Reliability,
+  type Replies,
   viewSlot,
 } from '../../../src/core/index.ts';
 import type { Transport } from '../../../src/host.ts';
@@ -54,6 +56,7 @@ export interface PublishTraffic {
 export class PublishEncoder {
   readonly #clock: Clock;
   readonly #traffic: PublishTraffic;
+  readonly #replies: Replies;
   readonly #topics = new Map<string, Uint8Array>();
   #lastAddress = '';
   #lastTopic: Uint8Array = EMPTY;
@@ -71,9 +74,10 @@ export class PublishEncoder {
   #frontBodyBytes = -1;
   #frontRetain = false;
 
-  constructor(clock: Clock, traffic: PublishTraffic) {
+  constructor(clock: Clock, traffic: PublishTraffic, replies: Replies) {
     this.#clock = clock;
     this.#traffic = traffic;
+    this.#replies = replies;
   }
 
   /** Returns whether it was written: not when it would pass `packetBytesMax` or its topic has no name here. `[MQTT-3.1.2-24]` */
@@ -113,7 +117,7 @@ export class PublishEncoder {
       }
     }
     const { body } = message;
-    const native = version5 ? nativeOf(message) : EMPTY;
+    const native = version5 ? nativeOf(message, this.#replies) : EMPTY;
     const hasFront = qos === 0 && native.length !== 0;
     if (
       hasFront &&
@@ -193,7 +197,7 @@ export class PublishEncoder {
   ): boolean {
     const expiry = message.expiresAtMs === 0 ? -1 : this.#secondsLeft(message);
     const topic = options.aliasKnown ? EMPTY : this.#topicOf(message.address);
-    const native = nativeOf(message);
+    const native = nativeOf(message, this.#replies);
     let propertyBytes = native.length + (expiry < 0 ? 0 : 5) + (options.topicAlias === 0 ? 0 : 3);
     for (const id of options.subscriptionIds) propertyBytes += 1 + varintBytes(id);
     const length =
@@ -260,7 +264,7 @@ export class PublishEncoder {
 
   #makeImage(form: number, message: Message, version5: boolean, qos: Reliability, retain: boolean): Buffer {
     const topic = this.#topicOf(message.address);
-    const native = version5 ? nativeOf(message) : EMPTY;
+    const native = version5 ? nativeOf(message, this.#replies) : EMPTY;
     const expiry = this.#lastExpiry;
     const propertyBytes = native.length + (expiry < 0 ? 0 : 5);
     const length =
@@ -312,16 +316,27 @@ function firstByte(qos: Reliability, retain: boolean, duplicate: boolean): numbe
   return (PacketType.PUBLISH << 4) | (duplicate ? DUPLICATE : 0) | (qos << 1) | (retain ? 1 : 0);
 }
 
-/** The message's properties as MQTT 5 bytes; those of other protocols are translated once and kept. */
-function nativeOf(message: Message): Uint8Array {
+/**
+ * The message's properties as MQTT 5 bytes; those of other protocols are translated once and kept. A request's are made
+ * for each delivery, because the address for its answer does not live as long as the message may.
+ */
+function nativeOf(message: Message, replies: Replies): Uint8Array {
   if (message.codec === mqtt5Codec) return message.native ?? EMPTY;
   const view = message.view(PROPERTIES_SLOT) as Uint8Array | undefined;
   if (view !== undefined) return view;
   const plain = message.codec === null && message.key === null && message.priority === 0 && !message.nullBody;
   if (plain && message.properties === EMPTY_PROPERTIES) return EMPTY;
+  if (asksForReply(message)) return mqttPropertiesFromMessage(message, replies.addressFor(message));
   const native = mqttPropertiesFromMessage(message);
   message.setView(PROPERTIES_SLOT, native);
   return native;
+}
+
+/** Whose plain reply address is no topic to publish to, or comes with its requester's right to do so. */
+function asksForReply(message: Message): boolean {
+  const { replyTo } = message.properties;
+  if (replyTo === undefined || isReplyAddress(replyTo)) return false;
+  return message.replyLent || replyTo.startsWith('$');
 }
 
 function writeTopic(buffer: Buffer, at: number, topic: Uint8Array): number {

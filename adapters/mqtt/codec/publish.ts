@@ -66,6 +66,7 @@ export class PublishFrame implements MqttApplicationMessage {
   topicAlias = -1;
   /** The payload is said to be UTF-8 text. */
   isText = false;
+  hasResponseTopic = false;
   /** How long it is to be held back, which its topic said; 0: not at all. Set by the handler. */
   delaySeconds = 0;
   #lastTopic = '';
@@ -102,6 +103,7 @@ export class PublishFrame implements MqttApplicationMessage {
         this.priority = 0;
         this.topicAlias = -1;
         this.isText = false;
+        this.hasResponseTopic = false;
       } else if (!this.#isLastBlock(buffer, at, end)) at = this.#readProperties(buffer, at, end);
       else at += this.#lastBlock.length;
     }
@@ -163,6 +165,7 @@ export class PublishFrame implements MqttApplicationMessage {
     this.priority = properties.priority;
     this.topicAlias = properties.topicAlias;
     this.isText = properties.isText;
+    this.hasResponseTopic = properties.hasResponseTopic;
     const length = reader.at - at;
     if (length > SHORT_BLOCK_BYTES_MAX) this.#lastBlock = NOTHING;
     else {

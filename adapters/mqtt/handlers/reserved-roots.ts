@@ -5,6 +5,7 @@
  * or by its context. Source: MQTT 5.0 sections 4.7.2 and 4.8.2.
  */
 
+import { REPLY_ROOT } from '../../../src/core/index.ts';
 import type { SubscribeEntry, SubscribePacket } from '../codec/subscribe.ts';
 import { MqttError, Reason, type ReasonCode } from '../errors.ts';
 import type { SubscribeContext } from './subscribe.ts';
@@ -36,6 +37,7 @@ const ROOTS: ReadonlyMap<string, ReservedRoot> = new Map([
   ['$stream', STREAM_FILTERS],
   ['$s', STREAM_FILTERS],
   ['$delayed', CLOSED_ROOT],
+  [REPLY_ROOT, CLOSED_ROOT],
 ]);
 
 /** The root that answers for a filter; undefined for a plain one. */

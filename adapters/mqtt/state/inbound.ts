@@ -8,6 +8,7 @@ import { messageFromMqtt } from '../../../mappings/mqtt.ts';
 import {
   type Core,
   CoreError,
+  type Message,
   NO_ROUTE,
   PENDING,
   type Publisher,
@@ -196,14 +197,25 @@ export class Inbound implements AckWriter {
     return this.#options.state;
   }
 
-  #messageOf(frame: PublishFrame): ReturnType<typeof messageFromMqtt> {
-    return messageFromMqtt(frame, frame.address, this.#clientId, this.#core.clock.nowMs());
+  #messageOf(frame: PublishFrame): Message {
+    const message = messageFromMqtt(frame, frame.address, this.#clientId, this.#core.clock.nowMs());
+    return frame.hasResponseTopic ? this.#lendReply(message) : message;
+  }
+
+  /** The client's right to publish to its response topic goes with the request, where it has that right. */
+  #lendReply(message: Message): Message {
+    const { access, replies } = this.#core;
+    const replyLent =
+      access.unrestricted ||
+      replies.mayLend(this.#options.events.principal, message.properties.replyTo as string);
+    return replyLent ? message.with({ replyLent }) : message;
   }
 
   /** It is as old as if it were published when it is due. */
   #holdBack(frame: PublishFrame, sink: AckQueue | null, token: number): PublishResult {
     const dueMs = this.#core.clock.nowMs() + frame.delaySeconds * 1000;
-    const message = messageFromMqtt(frame, frame.address, this.#clientId, dueMs);
+    const made = messageFromMqtt(frame, frame.address, this.#clientId, dueMs);
+    const message = frame.hasResponseTopic ? this.#lendReply(made) : made;
     return this.#core.schedule.add(message, dueMs, this.#options.events.principal, sink, token);
   }
 

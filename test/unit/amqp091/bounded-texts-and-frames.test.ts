@@ -11,6 +11,7 @@ import {
   messageFromAmqp091,
   nativeFromParts,
 } from '../../../mappings/amqp091.ts';
+import { NO_REPLIES } from '../../support/doors.ts';
 
 test('a message goes to a connection with small frames after one with large frames', () => {
   const headers = [{ name: 'long', value: { kind: 'string', value: 'x'.repeat(10_000) } }] as const;
@@ -18,7 +19,7 @@ test('a message goes to a connection with small frames after one with large fram
   const message = messageFromAmqp091(native, Buffer.alloc(0), 0);
   const cursor = new WireCursor();
   for (const frameBytesMax of [131_072, 4096, 131_072]) {
-    const { content, contentAt } = cursor.load(message, null, 0, frameBytesMax);
+    const { content, contentAt } = cursor.load(message, null, 0, frameBytesMax, NO_REPLIES);
     expect(content.length - contentAt + 12 + 8).toBeLessThanOrEqual(frameBytesMax);
   }
 });

@@ -128,6 +128,10 @@ export async function openWorld(
     dropped: 0,
     expired: 0,
     deadLettered: 0,
+    repliesPassed: 0,
+    repliesLate: 0,
+    repliesRefused: 0,
+    repliesUnnamed: 0,
     commits: 0,
   };
   const durability = new Durability(storage, clock, counters);

@@ -21,6 +21,7 @@ import { PacketType, Reader } from '../../../adapters/mqtt/codec/wire.ts';
 import { Traffic } from '../../../adapters/mqtt/state/traffic.ts';
 import { messageFromMqtt, mqtt5Codec } from '../../../mappings/mqtt.ts';
 import type { Reliability } from '../../../src/core/index.ts';
+import { NO_REPLIES } from '../../support/doors.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { FakeTransport } from './mqtt-world.ts';
 import { acknowledgement, connect, publish, subscribe, topic, unsubscribe } from './packet-arbitraries.ts';
@@ -163,7 +164,7 @@ it.each([3, 4, 5] as const)('version %i, CONNECT read', (version) => {
 describe('written', () => {
   it.each([4, 5] as const)('PUBLISH of version %i, one to one and from an image', (version) => {
     const clock = new ManualClock();
-    const encoder = new PublishEncoder(clock, new Traffic());
+    const encoder = new PublishEncoder(clock, new Traffic(), NO_REPLIES);
     const frame = new PublishFrame();
     fc.assert(
       fc.property(
@@ -211,7 +212,7 @@ describe('written', () => {
   });
 
   it('a copy with subscription identifiers and a topic alias', () => {
-    const encoder = new PublishEncoder(new ManualClock(), new Traffic());
+    const encoder = new PublishEncoder(new ManualClock(), new Traffic(), NO_REPLIES);
     fc.assert(
       fc.property(
         topic,

@@ -11,6 +11,7 @@ import { PublishEncoder } from '../../../adapters/mqtt/codec/publish-encoder.ts'
 import { Traffic } from '../../../adapters/mqtt/state/traffic.ts';
 import { messageFromMqtt } from '../../../mappings/mqtt.ts';
 import type { Reliability } from '../../../src/core/index.ts';
+import { NO_REPLIES } from '../../support/doors.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { FakeTransport } from './mqtt-world.ts';
 
@@ -41,7 +42,7 @@ it('whatever came before', () => {
     fc.property(fc.array(publish, { minLength: 2, maxLength: 15 }), (packets) => {
       const clock = new ManualClock();
       const frame = new PublishFrame();
-      const encoder = new PublishEncoder(clock, new Traffic());
+      const encoder = new PublishEncoder(clock, new Traffic(), NO_REPLIES);
       const repeated = packets.flatMap(({ pausesMs, ...packet }) =>
         pausesMs.map((passMs) => ({ ...packet, passMs })),
       );
@@ -57,7 +58,7 @@ it('whatever came before', () => {
         clock.advance(passMs);
         const written = [
           [encoder, message!] as const,
-          [new PublishEncoder(clock, new Traffic()), alone!] as const,
+          [new PublishEncoder(clock, new Traffic(), NO_REPLIES), alone!] as const,
         ].map(([by, what]) => {
           const transport = new FakeTransport();
           const isWritten = by.write(transport, what, true, qos, retain, false, 1, packetBytesMax);
