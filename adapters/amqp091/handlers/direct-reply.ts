@@ -5,17 +5,32 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import type { Queue } from '../../../src/core/index.ts';
+import { addressFromReplyTo, REPLY_TOKEN_PREFIX } from '../../../mappings/amqp091.ts';
+import { type Queue, queueAddress } from '../../../src/core/index.ts';
 import type { ChannelContext } from '../context.ts';
-import { channelError } from '../errors.ts';
+import { channelError, explain } from '../errors.ts';
 
 /** What clients write instead of a queue's name. */
 export const DIRECT_REPLY_TO = 'amq.rabbitmq.reply-to';
 const REPLY_QUEUE_PREFIX = `${DIRECT_REPLY_TO}.`;
 
-/** Others may ask whether the requester is still there, by the name that its request carried. */
 export function isReplyQueue(name: string): boolean {
   return name.startsWith(REPLY_QUEUE_PREFIX);
+}
+
+/**
+ * Whether `name` is where an answer may be sent that is no queue to declare: RabbitMQ answers such a declaration, passive
+ * or not, as long as somebody waits there, so that a server may ask before it works. Throws 404 where nobody does.
+ */
+export function isWaitedFor(channel: ChannelContext, name: string): boolean {
+  if (name === DIRECT_REPLY_TO) return true;
+  const isToken = name.startsWith(REPLY_TOKEN_PREFIX);
+  if (!isToken && !isReplyQueue(name)) return false;
+  const { core } = channel.connection.shared.host;
+  const target = isToken ? core.replies.targetOf(addressFromReplyTo(name)) : queueAddress(name);
+  if (target === null || core.explain(target).length === 0)
+    throw channelError('not-found', explain.noQueue(name));
+  return true;
 }
 
 /** The queue that answers come to; it goes with its consumer. */

@@ -16,7 +16,7 @@ import {
   nameWithoutLineEnds,
   stringArgument,
 } from './arguments.ts';
-import { isReplyQueue } from './direct-reply.ts';
+import { isWaitedFor } from './direct-reply.ts';
 import { bindingFromMethod } from './exchange.ts';
 
 const RESERVED_PREFIX = 'amq.';
@@ -39,7 +39,12 @@ export const queueHandlers = {
     channel: ChannelContext,
     values: MethodArguments<'queue.declare'>,
   ): Promise<void> => {
-    const queue = values.passive ? findToShow(channel, values.queue) : await declareQueue(channel, values);
+    if (isWaitedFor(channel, values.queue)) {
+      if (!values.nowait)
+        channel.send('queue.declare-ok', { queue: values.queue, messageCount: 0, consumerCount: 1 });
+      return;
+    }
+    const queue = values.passive ? findForUse(channel, values.queue) : await declareQueue(channel, values);
     const { name } = queue.spec;
     channel.lastQueue = name;
     if (values.nowait) return;
@@ -113,10 +118,6 @@ export function findForUse(channel: ChannelContext, name: string): Queue {
   const queue = findByName(channel, expandName(channel, name));
   refuseLocked(channel, queue);
   return queue;
-}
-
-function findToShow(channel: ChannelContext, name: string): Queue {
-  return isReplyQueue(name) ? findByName(channel, name) : findForUse(channel, name);
 }
 
 function findByName(channel: ChannelContext, name: string): Queue {

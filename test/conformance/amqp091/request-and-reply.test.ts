@@ -64,9 +64,16 @@ describe('direct reply-to', () => {
     const name = requests[0]?.properties.replyTo as string;
     expect(name).toMatch(/^amq\.rabbitmq\.reply-to\.[\w-]{22}$/);
     const asking = await responder.createChannel();
-    await asking.checkQueue(name);
+    const there = { queue: name, messageCount: 0, consumerCount: 1 };
+    expect(await asking.checkQueue(name)).toEqual(there);
+    // RabbitMQ: there is no way to make it, so declaring it is asking for it.
+    expect(await asking.assertQueue(name)).toEqual(there);
+    expect(await asking.checkQueue('amq.rabbitmq.reply-to')).toMatchObject({ consumerCount: 1 });
     await channel.close();
     await expect.poll(() => broker.core.queues.get(name)).toBeUndefined();
+    const closed = new Promise<Error>((resolve) => asking.once('error', resolve));
+    await asking.assertQueue(name).catch(() => {});
+    expect((await closed).message).toContain(`NOT_FOUND - no queue '${name}'`);
   });
 
   test.each([['with acknowledgements', 'reply consumer cannot acknowledge', { noAck: false }]])(
