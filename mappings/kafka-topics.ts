@@ -172,3 +172,19 @@ export function isAddressOf(topic: string, address: string): boolean {
   }
   return !topic.includes('-x') || addressFromKafka(topic) === address;
 }
+
+/** Before an address in a `reply-to` header for which there is no topic name that leads back. */
+const ADDRESS_SCHEME = 'address:';
+
+/** What a `reply-to` header says to whoever answers with a record: the topic of that address. */
+export function kafkaReplyToFromAddress(address: string): string {
+  if (address === '' || address.includes('\u0000')) return ADDRESS_SCHEME + address;
+  const name = kafkaFromAddress(address);
+  return isDigestName(name) ? ADDRESS_SCHEME + address : name;
+}
+
+/** The address that answers to such a header go to. What is no topic name is an address as it stands. */
+export function addressFromKafkaReplyTo(replyTo: string): string {
+  if (replyTo.startsWith(ADDRESS_SCHEME)) return replyTo.slice(ADDRESS_SCHEME.length);
+  return isTopicName(replyTo) && !isDigestName(replyTo) ? addressFromKafka(replyTo) : replyTo;
+}

@@ -38,7 +38,7 @@ import {
   takeProperty,
   withoutReserved,
 } from './header-values.ts';
-import { isAddressOf } from './kafka-topics.ts';
+import { addressFromKafkaReplyTo, isAddressOf, kafkaReplyToFromAddress } from './kafka-topics.ts';
 
 export * from './kafka-topics.ts';
 
@@ -158,9 +158,15 @@ function ownHeaders(message: Message): readonly BytesHeader[] {
     );
   }
   const { properties } = message;
-  const named = headersFromProperties(properties, HEADER_FIELDS);
+  const named = headersFromProperties(inKafkaNames(properties), HEADER_FIELDS);
   const headers = withoutReserved(properties.headers);
   return named.length === 0 && headers.length === 0 ? [] : formatTypedBytes(named, headers);
+}
+
+/** A reply address is the name of the topic that a record must be sent to. */
+function inKafkaNames(properties: Properties): Properties {
+  const { replyTo } = properties;
+  return replyTo === undefined ? properties : { ...properties, replyTo: kafkaReplyToFromAddress(replyTo) };
 }
 
 function isPassedOn(name: string): boolean {
@@ -283,6 +289,7 @@ export const kafkaRecordCodec: NativeCodec = {
       if (header.name === PROPERTY_NAMES.priority && isPriority(header.value)) continue;
       if (!takeProperty(draft, header)) refused.push(header);
     }
+    if (draft.replyTo !== undefined) draft.replyTo = addressFromKafkaReplyTo(draft.replyTo);
     draft.headers = refused.length === 0 ? parsed.headers : [...refused, ...parsed.headers];
     return draft;
   },

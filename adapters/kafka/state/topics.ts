@@ -24,7 +24,7 @@ import {
 } from './topic-settings.ts';
 
 /** Roots that clients of this protocol may capture; the others belong to the gateway. */
-const OPEN_ROOTS: ReadonlySet<string> = new Set(['$queue', '$stream', '$reply']);
+const OPEN_ROOTS: ReadonlySet<string> = new Set(['$queue', '$stream']);
 
 /** Consumer groups are no addresses; rules speak of them as if they were, below this root. */
 const GROUP_ROOT = '$group';

@@ -80,7 +80,7 @@ describe('properties', () => {
     expect(texts(record).filter((each) => !each.startsWith('correlation'))).toEqual([
       'content-type=text/plain',
       'x-gw-pfi=1',
-      'reply-to=answers/here',
+      'reply-to=answers.here',
       'n=42',
       'n=two',
       'x-gw-types=n=i32',
