@@ -3,6 +3,9 @@
  * kafkajs, each as its own documentation shows requests and answers.
  */
 
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { type Channel, type ChannelModel, type ConsumeMessage, connect as connectAmqp } from 'amqplib';
 import { Kafka, logLevel, Partitioners } from 'kafkajs';
 import { connectAsync, type IPublishPacket, type MqttClient } from 'mqtt';
@@ -181,11 +184,8 @@ describe('an MQTT 5 requester and an AMQP 0-9-1 server', () => {
   });
 
   it('an address given before a restart is good after it', async () => {
-    const folder = guarded.folder;
-    expect(folder).not.toBe('');
-    const first = await startTestGateway();
-    const { folder: data } = first;
-    await first.stop();
+    const data = mkdtempSync(join(tmpdir(), 'replies-'));
+    closers.push(async () => rmSync(data, { recursive: true }));
     const before = await startTestGateway({ folder: data });
     const { channel } = await amqp(before, 'server');
     await channel.assertQueue('rpc', { durable: false });
@@ -355,6 +355,38 @@ describe('where rights are given by rules', () => {
     expect((await closed).message).toContain('403 (ACCESS-REFUSED)');
     expect(shy.heard).toHaveLength(0);
   });
+
+  it.each(['a will', 'a message over HTTP'])('%s lends nothing', async (what) => {
+    const { channel } = await amqp(guarded, 'clerk');
+    await channel.assertQueue('desk', { durable: false });
+    const ann = await mqtt(guarded, 'ann', 'home/ann/replies');
+    if (what === 'a will') {
+      const dying = await connectAsync(`mqtt://127.0.0.1:${guarded.ports.mqtt}`, {
+        username: 'ann',
+        password: 'x',
+        protocolVersion: 5,
+        reconnectPeriod: 0,
+        will: {
+          topic: '$queue/desk',
+          payload: Buffer.from('?'),
+          properties: { responseTopic: 'home/ann/replies' },
+        },
+      });
+      dying.stream.destroy();
+    } else {
+      const posted = await fetch(`${guarded.url}/v1/messages/$queue/desk`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ body: '?', properties: { replyTo: 'home/ann/replies' } }),
+      });
+      expect(posted.status).toBeLessThan(300);
+    }
+    const { properties } = await poll(() => channel.get('desk', { noAck: true }));
+    const closed = new Promise<Error>((resolve) => channel.once('error', resolve));
+    channel.sendToQueue(properties.replyTo, Buffer.from('x'));
+    expect((await closed).message).toContain('403 (ACCESS-REFUSED)');
+    expect(ann.heard).toHaveLength(0);
+  });
 });
 
 describe('Kafka', () => {
@@ -368,7 +400,7 @@ describe('Kafka', () => {
     await admin.connect();
     closers.push(() => admin.disconnect());
     await admin.createTopics({ topics: [{ topic: 'questions' }] });
-    const consumer = kafka().consumer({ groupId: 'answering' });
+    const consumer = kafka().consumer({ groupId: 'answering', maxWaitTimeInMs: 100 });
     const producer = kafka().producer({ createPartitioner: Partitioners.DefaultPartitioner });
     await Promise.all([consumer.connect(), producer.connect()]);
     closers.push(
@@ -398,7 +430,7 @@ describe('Kafka', () => {
   it('a producer’s reply-to is a topic of its own: an MQTT and an AMQP server answer there', async () => {
     const admin = kafka().admin();
     const producer = kafka().producer({ createPartitioner: Partitioners.DefaultPartitioner });
-    const consumer = kafka().consumer({ groupId: 'asking' });
+    const consumer = kafka().consumer({ groupId: 'asking', maxWaitTimeInMs: 100 });
     await Promise.all([admin.connect(), producer.connect(), consumer.connect()]);
     closers.push(
       () => admin.disconnect(),

@@ -15,7 +15,12 @@ import {
   propertiesFromContent,
   replyToFromAddress,
 } from '../../../mappings/amqp091.ts';
-import { addressFromKafkaReplyTo, isTopicName, kafkaReplyToFromAddress } from '../../../mappings/kafka.ts';
+import {
+  addressFromKafkaReplyTo,
+  isTopicName,
+  kafkaReplyToFromAddress,
+  recordCodec,
+} from '../../../mappings/kafka.ts';
 import { mqtt5Codec, mqttPropertiesFromMessage } from '../../../mappings/mqtt.ts';
 import type { HeaderValue, Message, Properties } from '../../../src/core/index.ts';
 import { bodyOf, messageTo, openTestCore, queueSpec } from '../../support/core.ts';
@@ -86,6 +91,14 @@ describe('MQTT 5', () => {
 });
 
 describe('Kafka', () => {
+  it('a record’s request lends nothing: who produced it is not known any more', () => {
+    const headers = [{ name: 'reply-to', value: Buffer.from('answers') }];
+    const record = { key: null, value: Buffer.from('?'), headers, timestampMs: 1 };
+    const request = recordCodec.messageFromRecord(record, 'rpc');
+    expect(request.properties.replyTo).toBe('answers');
+    expect(request.replyLent).toBe(false);
+  });
+
   it('a reply-to is the name of a topic where there is one, and leads back for every address', () => {
     expect(kafkaReplyToFromAddress('clients/k/replies')).toBe('clients.k.replies');
     expect(addressFromKafkaReplyTo('clients.k.replies')).toBe('clients/k/replies');
