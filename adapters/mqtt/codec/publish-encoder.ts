@@ -10,13 +10,13 @@ import { mqtt5Codec, mqttPropertiesFromMessage, topicFromAddress } from '../../.
 import {
   type Clock,
   EMPTY_PROPERTIES,
-  isReplyAddress,
   type Message,
   type Reliability,
   type Replies,
   viewSlot,
 } from '../../../src/core/index.ts';
 import type { Transport } from '../../../src/host.ts';
+import { asksForReply, propertiesOfDelivery } from './delivery-properties.ts';
 import { PacketType, varintBytes, writeVarint } from './wire.ts';
 
 const EMPTY = new Uint8Array(0);
@@ -326,17 +326,10 @@ function nativeOf(message: Message, replies: Replies): Uint8Array {
   if (view !== undefined) return view;
   const plain = message.codec === null && message.key === null && message.priority === 0 && !message.nullBody;
   if (plain && message.properties === EMPTY_PROPERTIES) return EMPTY;
-  if (asksForReply(message)) return mqttPropertiesFromMessage(message, replies.addressFor(message));
+  if (asksForReply(message)) return propertiesOfDelivery(message, replies);
   const native = mqttPropertiesFromMessage(message);
   message.setView(PROPERTIES_SLOT, native);
   return native;
-}
-
-/** Whose plain reply address is no topic to publish to, or comes with its requester's right to do so. */
-function asksForReply(message: Message): boolean {
-  const { replyTo } = message.properties;
-  if (replyTo === undefined || isReplyAddress(replyTo)) return false;
-  return message.replyLent || replyTo.startsWith('$');
 }
 
 function writeTopic(buffer: Buffer, at: number, topic: Uint8Array): number {

@@ -5,7 +5,7 @@
  * the group with everything else when the connection ends. Made by `feeds.ts`.
  */
 
-import { mqtt5Codec, mqttPropertiesFromMessage } from '../../../mappings/mqtt.ts';
+import { mqtt5Codec } from '../../../mappings/mqtt.ts';
 import { mqttPropertiesFromQueueDelivery } from '../../../mappings/mqtt-queues.ts';
 import {
   type Consumer,
@@ -19,6 +19,7 @@ import {
   type Reliability,
   type Subscription,
 } from '../../../src/core/index.ts';
+import { propertiesOfDelivery } from '../codec/delivery-properties.ts';
 import type { Client } from '../state/client.ts';
 import type { Outbound } from '../state/outbound.ts';
 
@@ -174,10 +175,10 @@ export class QueueFeed implements Consumer {
   /** With the subscription's reliability: the queue keeps the message until it is settled, however it came in. */
   #copyOf(delivery: Delivery): Message {
     const { message } = delivery;
-    const { qos, queue, group, client } = this.#options;
+    const { qos, queue, group, client, core } = this.#options;
     if (client.version !== 5)
       return message.reliability === qos ? message : message.with({ reliability: qos });
-    const native = mqttPropertiesFromQueueDelivery(mqttPropertiesFromMessage(message), {
+    const native = mqttPropertiesFromQueueDelivery(propertiesOfDelivery(message, core.replies), {
       queue,
       group,
       offset: delivery.offset,

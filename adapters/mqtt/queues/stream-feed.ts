@@ -4,7 +4,7 @@
  * which a session goes on when its client comes back. Made by `feeds.ts`.
  */
 
-import { mqtt5Codec, mqttPropertiesFromMessage } from '../../../mappings/mqtt.ts';
+import { mqtt5Codec } from '../../../mappings/mqtt.ts';
 import { mqttPropertiesFromStreamRecord, type StreamStart } from '../../../mappings/mqtt-queues.ts';
 import {
   type Core,
@@ -18,6 +18,7 @@ import {
   type Stream,
   type StreamMessages,
 } from '../../../src/core/index.ts';
+import { propertiesOfDelivery } from '../codec/delivery-properties.ts';
 import type { Client } from '../state/client.ts';
 import type { Outbound } from '../state/outbound.ts';
 
@@ -162,9 +163,9 @@ export class StreamFeed {
   }
 
   #copyOf({ message, offset, timestampMs }: StreamMessages['messages'][number], partition: number): Message {
-    const { client, qos } = this.#options;
+    const { client, core, qos } = this.#options;
     if (client.version !== 5) return message.with({ reliability: qos });
-    const native = mqttPropertiesFromStreamRecord(mqttPropertiesFromMessage(message), {
+    const native = mqttPropertiesFromStreamRecord(propertiesOfDelivery(message, core.replies), {
       partition,
       offset,
       timestampMs,

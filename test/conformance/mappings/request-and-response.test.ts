@@ -10,6 +10,7 @@ import { type Channel, type ChannelModel, type ConsumeMessage, connect as connec
 import { Kafka, logLevel, Partitioners } from 'kafkajs';
 import { connectAsync, type IPublishPacket, type MqttClient } from 'mqtt';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { Pattern } from '../../../src/core/index.ts';
 import { startTestGateway, type TestGateway } from '../../support/gateway.ts';
 
 const RULES = [
@@ -228,6 +229,31 @@ describe('an AMQP 0-9-1 requester and an MQTT 5 responder', () => {
     expect(answers[0]?.properties.headers?.['x-correlation-id']).toBeUndefined();
     expect(seen[0]?.properties.responseTopic).toMatch(/^\$reply\/[\w-]+$/);
     expect(seen[0]?.properties.correlationData).toEqual(Buffer.from('número 7'));
+  });
+
+  it('a worker of a queue and a reader of a stream answer as a subscriber does', async () => {
+    await gateway.core.streams.declare({
+      name: 'asked',
+      partitions: 1,
+      captures: [Pattern.of('asked')],
+      log: { segmentBytes: 1_000_000, retentionBytes: -1, retentionMs: -1 },
+      settings: {},
+    });
+    const asked = [
+      await serveMqtt(gateway, 'worker', '$queue/work'),
+      await serveMqtt(gateway, 'reader', '$stream/asked'),
+    ];
+    const { channel } = await amqp(gateway, 'requester');
+    const { queue } = await channel.assertQueue('', { exclusive: true });
+    channel.sendToQueue('work', Buffer.from('work'), { replyTo: queue, correlationId: 'c1' });
+    channel.publish('asked', '', Buffer.from('read'), { replyTo: queue, correlationId: 'c2' });
+    const seen: string[] = [];
+    for (let i = 0; i < 2; i++) {
+      const { content, properties } = await poll(() => channel.get(queue, { noAck: true }));
+      seen.push(`${properties.correlationId} ${content}`);
+    }
+    expect(seen.sort()).toEqual(['c1 answer to work', 'c2 answer to read']);
+    for (const [request] of asked) expect(request?.properties.responseTopic).toMatch(/^\$reply\//);
   });
 
   it('so they do by direct reply-to, each to its channel', async () => {
