@@ -86,6 +86,32 @@ describe('direct reply-to', () => {
     },
   );
 
+  test('a channel has one consumer of answers at a time', async () => {
+    const channel = await requester.createChannel();
+    const { consumerTag } = await channel.consume('amq.rabbitmq.reply-to', () => {}, { noAck: true });
+    await channel.cancel(consumerTag);
+    await channel.consume('amq.rabbitmq.reply-to', () => {}, { noAck: true });
+    const closed = new Promise<Error>((resolve) => channel.once('error', resolve));
+    await channel.consume('amq.rabbitmq.reply-to', () => {}, { noAck: true }).catch(() => {});
+    expect((await closed).message).toContain('PRECONDITION_FAILED - reply consumer already set');
+  });
+
+  test('an answer to a requester that is gone is returned to whoever wants to know', async () => {
+    const requests = await answer('rpc-gone');
+    const channel = await requester.createChannel();
+    await channel.consume('amq.rabbitmq.reply-to', () => {}, { noAck: true });
+    channel.sendToQueue('rpc-gone', Buffer.from('1'), { replyTo: 'amq.rabbitmq.reply-to' });
+    await expect.poll(() => requests.length).toBe(1);
+    await channel.close();
+    const server = await responder.createChannel();
+    const returned: string[] = [];
+    server.on('return', ({ fields }) => returned.push(fields.routingKey));
+    const name = requests[0]?.properties.replyTo as string;
+    await expect.poll(() => broker.core.queues.get(name)).toBeUndefined();
+    server.sendToQueue(name, Buffer.from('late'), { mandatory: true });
+    await expect.poll(() => returned).toEqual([name]);
+  });
+
   test('a request without a consumer for its answer is refused', async () => {
     const channel = await requester.createChannel();
     const closed = new Promise<Error>((resolve) => channel.once('error', resolve));

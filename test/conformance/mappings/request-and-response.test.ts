@@ -206,8 +206,8 @@ describe('an MQTT 5 requester and an AMQP 0-9-1 server', () => {
   });
 });
 
-async function poll<T>(get: () => Promise<T | false>): Promise<T> {
-  for (let tries = 0; tries < 200; tries++) {
+async function poll<T>(get: () => Promise<T | false>, msMax = 2000): Promise<T> {
+  for (let tries = 0; tries < msMax / 10; tries++) {
     const found = await get();
     if (found !== false) return found;
     await new Promise((resolve) => setTimeout(resolve, 10));
@@ -451,6 +451,21 @@ describe('Kafka', () => {
     await expect.poll(() => requester.heard, { timeout: 10_000 }).toHaveLength(1);
     expect(requester.heard[0]).toMatchObject({ topic: 'clients/k/replies', body: 'answer to 42' });
     expect(requester.heard[0]?.properties.correlationData).toEqual(correlation);
+
+    const { channel } = await amqp(gateway, 'requester');
+    const { queue } = await channel.assertQueue('', { exclusive: true });
+    channel.publish('questions', '', Buffer.from('43'), { replyTo: queue, correlationId: 'c1' });
+    const answer = await poll(() => channel.get(queue, { noAck: true }), 10_000);
+    expect([answer.content.toString(), answer.properties.correlationId]).toEqual(['answer to 43', 'c1']);
+  });
+
+  it('makes no topic of the addresses that answers of others go to', async () => {
+    const admin = kafka().admin();
+    await admin.connect();
+    closers.push(() => admin.disconnect());
+    const made = admin.createTopics({ topics: [{ topic: '-x24reply.AAAA' }] });
+    await expect(made).rejects.toThrow();
+    expect(await admin.listTopics()).not.toContain('-x24reply.AAAA');
   });
 
   it('a producer’s reply-to is a topic of its own: an MQTT and an AMQP server answer there', async () => {
