@@ -1,121 +1,22 @@
 /**
- * Requests of one protocol answered by servers of another, with clients that know nothing of it: mqtt.js, amqplib and
- * kafkajs, each as its own documentation shows requests and answers.
+ * Requests of one protocol answered by servers of another, with clients that know nothing of it: mqtt.js and amqplib.
  */
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Channel, type ChannelModel, type ConsumeMessage, connect as connectAmqp } from 'amqplib';
-import { Kafka, logLevel, Partitioners } from 'kafkajs';
-import { connectAsync, type IPublishPacket, type MqttClient } from 'mqtt';
+import type { ConsumeMessage } from 'amqplib';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { Pattern } from '../../../src/core/index.ts';
 import { startTestGateway, type TestGateway } from '../../support/gateway.ts';
-
-const RULES = [
-  { effect: 'allow', user: 'ann', actions: ['all'], pattern: 'home/ann/#' },
-  { effect: 'allow', user: 'ann', actions: ['write'], pattern: '$queue/desk' },
-  { effect: 'allow', user: 'ann', actions: ['write'], pattern: 'ask/#' },
-  { effect: 'allow', user: 'shy', actions: ['subscribe', 'read'], pattern: 'home/shy/#' },
-  { effect: 'allow', user: 'shy', actions: ['write'], pattern: '$queue/desk' },
-  { effect: 'allow', user: 'clerk', actions: ['all'], pattern: '$queue/desk' },
-  { effect: 'allow', user: 'device', actions: ['subscribe', 'read'], pattern: 'ask/#' },
-];
+import { amqp, ask, atEnd, closeClients, mqtt, poll, serveMqtt, serveRpc } from './request-clients.ts';
 
 let gateway: TestGateway;
-let guarded: TestGateway;
-const closers: (() => Promise<unknown>)[] = [];
-
 beforeAll(async () => {
-  gateway = await startTestGateway({ settings: { 'kafka.groupInitialDelayMs': 10 } });
-  guarded = await startTestGateway({ settings: { 'auth.acl.rules': JSON.stringify(RULES) } });
+  gateway = await startTestGateway();
 });
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close().catch(() => {});
-});
-afterAll(async () => {
-  await gateway.stop();
-  await guarded.stop();
-});
-
-interface Heard {
-  readonly topic: string;
-  readonly body: string;
-  readonly properties: NonNullable<IPublishPacket['properties']>;
-}
-
-interface Listener {
-  readonly client: MqttClient;
-  readonly heard: Heard[];
-}
-
-async function mqtt(at: TestGateway, username: string, ...filters: string[]): Promise<Listener> {
-  const client = await connectAsync(`mqtt://127.0.0.1:${at.ports.mqtt}`, {
-    username,
-    password: 'x',
-    protocolVersion: 5,
-    reconnectPeriod: 0,
-  });
-  closers.push(() => client.endAsync(true));
-  const heard: Heard[] = [];
-  client.on('message', (topic, payload, packet) =>
-    heard.push({ topic, body: payload.toString(), properties: packet.properties ?? {} }),
-  );
-  if (filters.length > 0) await client.subscribeAsync(filters, { qos: 1 });
-  return { client, heard };
-}
-
-async function amqp(at: TestGateway, user: string): Promise<{ model: ChannelModel; channel: Channel }> {
-  const model = await connectAmqp(`amqp://${user}:x@127.0.0.1:${at.ports.amqp}`);
-  model.on('error', () => {});
-  closers.push(() => model.close());
-  const channel = await model.createChannel();
-  channel.on('error', () => {});
-  return { model, channel };
-}
-
-/** The server of RabbitMQ's tutorial six, as amqplib has it. */
-async function serveRpc(at: TestGateway, user: string, queue: string): Promise<ConsumeMessage[]> {
-  const { channel } = await amqp(at, user);
-  const requests: ConsumeMessage[] = [];
-  await channel.assertQueue(queue, { durable: false });
-  await channel.prefetch(1);
-  await channel.consume(queue, (msg) => {
-    if (msg === null) return;
-    requests.push(msg);
-    channel.sendToQueue(msg.properties.replyTo, Buffer.from(`answer to ${msg.content}`), {
-      correlationId: msg.properties.correlationId,
-    });
-    channel.ack(msg);
-  });
-  return requests;
-}
-
-/** Answers whatever has a response topic, as the MQTT 5 specification says in 4.10. */
-async function serveMqtt(at: TestGateway, user: string, filter: string): Promise<Heard[]> {
-  const { client, heard } = await mqtt(at, user, filter);
-  client.on('message', (_topic, payload, { properties }) => {
-    if (properties?.responseTopic === undefined) return;
-    const { correlationData } = properties;
-    client.publish(properties.responseTopic, `answer to ${payload}`, {
-      qos: 1,
-      properties: correlationData === undefined ? {} : { correlationData },
-    });
-  });
-  return heard;
-}
-
-async function ask(
-  { client }: Listener,
-  topic: string,
-  body: string,
-  responseTopic: string,
-  correlationData?: Buffer,
-): Promise<void> {
-  const properties = { responseTopic, ...(correlationData === undefined ? {} : { correlationData }) };
-  await client.publishAsync(topic, body, { qos: 1, properties });
-}
+afterEach(() => closeClients());
+afterAll(() => gateway.stop());
 
 describe('an MQTT 5 requester and an AMQP 0-9-1 server', () => {
   it.each([
@@ -186,7 +87,7 @@ describe('an MQTT 5 requester and an AMQP 0-9-1 server', () => {
 
   it('an address given before a restart is good after it', async () => {
     const data = mkdtempSync(join(tmpdir(), 'replies-'));
-    closers.push(async () => rmSync(data, { recursive: true }));
+    atEnd(async () => rmSync(data, { recursive: true }));
     const before = await startTestGateway({ folder: data });
     const { channel } = await amqp(before, 'server');
     await channel.assertQueue('rpc', { durable: false });
@@ -195,7 +96,7 @@ describe('an MQTT 5 requester and an AMQP 0-9-1 server', () => {
     const request = await poll(() => channel.get('rpc', { noAck: true }));
     await before.stop();
     const after = await startTestGateway({ folder: data });
-    closers.push(() => after.stop());
+    atEnd(() => after.stop());
     const requester = await mqtt(after, 'requester', 'clients/1/replies');
     const again = await amqp(after, 'server');
     again.channel.sendToQueue(request.properties.replyTo, Buffer.from('after all'), {
@@ -205,15 +106,6 @@ describe('an MQTT 5 requester and an AMQP 0-9-1 server', () => {
     expect(requester.heard[0]?.properties.correlationData).toEqual(Buffer.from([254]));
   });
 });
-
-async function poll<T>(get: () => Promise<T | false>, msMax = 2000): Promise<T> {
-  for (let tries = 0; tries < msMax / 10; tries++) {
-    const found = await get();
-    if (found !== false) return found;
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-  throw new Error('nothing came');
-}
 
 describe('an AMQP 0-9-1 requester and an MQTT 5 responder', () => {
   it('answers come to an exclusive queue with the correlation-id that was sent', async () => {
@@ -318,7 +210,7 @@ describe('an answer that nobody waits for', () => {
 
   it('is returned to an AMQP server that asks for it, and a made-up address is refused', async () => {
     const hasty = await startTestGateway({ settings: { 'limits.replyLifetimeMs': 1 } });
-    closers.push(() => hasty.stop());
+    atEnd(() => hasty.stop());
     const { model, channel } = await amqp(hasty, 'server');
     await channel.assertQueue('rpc', { durable: false });
     const requester = await mqtt(hasty, 'requester', 'clients/1/replies');
@@ -345,170 +237,5 @@ describe('an answer that nobody waits for', () => {
   it('nobody subscribes to reply addresses', async () => {
     const { client } = await mqtt(gateway, 'curious');
     await expect(client.subscribeAsync('$reply/#')).rejects.toThrow();
-  });
-});
-
-describe('where rights are given by rules', () => {
-  it('an answer needs no rule for the server, and the server gets no other right', async () => {
-    const requests = await serveRpc(guarded, 'clerk', 'desk');
-    const ann = await mqtt(guarded, 'ann', 'home/ann/replies');
-    await ask(ann, '$queue/desk', '1', 'home/ann/replies', Buffer.from([255]));
-    await expect.poll(() => ann.heard.map(({ body }) => body)).toEqual(['answer to 1']);
-    expect(requests).toHaveLength(1);
-    const { channel } = await amqp(guarded, 'clerk');
-    const closed = new Promise<Error>((resolve) => channel.once('error', resolve));
-    channel.publish('home', 'ann.replies', Buffer.from('x'));
-    expect((await closed).message).toContain('403 (ACCESS-REFUSED)');
-  });
-
-  it('an answer to an AMQP requester’s own queue needs none either', async () => {
-    await serveMqtt(guarded, 'device', 'ask/it');
-    const { channel } = await amqp(guarded, 'ann');
-    const { queue } = await channel.assertQueue('', { exclusive: true });
-    channel.publish('ask', 'it', Buffer.from('?'), { replyTo: queue, correlationId: 'c1' });
-    const answer = await poll(() => channel.get(queue, { noAck: true }));
-    expect(answer.properties.correlationId).toBe('c1');
-  });
-
-  it('a requester that may not publish at its response topic lends nothing', async () => {
-    const { channel } = await amqp(guarded, 'clerk');
-    await channel.assertQueue('desk', { durable: false });
-    const shy = await mqtt(guarded, 'shy', 'home/shy/replies');
-    await ask(shy, '$queue/desk', '1', 'home/shy/replies', Buffer.from([255]));
-    const { properties } = await poll(() => channel.get('desk', { noAck: true }));
-    const closed = new Promise<Error>((resolve) => channel.once('error', resolve));
-    channel.sendToQueue(properties.replyTo, Buffer.from('x'));
-    expect((await closed).message).toContain('403 (ACCESS-REFUSED)');
-    expect(shy.heard).toHaveLength(0);
-  });
-
-  it.each(['a will', 'a message over HTTP'])('%s lends nothing', async (what) => {
-    const { channel } = await amqp(guarded, 'clerk');
-    await channel.assertQueue('desk', { durable: false });
-    const ann = await mqtt(guarded, 'ann', 'home/ann/replies');
-    if (what === 'a will') {
-      const dying = await connectAsync(`mqtt://127.0.0.1:${guarded.ports.mqtt}`, {
-        username: 'ann',
-        password: 'x',
-        protocolVersion: 5,
-        reconnectPeriod: 0,
-        will: {
-          topic: '$queue/desk',
-          payload: Buffer.from('?'),
-          properties: { responseTopic: 'home/ann/replies' },
-        },
-      });
-      dying.stream.destroy();
-    } else {
-      const posted = await fetch(`${guarded.url}/v1/messages/$queue/desk`, {
-        method: 'POST',
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify({ body: '?', properties: { replyTo: 'home/ann/replies' } }),
-      });
-      expect(posted.status).toBeLessThan(300);
-    }
-    const { properties } = await poll(() => channel.get('desk', { noAck: true }));
-    const closed = new Promise<Error>((resolve) => channel.once('error', resolve));
-    channel.sendToQueue(properties.replyTo, Buffer.from('x'));
-    expect((await closed).message).toContain('403 (ACCESS-REFUSED)');
-    expect(ann.heard).toHaveLength(0);
-  });
-});
-
-describe('Kafka', () => {
-  function kafka(): Kafka {
-    const brokers = [`127.0.0.1:${gateway.ports.kafka}`];
-    return new Kafka({ clientId: 'test', brokers, logLevel: logLevel.NOTHING, retry: { retries: 3 } });
-  }
-
-  it('a consumer answers by a record to the topic that the header reply-to names', async () => {
-    const admin = kafka().admin();
-    await admin.connect();
-    closers.push(() => admin.disconnect());
-    await admin.createTopics({ topics: [{ topic: 'questions' }] });
-    const consumer = kafka().consumer({ groupId: 'answering', maxWaitTimeInMs: 100 });
-    const producer = kafka().producer({ createPartitioner: Partitioners.DefaultPartitioner });
-    await Promise.all([consumer.connect(), producer.connect()]);
-    closers.push(
-      () => producer.disconnect(),
-      () => consumer.disconnect(),
-    );
-    await consumer.subscribe({ topic: 'questions', fromBeginning: true });
-    await consumer.run({
-      eachMessage: async ({ message }) => {
-        const { 'reply-to': topic, 'correlation-id': correlation } = message.headers ?? {};
-        await producer.send({
-          topic: `${topic}`,
-          messages: [
-            { value: `answer to ${message.value}`, headers: { 'correlation-id': correlation as Buffer } },
-          ],
-        });
-      },
-    });
-    const requester = await mqtt(gateway, 'requester', 'clients/k/replies');
-    const correlation = Buffer.from([0, 255, 7]);
-    await ask(requester, 'questions', '42', 'clients/k/replies', correlation);
-    await expect.poll(() => requester.heard, { timeout: 10_000 }).toHaveLength(1);
-    expect(requester.heard[0]).toMatchObject({ topic: 'clients/k/replies', body: 'answer to 42' });
-    expect(requester.heard[0]?.properties.correlationData).toEqual(correlation);
-
-    const { channel } = await amqp(gateway, 'requester');
-    const { queue } = await channel.assertQueue('', { exclusive: true });
-    channel.publish('questions', '', Buffer.from('43'), { replyTo: queue, correlationId: 'c1' });
-    const answer = await poll(() => channel.get(queue, { noAck: true }), 10_000);
-    expect([answer.content.toString(), answer.properties.correlationId]).toEqual(['answer to 43', 'c1']);
-  });
-
-  it('makes no topic of the addresses that answers of others go to', async () => {
-    const admin = kafka().admin();
-    await admin.connect();
-    closers.push(() => admin.disconnect());
-    const made = admin.createTopics({ topics: [{ topic: '-x24reply.AAAA' }] });
-    await expect(made).rejects.toThrow();
-    expect(await admin.listTopics()).not.toContain('-x24reply.AAAA');
-  });
-
-  it('a producer’s reply-to is a topic of its own: an MQTT and an AMQP server answer there', async () => {
-    const admin = kafka().admin();
-    const producer = kafka().producer({ createPartitioner: Partitioners.DefaultPartitioner });
-    const consumer = kafka().consumer({ groupId: 'asking', maxWaitTimeInMs: 100 });
-    await Promise.all([admin.connect(), producer.connect(), consumer.connect()]);
-    closers.push(
-      () => admin.disconnect(),
-      () => producer.disconnect(),
-      () => consumer.disconnect(),
-    );
-    await admin.createTopics({ topics: [{ topic: 'kafka.answers' }, { topic: 'rpc.kafka' }] });
-    await serveMqtt(gateway, 'responder', 'rpc/kafka');
-    const { channel } = await amqp(gateway, 'server');
-    const { queue } = await channel.assertQueue('', { exclusive: true });
-    await channel.bindQueue(queue, 'rpc', 'kafka');
-    await channel.consume(
-      queue,
-      (msg) => {
-        if (msg === null) return;
-        channel.sendToQueue(msg.properties.replyTo, Buffer.from(`amqp to ${msg.content}`), {
-          correlationId: msg.properties.correlationId,
-        });
-      },
-      { noAck: true },
-    );
-    const answers: string[] = [];
-    await consumer.subscribe({ topic: 'kafka.answers', fromBeginning: true });
-    await consumer.run({
-      eachMessage: async ({ message }) => {
-        const correlation = message.headers?.['correlation-id'] as Buffer;
-        answers.push(`${correlation.toString('hex')} ${message.value}`);
-      },
-    });
-    await producer.send({
-      topic: 'rpc.kafka',
-      messages: [
-        { value: '1', headers: { 'reply-to': 'kafka.answers', 'correlation-id': Buffer.from([255, 0]) } },
-      ],
-    });
-    await expect
-      .poll(() => answers.sort(), { timeout: 10_000 })
-      .toEqual(['ff00 amqp to 1', 'ff00 answer to 1']);
   });
 });
