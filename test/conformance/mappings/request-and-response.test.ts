@@ -85,6 +85,29 @@ describe('an MQTT 5 requester and an AMQP 0-9-1 server', () => {
     await expect(channel.checkQueue(replyTo)).rejects.toThrow('NOT_FOUND - no queue');
   });
 
+  it.each(['with its headers', 'without its headers'])(
+    'a request that a server passes on %s is answered by another protocol’s',
+    async (how) => {
+      await serveMqtt(gateway, 'responder', 'rpc/passed-on');
+      const { channel } = await amqp(gateway, 'server');
+      await channel.assertQueue('front', { durable: false, autoDelete: true });
+      await channel.consume(
+        'front',
+        (msg) => {
+          if (msg === null) return;
+          const { replyTo, correlationId, headers } = msg.properties;
+          const passedOn = how === 'with its headers' ? { headers } : {};
+          channel.publish('rpc', 'passed-on', msg.content, { replyTo, correlationId, ...passedOn });
+        },
+        { noAck: true },
+      );
+      const requester = await mqtt(gateway, 'requester', 'clients/1/replies');
+      await ask(requester, '$queue/front', '9', 'clients/1/replies', Buffer.from([255, 9]));
+      await expect.poll(() => requester.heard.map(({ body }) => body)).toEqual(['answer to 9']);
+      expect(requester.heard[0]?.properties.correlationData).toEqual(Buffer.from([255, 9]));
+    },
+  );
+
   it('an address given before a restart is good after it', async () => {
     const data = mkdtempSync(join(tmpdir(), 'replies-'));
     atEnd(async () => rmSync(data, { recursive: true }));
