@@ -20,8 +20,10 @@ import {
   SHORT_STRING_BYTES_MAX,
 } from './amqp091-address.ts';
 import { type Amqp091Content, encodeContent } from './amqp091-content.ts';
-import { hasShortName } from './amqp091-table.ts';
-import { GatewayHeader, isReservedName, type PropertiesDraft } from './header-values.ts';
+import { encodeTable, hasShortName } from './amqp091-table.ts';
+import { headersForTable, headersFromTable } from './amqp091-types.ts';
+import { type PlacedHeader, placeHeaders } from './header-overflow.ts';
+import { GatewayHeader, isReservedName, type PropertiesDraft, withoutReserved } from './header-values.ts';
 
 /** Headers that carry what this protocol has no field for, or whose field is too narrow. */
 export const Amqp091Header = {
@@ -38,7 +40,9 @@ export const Amqp091Header = {
   groupSequence: 'x-group-seq',
   replyToGroupId: 'x-reply-to-group-id',
   retain: 'x-mqtt-retain',
-  /** Names whose array stands for that many headers. */
+  /** A property that no other protocol has. */
+  clusterId: 'x-cluster-id',
+  /** A table of the names whose array stands for that many headers, each with the places of these. */
   repeated: 'x-gw-repeated',
   /** How many of the publisher's headers did not fit the frame. */
   dropped: 'x-gw-dropped-headers',
@@ -60,7 +64,10 @@ export function propertiesFromContent(content: Amqp091Content): Properties {
   if (content.type !== undefined) draft.type = content.type;
   if (content.userId !== undefined) draft.userId = content.userId;
   if (content.appId !== undefined) draft.appId = content.appId;
-  if (content.headers !== undefined) draft.headers = ownHeaders(draft, content.headers);
+  if (content.headers !== undefined) draft.headers = ownHeaders(draft, headersFromTable(content.headers));
+  if (content.clusterId !== undefined) {
+    draft.headers = [...draft.headers, text(Amqp091Header.clusterId, content.clusterId)];
+  }
   return draft;
 }
 
@@ -71,49 +78,65 @@ function valueFromShort(value: string | Uint8Array): HeaderValue {
 /** Takes the gateway's own headers into `draft` and gives back those of the publisher. */
 function ownHeaders(draft: PropertiesDraft, headers: readonly Header[]): readonly Header[] {
   const own: Header[] = [];
-  let repeated: ReadonlySet<string> | null = null;
+  const placed: PlacedHeader[] = [];
+  const places = placesOfRepeated(headers);
   for (const header of headers) {
-    if (header.name === Amqp091Header.repeated) repeated = new Set(textsFromValue(header.value));
-    else if (header.name === GatewayHeader.overflow) own.push(...headersFromOverflow(header.value));
-    else if (!takeHeader(draft, header) && !isReservedName(header.name)) own.push(header);
+    const { name, value } = header;
+    if (name === Amqp091Header.repeated) continue;
+    if (name === GatewayHeader.overflow) placed.push(...headersFromOverflow(value));
+    else if (value.kind === 'list' && places.has(name)) {
+      const at = places.get(name) as readonly number[];
+      placed.push(...value.value.map((each, index) => placedAt(at[index], name, each)));
+    } else if (!takeHeader(draft, header) && !isReservedName(name)) own.push(header);
   }
   if (draft.subject !== undefined && draft.type === draft.subject && !headers.some(isTypeHeader)) {
     delete draft.type;
   }
-  return repeated === null ? own : own.flatMap((header) => spreadRepeated(header, repeated));
+  return placeHeaders(own, placed);
 }
 
 function isTypeHeader(header: Header): boolean {
   return header.name === Amqp091Header.type;
 }
 
-function spreadRepeated(header: Header, repeated: ReadonlySet<string>): readonly Header[] {
-  if (header.value.kind !== 'list' || !repeated.has(header.name)) return [header];
-  return header.value.value.map((value) => ({ name: header.name, value }));
+/** Without a place it comes last. */
+function placedAt(at: number | undefined, name: string, value: HeaderValue): PlacedHeader {
+  return { at: at ?? Number.MAX_SAFE_INTEGER, header: { name, value } };
 }
 
-function textsFromValue(value: HeaderValue): string[] {
-  if (value.kind !== 'list') return [];
-  return value.value.flatMap((each) => (each.kind === 'string' ? [each.value] : []));
+function placesOfRepeated(headers: readonly Header[]): ReadonlyMap<string, readonly number[]> {
+  const repeated = headers.find(({ name }) => name === Amqp091Header.repeated)?.value;
+  if (repeated?.kind !== 'map') return NO_PLACES;
+  return new Map(
+    repeated.value.flatMap(({ name, value }) =>
+      value.kind === 'list'
+        ? [[name, value.value.flatMap((each) => (each.kind === 'i32' ? [each.value] : []))]]
+        : [],
+    ),
+  );
 }
 
-function headersFromOverflow(value: HeaderValue): Header[] {
+const NO_PLACES: ReadonlyMap<string, readonly number[]> = new Map();
+
+function headersFromOverflow(value: HeaderValue): PlacedHeader[] {
   if (value.kind !== 'list') return [];
-  return value.value.flatMap((pair) => {
-    if (pair.kind !== 'list' || pair.value.length !== 2) return [];
-    const [name, held] = pair.value;
-    return name?.kind === 'string' && held !== undefined ? [{ name: name.value, value: held }] : [];
+  return value.value.flatMap((entry) => {
+    if (entry.kind !== 'list' || entry.value.length !== 3) return [];
+    const [at, name, held] = entry.value;
+    if (at?.kind !== 'i32' || name?.kind !== 'string' || held === undefined) return [];
+    return isReservedName(name.value) ? [] : [placedAt(at.value, name.value, held)];
   });
 }
 
 const TEXT_HEADERS: Readonly<
-  Record<string, 'contentType' | 'contentEncoding' | 'type' | 'subject' | 'appId'>
+  Record<string, 'contentType' | 'contentEncoding' | 'type' | 'subject' | 'appId' | 'bodyForm'>
 > = {
   [GatewayHeader.contentType]: 'contentType',
   [Amqp091Header.contentEncoding]: 'contentEncoding',
   [Amqp091Header.type]: 'type',
   [Amqp091Header.subject]: 'subject',
   [Amqp091Header.appId]: 'appId',
+  [GatewayHeader.bodyForm]: 'bodyForm',
 };
 
 /** Whether the header was one of the properties. */
@@ -193,7 +216,7 @@ export function contentFromMessage(
   if (message.key !== null) {
     headers.push({ name: GatewayHeader.key, value: { kind: 'bytes', value: message.key } });
   }
-  const own = collectHeaders(properties.headers, headers);
+  const own = collectHeaders(withoutClusterId(content, withoutReserved(properties.headers)), headers);
   return encodeWithin(content, headers, own, bytesMax);
 }
 
@@ -221,9 +244,9 @@ function putProperties(content: Amqp091Content, headers: Header[], properties: P
     if (key !== null) content.replyTo = key;
     if (key === null || addressIsNoQueue(key)) headers.push(text(Amqp091Header.replyTo, replyTo));
   }
-  if (timestampMs !== undefined && timestampMs >= 0) {
-    content.timestampSeconds = BigInt(Math.floor(timestampMs / 1000));
-    if (timestampMs % 1000 !== 0) {
+  if (timestampMs !== undefined) {
+    if (timestampMs >= 0) content.timestampSeconds = BigInt(Math.floor(timestampMs / 1000));
+    if (timestampMs % 1000 !== 0 || timestampMs < 0) {
       headers.push({
         name: Amqp091Header.timestampMs,
         value: { kind: 'i64', value: BigInt(Math.floor(timestampMs)) },
@@ -250,6 +273,7 @@ function putProperties(content: Amqp091Content, headers: Header[], properties: P
       value: { kind: 'u32', value: properties.groupSequence },
     });
   }
+  if (properties.bodyForm !== undefined) headers.push(text(GatewayHeader.bodyForm, properties.bodyForm));
   if (properties.textBody !== undefined) {
     headers.push({
       name: GatewayHeader.textBody,
@@ -324,29 +348,48 @@ function shortFromValue(value: HeaderValue): string | Uint8Array | null {
   return Buffer.from(shown).equals(bytes) ? shown : null;
 }
 
+/** The first header that stands for the property becomes it again. */
+function withoutClusterId(content: Amqp091Content, headers: readonly Header[]): readonly Header[] {
+  const at = headers.findIndex(
+    ({ name, value }) => name === Amqp091Header.clusterId && value.kind === 'string' && fits(value.value),
+  );
+  if (at < 0) return headers;
+  const { value } = headers[at] as Header;
+  if (value.kind === 'string') content.clusterId = value.value;
+  return headers.toSpliced(at, 1);
+}
+
 /** The publisher's headers as a table holds them: each name once, and short enough. */
 function collectHeaders(source: readonly Header[], extra: Header[]): Header[] {
   const own: Header[] = [];
-  const byName = new Map<string, { readonly index: number; readonly values: HeaderValue[] }>();
-  const repeated: HeaderValue[] = [];
+  const byName = new Map<string, { readonly index: number; readonly all: PlacedHeader[] }>();
+  const repeated = new Map<string, readonly PlacedHeader[]>();
   const overflow: HeaderValue[] = [];
-  for (const header of source) {
+  for (const [at, header] of source.entries()) {
     if (!hasShortName(header)) {
-      overflow.push({ kind: 'list', value: [{ kind: 'string', value: header.name }, header.value] });
+      const name: HeaderValue = { kind: 'string', value: header.name };
+      overflow.push({ kind: 'list', value: [{ kind: 'i32', value: at }, name, header.value] });
       continue;
     }
     const earlier = byName.get(header.name);
     if (earlier === undefined) {
-      byName.set(header.name, { index: own.length, values: [header.value] });
+      byName.set(header.name, { index: own.length, all: [{ at, header }] });
       own.push(header);
       continue;
     }
-    earlier.values.push(header.value);
-    if (earlier.values.length === 2) repeated.push({ kind: 'string', value: header.name });
-    own[earlier.index] = { name: header.name, value: { kind: 'list', value: earlier.values } };
+    earlier.all.push({ at, header });
+    repeated.set(header.name, earlier.all);
   }
-  if (repeated.length > 0) {
-    extra.push({ name: Amqp091Header.repeated, value: { kind: 'list', value: repeated } });
+  for (const [name, all] of repeated) {
+    const { index } = byName.get(name) as { readonly index: number };
+    own[index] = { name, value: { kind: 'list', value: all.map(({ header }) => header.value) } };
+  }
+  if (repeated.size > 0) {
+    const places = [...repeated].map(([name, all]): Header => {
+      const value = all.map(({ at }): HeaderValue => ({ kind: 'i32', value: at }));
+      return { name, value: { kind: 'list', value } };
+    });
+    extra.push({ name: Amqp091Header.repeated, value: { kind: 'map', value: places } });
   }
   if (overflow.length > 0) {
     extra.push({ name: GatewayHeader.overflow, value: { kind: 'list', value: overflow } });
@@ -356,19 +399,22 @@ function collectHeaders(source: readonly Header[], extra: Header[]): Header[] {
 
 /** A content header is one frame and cannot be split: the oldest of the publisher's headers give way. */
 function encodeWithin(content: Amqp091Content, extra: Header[], own: Header[], bytesMax: number): Buffer {
-  const all = [...own, ...extra];
+  const all = headersForTable([...own, ...extra]);
   const bytes = encodeContent(all.length === 0 ? content : { ...content, headers: all });
   if (bytes.length <= bytesMax) return bytes;
-  for (let dropped = Math.ceil(own.length / 2); own.length > 0; dropped = own.length) {
-    const kept = own.slice(dropped);
-    const note: Header = { name: Amqp091Header.dropped, value: { kind: 'u32', value: dropped } };
-    const shorter = encodeContent({ ...content, headers: [...kept, ...extra, note] });
-    if (shorter.length <= bytesMax) return shorter;
-    if (dropped === own.length) break;
-  }
-  const note: Header = {
+  const others = all.slice(own.length);
+  let excess = bytes.length - bytesMax + DROPPED_NOTE_BYTES;
+  let dropped = 0;
+  while (dropped < own.length && excess > 0) excess -= encodeTable([all[dropped++] as Header]).length - 4;
+  const note = (count: number): Header => ({
     name: Amqp091Header.dropped,
-    value: { kind: 'u32', value: own.length + extra.length },
-  };
-  return encodeContent({ ...content, headers: [note] });
+    value: { kind: 'u32', value: count },
+  });
+  const kept = all.slice(dropped, own.length);
+  const shorter = encodeContent({ ...content, headers: [...kept, ...others, note(dropped)] });
+  if (shorter.length <= bytesMax) return shorter;
+  return encodeContent({ ...content, headers: [note(own.length + extra.length)] });
 }
+
+/** The note's own field: name, tag and number. */
+const DROPPED_NOTE_BYTES = 1 + Amqp091Header.dropped.length + 1 + 4;

@@ -28,6 +28,7 @@ import { Amqp091Header, contentFromMessage, propertiesFromContent } from './amqp
 import { GatewayHeader } from './header-values.ts';
 
 export * from './amqp091-address.ts';
+export { withoutClaims } from './amqp091-claims.ts';
 export * from './amqp091-content.ts';
 export {
   Amqp091Header,
@@ -108,7 +109,8 @@ export function extrasFromNative(native: Uint8Array, durable: boolean): NativeEx
   return extras;
 }
 
-function isLongRoute(native: Uint8Array): boolean {
+/** Whether the key says that the address is in a header. */
+export function isLongRoute(native: Uint8Array): boolean {
   return keyOfNative(native) === LONG_ADDRESS_KEY && exchangeOfNative(native) === ROOT_EXCHANGE;
 }
 

@@ -46,8 +46,10 @@ export const GatewayHeader = {
   clientId: 'x-gw-client-id',
   /** What did not fit elsewhere, as a list of pairs. */
   overflow: 'x-gw-overflow',
-  /** Dead-letter history. */
-  death: 'x-gw-death',
+  /** The kind of a correlation that is neither text nor bytes that cannot be text. */
+  correlation: 'x-gw-correlation',
+  /** How the source divided its body, where that was not one piece of bytes. */
+  bodyForm: 'x-gw-sections',
 } as const;
 
 /** Not case-sensitive: no spelling of a reserved name gets through. */
@@ -72,6 +74,7 @@ export const PROPERTY_NAMES = {
   contentType: 'content-type',
   contentEncoding: 'content-encoding',
   textBody: GatewayHeader.textBody,
+  bodyForm: GatewayHeader.bodyForm,
   correlation: 'correlation-id',
   replyTo: 'reply-to',
   messageId: 'message-id',

@@ -77,9 +77,7 @@ const mqttView: View = {
     return { name: { topic }, reason };
   },
   received(message, nowMs) {
-    // Neither a key nor "no body" can be said in MQTT; a publisher's headers of these names would be taken away.
-    const sent = message.with({ key: null, nullBody: false });
-    const native = mqttPropertiesFromMessage(sent);
+    const native = mqttPropertiesFromMessage(message);
     const { body, reliability: qos, retain, priority, expiresAtMs } = message;
     const expirySeconds = expiresAtMs === 0 ? -1 : Math.max(1, Math.ceil((expiresAtMs - nowMs) / 1000));
     const publish = {
@@ -89,6 +87,7 @@ const mqttView: View = {
       native: native.length === 0 ? null : native,
       expirySeconds,
       priority,
+      described: true,
     };
     return messageFromMqtt(publish, message.address, '', nowMs);
   },

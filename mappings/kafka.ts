@@ -25,6 +25,7 @@ import {
   type Reliability,
   type StreamRecord,
 } from '../src/core/index.ts';
+import { eventFromKafkaNames, eventHeaders, kafkaEventNames } from './cloud-events.ts';
 import {
   type BytesHeader,
   formatTypedBytes,
@@ -59,7 +60,13 @@ const HEADER_FIELDS = [
   'groupId',
   'groupSequence',
   'replyToGroupId',
+  'bodyForm',
 ] as const satisfies readonly PropertyField[];
+
+/** Who published is told where the publisher asked for it; what a producer says of it is not believed. */
+const TOLD_FIELDS = [...HEADER_FIELDS, 'userId'] as const satisfies readonly PropertyField[];
+
+const PRIORITY_NAME: ReadonlySet<string> = new Set([PROPERTY_NAMES.priority]);
 
 const HEADER_NAMES: ReadonlySet<string> = new Set([
   ...HEADER_FIELDS.map((field) => PROPERTY_NAMES[field]),
@@ -131,9 +138,12 @@ function headersFromMessage(
   key: Uint8Array | null,
 ): readonly RecordHeader[] {
   const stamped: RecordHeader[] = [];
+  // A record's own header says it already.
+  if (message.priority !== 0 && message.codec !== kafkaRecordCodec) {
+    stamped.push(textHeader(PROPERTY_NAMES.priority, String(message.priority)));
+  }
   if (message.reliability !== 1) stamped.push(RELIABILITY_HEADERS[message.reliability]);
   if (message.retain) stamped.push({ name: RETAIN_HEADER, value: TRUE });
-  if (message.priority !== 0) stamped.push(textHeader(PROPERTY_NAMES.priority, String(message.priority)));
   if (message.expiresAtMs !== 0) {
     stamped.push(textHeader(GatewayHeader.expiresAt, String(Math.ceil(message.expiresAtMs))));
   }
@@ -154,13 +164,16 @@ function textHeader(name: string, text: string): RecordHeader {
 function ownHeaders(message: Message): readonly BytesHeader[] {
   if (message.codec === kafkaRecordCodec) {
     return nativeHeaders(message.native ?? EMPTY).filter(
-      ({ name }) => name !== PROPERTY_NAMES.priority && !FIELD_HEADERS.has(name) && isPassedOn(name),
+      ({ name }) => !FIELD_HEADERS.has(name) && isPassedOn(name),
     );
   }
   const { properties } = message;
-  const named = headersFromProperties(inKafkaNames(properties), HEADER_FIELDS);
-  const headers = withoutReserved(properties.headers);
-  return named.length === 0 && headers.length === 0 ? [] : formatTypedBytes(named, headers);
+  const named = headersFromProperties(inKafkaNames(properties), TOLD_FIELDS);
+  const event = eventHeaders(properties.headers);
+  const headers = withoutReserved(event ?? properties.headers);
+  if (named.length === 0 && headers.length === 0) return [];
+  const pairs = formatTypedBytes(named, headers);
+  return event === null ? pairs : kafkaEventNames(pairs);
 }
 
 /** A reply address is the name of the topic that a record must be sent to. */
@@ -170,8 +183,15 @@ function inKafkaNames(properties: Properties): Properties {
 }
 
 function isPassedOn(name: string): boolean {
-  return name === GatewayHeader.types || name === GatewayHeader.textBody || !isReservedName(name);
+  return !isReservedName(name) || DESCRIPTIVE_NAMES.has(name);
 }
+
+/** Reserved names by which a producer describes its own record: they claim nothing else. */
+const DESCRIPTIVE_NAMES: ReadonlySet<string> = new Set([
+  GatewayHeader.types,
+  GatewayHeader.textBody,
+  GatewayHeader.bodyForm,
+]);
 
 // ------------------------------------------------------------------------------------------ record → message
 
@@ -203,6 +223,8 @@ function messageFromRecord(record: StreamRecord, address: string): Message {
 
 /** Text that says nothing valid is passed over: a record is in its stream already and cannot be refused. */
 function takeExtras(extras: MessageExtras, headers: readonly RecordHeader[]): void {
+  let saysPriority = false;
+  let saysTypes = false;
   for (const { name, value } of headers) {
     if (value === null) continue;
     if (name === GatewayHeader.qos) {
@@ -213,9 +235,18 @@ function takeExtras(extras: MessageExtras, headers: readonly RecordHeader[]): vo
     } else if (name === GatewayHeader.expiresAt) {
       extras.expiresAtMs = wholeNumber(value, 15) ?? extras.expiresAtMs;
     } else if (name === PROPERTY_NAMES.priority) {
-      extras.priority = priorityFromBytes(value) ?? extras.priority;
-    }
+      if (!saysPriority) extras.priority = priorityFromBytes(value) ?? 0;
+      saysPriority = true;
+    } else if (name === GatewayHeader.types) saysTypes = true;
   }
+  // A header of that name may be said to be no priority.
+  if (saysPriority && saysTypes) extras.priority = priorityOfTyped(headers);
+}
+
+function priorityOfTyped(headers: readonly RecordHeader[]): number {
+  const { named } = parseTypedBytes(headers, PRIORITY_NAME);
+  const value = named[0]?.value;
+  return value?.kind === 'string' ? (priorityFromBytes(Buffer.from(value.value)) ?? 0) : 0;
 }
 
 function priorityFromBytes(bytes: Uint8Array): number | null {
@@ -281,7 +312,7 @@ export const kafkaRecordCodec: NativeCodec = {
     if (timestampMs >= 0) draft.timestampMs = timestampMs;
     if (bytes.length === BARE_NATIVE_BYTES) return draft;
     const parsed = parseTypedBytes(
-      nativeHeaders(bytes).filter(({ name }) => !FIELD_HEADERS.has(name)),
+      eventFromKafkaNames(nativeHeaders(bytes)).filter(({ name }) => !FIELD_HEADERS.has(name)),
       HEADER_NAMES,
     );
     const refused: Header[] = [];

@@ -37,6 +37,8 @@ export interface Properties {
   readonly contentEncoding?: string;
   /** The body is UTF-8 text, as the publisher says. */
   readonly textBody?: boolean;
+  /** How the source divided its body, in its mapping's words; absent where it is one piece of bytes. */
+  readonly bodyForm?: string;
   readonly correlation?: HeaderValue;
   /** The address that an answer goes to. */
   readonly replyTo?: string;

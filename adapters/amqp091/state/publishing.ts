@@ -11,10 +11,12 @@ import {
   ContentFacts,
   expirationMsFromText,
   extrasFromNative,
+  isLongRoute,
   MalformedTableError,
   type NativeExtras,
   routeBytes,
   scanContent,
+  withoutClaims,
 } from '../../../mappings/amqp091.ts';
 import {
   CoreError,
@@ -224,9 +226,10 @@ export class Publishing {
     if (facts.userIdLength >= 0) this.#checkUserId(bytes);
     const expirationMs = this.#readExpiration(bytes);
     const isDirectReply = this.#isDirectReply(bytes);
-    const native = isDirectReply
+    const came = isDirectReply
       ? this.#nativeWithReplyQueue(bytes, contentAt, end)
       : this.#nativeAsItCame(bytes, contentAt, end);
+    const native = facts.special ? withoutClaims(came, routeBytes(came), isLongRoute(came)) : came;
     this.#native = native;
     this.#replyTo = '';
     if (facts.replyToLength > 0) {

@@ -135,5 +135,6 @@ function readWill(reader: Reader, version: ProtocolVersion, qos: Reliability, re
     native: properties.native === null ? null : new Uint8Array(properties.native),
     expirySeconds: properties.expirySeconds,
     priority: properties.priority,
+    described: properties.described,
   };
 }

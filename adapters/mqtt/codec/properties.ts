@@ -8,7 +8,6 @@
  */
 
 import {
-  isReservedName,
   MessageProperty,
   PROPERTIES,
   PROPERTY_BY_ID,
@@ -16,6 +15,7 @@ import {
   PropertyPlace,
   priorityFromText,
   type UserProperty,
+  userPropertyStanding,
 } from '../../../mappings/mqtt.ts';
 import { malformed, protocolError } from '../errors.ts';
 import { type Reader, varintBytes, writeVarint } from './wire.ts';
@@ -121,6 +121,8 @@ export class MessageProperties {
   isText = false;
   /** It is a request: there is a response topic. */
   hasResponseTopic = false;
+  /** Some user property describes the message in the gateway's words. */
+  described = false;
 
   clear(): void {
     this.native = null;
@@ -130,6 +132,7 @@ export class MessageProperties {
     this.priority = 0;
     this.isText = false;
     this.hasResponseTopic = false;
+    this.described = false;
   }
 
   /**
@@ -214,7 +217,11 @@ export class MessageProperties {
     const nameTo = reader.at;
     const valueFrom = reader.passText();
     const first = nameFrom === nameTo ? 0 : (buffer[nameFrom] as number) | 0x20;
-    if (first === X) return !isReservedName(buffer.toString('utf8', nameFrom, nameTo));
+    if (first === X) {
+      const standing = userPropertyStanding(buffer.toString('utf8', nameFrom, nameTo));
+      if (standing === 'described') this.described = true;
+      return standing !== 'taken';
+    }
     if (first === P && buffer.toString('utf8', nameFrom, nameTo) === 'priority') {
       this.priority = priorityFromText(buffer.toString('utf8', valueFrom, reader.at));
     }

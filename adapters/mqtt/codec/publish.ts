@@ -67,6 +67,7 @@ export class PublishFrame implements MqttApplicationMessage {
   /** The payload is said to be UTF-8 text. */
   isText = false;
   hasResponseTopic = false;
+  described = false;
   /** How long it is to be held back, which its topic said; 0: not at all. Set by the handler. */
   delaySeconds = 0;
   #lastTopic = '';
@@ -104,6 +105,7 @@ export class PublishFrame implements MqttApplicationMessage {
         this.topicAlias = -1;
         this.isText = false;
         this.hasResponseTopic = false;
+        this.described = false;
       } else if (!this.#isLastBlock(buffer, at, end)) at = this.#readProperties(buffer, at, end);
       else at += this.#lastBlock.length;
     }
@@ -166,6 +168,7 @@ export class PublishFrame implements MqttApplicationMessage {
     this.topicAlias = properties.topicAlias;
     this.isText = properties.isText;
     this.hasResponseTopic = properties.hasResponseTopic;
+    this.described = properties.described;
     const length = reader.at - at;
     if (length > SHORT_BLOCK_BYTES_MAX) this.#lastBlock = NOTHING;
     else {

@@ -5,7 +5,7 @@
  * | at | size | field                                                            |
  * |----|------|------------------------------------------------------------------|
  * |  0 |    1 | format, 1                                                        |
- * |  1 |    1 | bits 0-1 QoS, 2 retain, 3 text, 4 has properties                 |
+ * |  1 |    1 | bits 0-1 QoS, 2 retain, 3 text, 4 has properties, 5 these describe it |
  * |  2 |    1 | priority                                                         |
  * |  3 |    8 | when it is due, ms since 1970 (double), 0 while its client is there |
  * | 11 |    8 | longest wait from the end of the connection, ms (double)         |
@@ -39,7 +39,12 @@ export function bytesFromWill({ will, principal, dueMs, waitMs }: WillRecord): U
   ];
   const bytes = Buffer.allocUnsafe(parts.reduce((size, part) => size + 4 + part.length, FIXED_BYTES));
   bytes[0] = FORMAT;
-  bytes[1] = will.qos | (will.retain ? 4 : 0) | (will.isText ? 8 : 0) | (native === null ? 0 : 16);
+  bytes[1] =
+    will.qos |
+    (will.retain ? 4 : 0) |
+    (will.isText ? 8 : 0) |
+    (native === null ? 0 : 16) |
+    (will.described === true ? 32 : 0);
   bytes[2] = will.priority;
   bytes.writeDoubleBE(dueMs, 3);
   bytes.writeDoubleBE(waitMs, 11);
@@ -80,6 +85,7 @@ export function willFromBytes(stored: Uint8Array): WillRecord | null {
       native: hasNative ? (parts[2] as Buffer) : null,
       expirySeconds: bytes.readDoubleBE(19),
       priority: bytes[2] as number,
+      described: (flags & 32) !== 0,
     },
     principal: JSON.parse(principal.toString('utf8')) as Principal,
     dueMs: bytes.readDoubleBE(3),

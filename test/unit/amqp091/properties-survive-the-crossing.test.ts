@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
+  type Amqp091Content,
   Amqp091Header,
   amqp091Codec,
   amqp091FromMessage,
@@ -9,6 +10,8 @@ import {
   encodeRoute,
   messageFromAmqp091,
   nativeFromParts,
+  routeBytes,
+  withoutClaims,
 } from '../../../mappings/amqp091.ts';
 import { type Header, type HeaderValue, Message, type Properties } from '../../../src/core/index.ts';
 
@@ -78,7 +81,7 @@ describe('another protocol to AMQP 0-9-1 and back', () => {
     );
   });
 
-  test('names that repeat become an array, and come back one by one', () => {
+  test('names that repeat become an array, and come back one by one to their places', () => {
     const headers: Header[] = [
       { name: 'a', value: { kind: 'string', value: '1' } },
       { name: 'b', value: { kind: 'string', value: 'x' } },
@@ -96,7 +99,7 @@ describe('another protocol to AMQP 0-9-1 and back', () => {
         ],
       },
     });
-    expect(republished(message).properties.headers).toEqual([headers[0], headers[2], headers[1]]);
+    expect(republished(message).properties.headers).toEqual(headers);
   });
 
   test('the fields of the message itself are told and understood', () => {
@@ -143,7 +146,11 @@ describe('another protocol to AMQP 0-9-1 and back', () => {
     const view = amqp091FromMessage(message, null, NOW_MS, 4076);
     expect(view.content.length).toBeLessThanOrEqual(4076);
     const shown = decodeContent(view.content).headers ?? [];
-    expect(shown.at(-1)).toEqual({ name: Amqp091Header.dropped, value: { kind: 'u32', value: 100 } });
+    const dropped = shown.at(-1)?.value as { readonly kind: 'u32'; readonly value: number };
+    expect(shown.at(-1)?.name).toBe(Amqp091Header.dropped);
+    // The newest are there, and no more had to go than did not fit.
+    expect(shown.slice(0, -1)).toEqual(headers.slice(dropped.value));
+    expect(view.content.length + 110).toBeGreaterThan(4076);
   });
 
   test('a queue is a plain reply-to, a topic one that answers can be sent to', () => {
@@ -161,7 +168,83 @@ describe('another protocol to AMQP 0-9-1 and back', () => {
   });
 });
 
+describe('kinds that a table has no tag for', () => {
+  const string = (each: string): HeaderValue => ({ kind: 'string', value: each });
+  const kinds: readonly (readonly [HeaderValue, HeaderValue])[] = [
+    [{ kind: 'symbol', value: 'red' }, string('red')],
+    [
+      { kind: 'uuid', value: '5a1c1a2e-0000-4000-8000-000000000001' },
+      string('5a1c1a2e-0000-4000-8000-000000000001'),
+    ],
+    [{ kind: 'char', value: 'é' }, string('é')],
+    [
+      { kind: 'u64', value: 7n },
+      { kind: 'i64', value: 7n },
+    ],
+    [{ kind: 'u64', value: 2n ** 64n - 1n }, string('18446744073709551615')],
+    [{ kind: 'decimal', scale: 2, value: -1250n }, string('-12.50')],
+    [
+      { kind: 'timestamp', value: 1_700_000_000_123 },
+      { kind: 'timestamp', value: 1_700_000_000_000, seconds: true },
+    ],
+    [{ kind: 'timestamp', value: -5 }, string('1969-12-31T23:59:59.995Z')],
+  ];
+
+  test.each(
+    kinds.map(([held, shown]) => [held.kind, held, shown] as const),
+  )('a %s is something readable there, and itself again', (_kind, held, shown) => {
+    const nested: HeaderValue = {
+      kind: 'map',
+      value: [
+        { name: 'plain', value: string('x') },
+        { name: 'in', value: { kind: 'list', value: [string('first'), held] } },
+      ],
+    };
+    const headers: Header[] = [
+      { name: 'h', value: held },
+      { name: 'nested', value: nested },
+      { name: 'h', value: string('twice') },
+    ];
+    const message = new Message({ address: 'a', body: Buffer.alloc(0), properties: { headers } });
+    const table = decodeContent(amqp091FromMessage(message, null, NOW_MS, ROOM).content).headers ?? [];
+    expect(table[0]).toEqual({ name: 'h', value: { kind: 'list', value: [shown, string('twice')] } });
+    expect(republished(message).properties.headers).toEqual(headers);
+  });
+
+  test('a map with a name that no table can hold is JSON there', () => {
+    const held: HeaderValue = {
+      kind: 'map',
+      value: [{ name: 'n'.repeat(300), value: { kind: 'i32', value: 1 } }],
+    };
+    const message = new Message({
+      address: 'a',
+      body: Buffer.alloc(0),
+      properties: { headers: [{ name: 'h', value: held }] },
+    });
+    expect(republished(message).properties.headers).toEqual([{ name: 'h', value: held }]);
+  });
+});
+
 describe('headers of the gateway', () => {
+  test('that claim something are taken out of what is published, and nothing else is touched', () => {
+    const field = (name: string): Header => ({ name, value: { kind: 'i16', value: 1 } });
+    const before: Amqp091Content = {
+      contentType: 'a/b',
+      contentEncoding: 'c',
+      deliveryMode: 2,
+      type: 't',
+    };
+    const kept = [field('mine'), field('x-gw-key'), field('x-gw-types'), field('x-correlation-id')];
+    const claims = ['x-gw-user', 'X-GW-Key', 'x-gw-client-id', 'x-gw-origin', 'x-gw-address'].map(field);
+    const mixed = [claims[0], kept[0], kept[1], claims[1], claims[2], kept[2], kept[3], claims[3], claims[4]];
+    const native = nativeFromParts('orders', 'k', encodeContent({ ...before, headers: mixed as Header[] }));
+    expect(withoutClaims(native, routeBytes(native), false)).toEqual(
+      nativeFromParts('orders', 'k', encodeContent({ ...before, headers: kept })),
+    );
+    const honest = nativeFromParts('orders', 'k', encodeContent({ ...before, headers: kept }));
+    expect(withoutClaims(honest, routeBytes(honest), false)).toBe(honest);
+  });
+
   test('claim neither a user nor an address', () => {
     const headers: Header[] = [
       { name: 'x-gw-user', value: { kind: 'string', value: 'root' } },
@@ -204,6 +287,7 @@ describe('AMQP 0-9-1 to AMQP 0-9-1', () => {
       codec: amqp091Codec,
       native,
     });
-    expect(message.properties).toEqual({ headers, type: 't' });
+    const clusterId: Header = { name: 'x-cluster-id', value: { kind: 'string', value: 'c' } };
+    expect(message.properties).toEqual({ headers: [...headers, clusterId], type: 't' });
   });
 });

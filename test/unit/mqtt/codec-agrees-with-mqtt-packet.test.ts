@@ -89,9 +89,10 @@ describe.each([4, 5] as const)('version %i, read', (version) => {
         const correlation = properties.correlation;
         if (wanted.correlationData === undefined) expect(correlation).toBeUndefined();
         else
-          expect(correlation?.kind === 'bytes' && Buffer.from(correlation.value)).toEqual(
-            wanted.correlationData,
-          );
+          expect(
+            (correlation?.kind === 'bytes' || correlation?.kind === 'string') &&
+              Buffer.from(correlation.value as string),
+          ).toEqual(wanted.correlationData);
       }),
       { numRuns: RUNS },
     );

@@ -9,8 +9,17 @@ import {
   mqttPropertiesFromMessage,
   patternFromFilter,
   topicFromAddress,
+  userPropertyStanding,
 } from '../../../mappings/mqtt.ts';
-import { MANY, Message, ONE, Pattern, type Token } from '../../../src/core/index.ts';
+import {
+  type HeaderValue,
+  MANY,
+  Message,
+  ONE,
+  Pattern,
+  type Properties,
+  type Token,
+} from '../../../src/core/index.ts';
 import { text, topic } from './packet-arbitraries.ts';
 
 /** Levels that hold wildcards, escapes and what looks like them. */
@@ -99,7 +108,12 @@ describe('properties', () => {
         contentType: word,
         contentEncoding: word,
         textBody: fc.boolean(),
-        correlation: fc.uint8Array({ maxLength: 30 }).map((value) => ({ kind: 'bytes' as const, value })),
+        correlation: fc.oneof(
+          fc.uint8Array({ maxLength: 30 }).map((value) => ({ kind: 'bytes' as const, value })),
+          fc.string({ unit: 'binary' }).map((value) => ({ kind: 'string' as const, value })),
+          fc.uuid().map((value) => ({ kind: 'uuid' as const, value })),
+          fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }).map((value) => ({ kind: 'u64' as const, value })),
+        ),
         replyTo: topic,
         messageId: word.map((value) => ({ kind: 'string' as const, value })),
         timestampMs: fc.nat(),
@@ -180,18 +194,68 @@ describe('properties', () => {
     expect(bytes).not.toContain('x-gw-death');
   });
 
-  it('that no MQTT string can hold are left out', () => {
-    const message = new Message({
-      address: 'a',
-      body: Buffer.from(''),
-      properties: {
-        contentType: 'a\u0000b',
-        subject: 'x'.repeat(70_000),
-        headers: [{ name: 'ok', value: { kind: 'string', value: 'yes' } }],
-      },
-    });
-    expect(mqtt5Codec.decode(mqttPropertiesFromMessage(message))).toEqual({
-      headers: [{ name: 'ok', value: { kind: 'string', value: 'yes' } }],
-    });
+  it('that no MQTT string can hold travel beside the others and return to their places', () => {
+    const string = (value: string): HeaderValue => ({ kind: 'string', value });
+    const properties: Properties = {
+      contentType: 'a\u0000b',
+      subject: 'x'.repeat(70_000),
+      correlation: { kind: 'bytes', value: Buffer.alloc(70_000, 0xff) },
+      headers: [
+        { name: 'long', value: string('\u{1f600}'.repeat(40_000)) },
+        { name: 'ok', value: string('yes') },
+        { name: 'n\u0000', value: { kind: 'i64', value: 7n } },
+        { name: 'ok', value: string('again') },
+        { name: 'y'.repeat(70_000), value: string('last') },
+      ],
+    };
+    const message = new Message({ address: 'a', body: Buffer.from(''), properties });
+    const bytes = mqttPropertiesFromMessage(message);
+    const read = mqtt5Codec.decode(bytes);
+    const correlation = read.correlation as { readonly kind: 'bytes'; readonly value: Uint8Array };
+    expect({ ...read, correlation: { kind: 'bytes', value: Buffer.from(correlation.value) } }).toEqual(
+      properties,
+    );
+    const told = userPropertyNames(bytes);
+    expect(told).toContain('x-gw-overflow');
+    expect(told.every((name) => userPropertyStanding(name) !== 'taken')).toBe(true);
+  });
+
+  it('beside the others claim no reserved name', () => {
+    const overflow = JSON.stringify([
+      [0, 'x-gw-user', 'root'],
+      [0, 'mine', 'yes'],
+      'nonsense',
+      [0, 'y', { $i64: 'z' }],
+    ]);
+    const pair = (name: string, text: string): Buffer => {
+      const bytes = [name, text].map((each) => {
+        const length = Buffer.alloc(2);
+        length.writeUInt16BE(Buffer.byteLength(each));
+        return Buffer.concat([length, Buffer.from(each)]);
+      });
+      return Buffer.concat([Buffer.of(0x26), ...bytes]);
+    };
+    expect(mqtt5Codec.decode(pair('x-gw-overflow', overflow)).headers).toEqual([
+      { name: 'mine', value: { kind: 'string', value: 'yes' } },
+    ]);
+    for (const broken of ['', '[', '7', '{}']) {
+      expect(mqtt5Codec.decode(pair('x-gw-overflow', broken)).headers).toEqual([]);
+    }
   });
 });
+
+/** Names of the user properties in a block. */
+function userPropertyNames(bytes: Uint8Array): string[] {
+  const names: string[] = [];
+  const buffer = Buffer.from(bytes);
+  for (let at = 0; at < buffer.length; ) {
+    const id = buffer[at++];
+    if (id === 0x01) at += 1;
+    else {
+      if (id === 0x26) names.push(buffer.toString('utf8', at + 2, at + 2 + buffer.readUInt16BE(at)));
+      at += 2 + buffer.readUInt16BE(at);
+      if (id === 0x26) at += 2 + buffer.readUInt16BE(at);
+    }
+  }
+  return names;
+}

@@ -242,16 +242,21 @@ describe('what is forwarded', () => {
     expect(bytes).toContain('020000003c');
   });
 
-  it('does not carry names that belong to the gateway', async () => {
+  it('does not carry names that belong to the gateway, except those that only describe the message', async () => {
     const world = await openMqttWorld();
     const subscriber = await world.connected({ clientId: 's', version: 5 });
     await subscriber.subscribe('t', 0);
     const publisher = await world.connected({ clientId: 'p', version: 5 });
     await publisher.publish('t', 'x', {
-      properties: { userProperties: { 'x-gw-types': 'a=i64', mine: '1', 'X-GW-key': 'k' } },
+      properties: {
+        userProperties: { 'x-gw-types': 'mine=i64', mine: '1', 'X-GW-key': 'k', 'x-gw-user': 'root' },
+      },
     });
     const [packet] = (await subscriber.read()) as IPublishPacket[];
-    expect({ ...packet?.properties?.userProperties }).toEqual({ mine: '1' });
+    expect({ ...packet?.properties?.userProperties }).toEqual({
+      'x-gw-types': 'mine=i64',
+      mine: '1',
+    });
   });
 
   it('[MQTT-3.3.2-5] [MQTT-3.3.2-6] counts the expiry down and drops what is due', async () => {
