@@ -330,4 +330,4 @@ function isPriority(value: HeaderValue): boolean {
   return value.kind === 'string' && priorityFromBytes(Buffer.from(value.value)) !== null;
 }
 
-export const recordCodec: RecordCodec = { recordFromMessage, messageFromRecord };
+export const recordCodec: RecordCodec = { recordFromMessage, messageFromRecord, retainMarker: RETAIN_HEADER };
