@@ -64,7 +64,7 @@ export function propertiesFromContent(content: Amqp091Content): Properties {
   if (content.type !== undefined) draft.type = content.type;
   if (content.userId !== undefined) draft.userId = content.userId;
   if (content.appId !== undefined) draft.appId = content.appId;
-  if (content.headers !== undefined) draft.headers = ownHeaders(draft, headersFromTable(content.headers));
+  if (content.headers !== undefined) draft.headers = ownHeaders(draft, content);
   if (content.clusterId !== undefined) {
     draft.headers = [...draft.headers, text(Amqp091Header.clusterId, content.clusterId)];
   }
@@ -76,7 +76,9 @@ function valueFromShort(value: string | Uint8Array): HeaderValue {
 }
 
 /** Takes the gateway's own headers into `draft` and gives back those of the publisher. */
-function ownHeaders(draft: PropertiesDraft, headers: readonly Header[]): readonly Header[] {
+function ownHeaders(draft: PropertiesDraft, content: Amqp091Content): readonly Header[] {
+  const { correlationId } = content;
+  const headers = headersFromTable(content.headers ?? []);
   const own: Header[] = [];
   const placed: PlacedHeader[] = [];
   const places = placesOfRepeated(headers);
@@ -87,7 +89,7 @@ function ownHeaders(draft: PropertiesDraft, headers: readonly Header[]): readonl
     else if (value.kind === 'list' && places.has(name)) {
       const at = places.get(name) as readonly number[];
       placed.push(...value.value.map((each, index) => placedAt(at[index], name, each)));
-    } else if (!takeHeader(draft, header) && !isReservedName(name)) own.push(header);
+    } else if (!takeHeader(draft, header, correlationId) && !isReservedName(name)) own.push(header);
   }
   if (draft.subject !== undefined && draft.type === draft.subject && !headers.some(isTypeHeader)) {
     delete draft.type;
@@ -139,8 +141,12 @@ const TEXT_HEADERS: Readonly<
   [GatewayHeader.bodyForm]: 'bodyForm',
 };
 
-/** Whether the header was one of the properties. */
-function takeHeader(draft: PropertiesDraft, { name, value }: Header): boolean {
+/** Whether the header was one of the properties. `correlationId`: the field of that name, which a header may add to. */
+function takeHeader(
+  draft: PropertiesDraft,
+  { name, value }: Header,
+  correlationId: Amqp091Content['correlationId'],
+): boolean {
   const field = Object.hasOwn(TEXT_HEADERS, name) ? TEXT_HEADERS[name] : undefined;
   if (field !== undefined) {
     if (value.kind === 'string') draft[field] = value.value;
@@ -148,6 +154,7 @@ function takeHeader(draft: PropertiesDraft, { name, value }: Header): boolean {
   }
   switch (name) {
     case Amqp091Header.correlation:
+      if (!completesCorrelation(value, correlationId)) return false;
       draft.correlation = value;
       return true;
     case Amqp091Header.messageId:
@@ -186,6 +193,16 @@ function takeHeader(draft: PropertiesDraft, { name, value }: Header): boolean {
   }
 }
 
+/**
+ * Many programs have a header of this name for their own use. It is the correlation only where it says what the field
+ * cannot: bytes, a number, or text too long for it.
+ */
+function completesCorrelation(value: HeaderValue, correlationId: Amqp091Content['correlationId']): boolean {
+  const short = shortFromValue(value);
+  if (value.kind === 'string') return short === null && correlationId === undefined;
+  return correlationId === undefined || short === correlationId;
+}
+
 // -------------------------------------------------------------------------------------------------- to the wire
 
 /**
@@ -216,7 +233,10 @@ export function contentFromMessage(
   if (message.key !== null) {
     headers.push({ name: GatewayHeader.key, value: { kind: 'bytes', value: message.key } });
   }
-  const own = collectHeaders(withoutClusterId(content, withoutReserved(properties.headers)), headers);
+  const own =
+    properties.headers.length === 0
+      ? []
+      : collectHeaders(content, withoutClusterId(content, withoutReserved(properties.headers)), headers);
   return encodeWithin(content, headers, own, bytesMax);
 }
 
@@ -360,13 +380,17 @@ function withoutClusterId(content: Amqp091Content, headers: readonly Header[]): 
 }
 
 /** The publisher's headers as a table holds them: each name once, and short enough. */
-function collectHeaders(source: readonly Header[], extra: Header[]): Header[] {
+function collectHeaders(content: Amqp091Content, source: readonly Header[], extra: Header[]): Header[] {
   const own: Header[] = [];
   const byName = new Map<string, { readonly index: number; readonly all: PlacedHeader[] }>();
   const repeated = new Map<string, readonly PlacedHeader[]>();
   const overflow: HeaderValue[] = [];
+  /** As a header it would be read as one of the properties. */
+  const isMistakable = (header: Header): boolean =>
+    takeHeader({ headers: [] }, header, content.correlationId) ||
+    extra.some(({ name }) => name === header.name);
   for (const [at, header] of source.entries()) {
-    if (!hasShortName(header)) {
+    if (!hasShortName(header) || isMistakable(header)) {
       const name: HeaderValue = { kind: 'string', value: header.name };
       overflow.push({ kind: 'list', value: [{ kind: 'i32', value: at }, name, header.value] });
       continue;

@@ -190,26 +190,27 @@ describe('kinds that a table has no tag for', () => {
     [{ kind: 'timestamp', value: -5 }, string('1969-12-31T23:59:59.995Z')],
   ];
 
-  test.each(
-    kinds.map(([held, shown]) => [held.kind, held, shown] as const),
-  )('a %s is something readable there, and itself again', (_kind, held, shown) => {
-    const nested: HeaderValue = {
-      kind: 'map',
-      value: [
-        { name: 'plain', value: string('x') },
-        { name: 'in', value: { kind: 'list', value: [string('first'), held] } },
-      ],
-    };
-    const headers: Header[] = [
-      { name: 'h', value: held },
-      { name: 'nested', value: nested },
-      { name: 'h', value: string('twice') },
-    ];
-    const message = new Message({ address: 'a', body: Buffer.alloc(0), properties: { headers } });
-    const table = decodeContent(amqp091FromMessage(message, null, NOW_MS, ROOM).content).headers ?? [];
-    expect(table[0]).toEqual({ name: 'h', value: { kind: 'list', value: [shown, string('twice')] } });
-    expect(republished(message).properties.headers).toEqual(headers);
-  });
+  test.each(kinds.map(([held, shown]) => [held.kind, held, shown] as const))(
+    'a %s is something readable there, and itself again',
+    (_kind, held, shown) => {
+      const nested: HeaderValue = {
+        kind: 'map',
+        value: [
+          { name: 'plain', value: string('x') },
+          { name: 'in', value: { kind: 'list', value: [string('first'), held] } },
+        ],
+      };
+      const headers: Header[] = [
+        { name: 'h', value: held },
+        { name: 'nested', value: nested },
+        { name: 'h', value: string('twice') },
+      ];
+      const message = new Message({ address: 'a', body: Buffer.alloc(0), properties: { headers } });
+      const table = decodeContent(amqp091FromMessage(message, null, NOW_MS, ROOM).content).headers ?? [];
+      expect(table[0]).toEqual({ name: 'h', value: { kind: 'list', value: [shown, string('twice')] } });
+      expect(republished(message).properties.headers).toEqual(headers);
+    },
+  );
 
   test('a map with a name that no table can hold is JSON there', () => {
     const held: HeaderValue = {
@@ -222,6 +223,42 @@ describe('kinds that a table has no tag for', () => {
       properties: { headers: [{ name: 'h', value: held }] },
     });
     expect(republished(message).properties.headers).toEqual([{ name: 'h', value: held }]);
+  });
+});
+
+describe('a header x-correlation-id', () => {
+  const read = (content: Amqp091Content) =>
+    messageFromAmqp091(nativeFromParts('a', 'b', encodeContent(content)), Buffer.alloc(0), NOW_MS).properties;
+  const named = (held: HeaderValue): Header => ({ name: 'x-correlation-id', value: held });
+  const string = (each: string): HeaderValue => ({ kind: 'string', value: each });
+
+  test('of a program’s own does not take the place of the field', () => {
+    const own = named(string('trace-7'));
+    expect(read({ correlationId: 'call', headers: [own] })).toEqual({
+      correlation: string('call'),
+      headers: [own],
+    });
+    expect(read({ headers: [own] })).toEqual({ headers: [own] });
+    const other = named({ kind: 'u64', value: 8n });
+    expect(read({ correlationId: '7', headers: [other] }).correlation).toEqual(string('7'));
+  });
+
+  test('says what the field cannot', () => {
+    const bytes: HeaderValue = { kind: 'bytes', value: Buffer.from([0, 255]) };
+    expect(read({ headers: [named(bytes)] })).toEqual({ correlation: bytes, headers: [] });
+    const long = string('x'.repeat(300));
+    expect(read({ headers: [named(long)] })).toEqual({ correlation: long, headers: [] });
+    const number: HeaderValue = { kind: 'i64', value: 7n };
+    expect(read({ correlationId: '7', headers: [named(number)] }).correlation).toEqual(number);
+  });
+
+  test('of another protocol’s client is a header again on the way back', () => {
+    const headers = [named(string('trace-7')), named({ kind: 'bytes', value: Buffer.from([255]) })];
+    for (const correlation of [string('call'), { kind: 'i64', value: 7n } as const]) {
+      const properties = { correlation, headers };
+      const message = new Message({ address: 'a', body: Buffer.alloc(0), properties });
+      expect(republished(message).properties).toEqual(properties);
+    }
   });
 });
 

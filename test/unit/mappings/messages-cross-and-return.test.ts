@@ -28,10 +28,28 @@ const bytes = fc
   .map((each): HeaderValue => ({ kind: 'bytes', value: new Uint8Array(each) }));
 const name = fc.oneof(
   plain,
-  fc.constantFrom('a', 'b', 'type', 'subject', 'content-type', 'message-id', 'trace'),
+  fc.constantFrom(
+    'a',
+    'b',
+    'type',
+    'subject',
+    'content-type',
+    'message-id',
+    'trace',
+    'priority',
+    'timestamp',
+  ),
+  fc.constantFrom(
+    'x-correlation-id',
+    'x-group-id',
+    'timestamp_in_ms',
+    'x-reply-to-topic',
+    'app-id',
+    'x-death',
+  ),
 );
-/** `priority` is the message's own in protocols that have no field for it. */
-const isOrdinary = (each: string) => !/^(x-|cc$|bcc$|timestamp|priority$)/i.test(each);
+/** Not the gateway's, nor one of the names that stand for a property or an annotation wherever they come from. */
+const isOrdinary = (each: string) => !/^(x-gw-|x-opt-|x-mqtt-retain$|x-cluster-id$)/i.test(each);
 
 const headersOf = (value: fc.Arbitrary<HeaderValue>): fc.Arbitrary<Header[]> =>
   fc.array(
