@@ -11,14 +11,17 @@
  * | timestamp between seconds     | the second before          | `timestamp.` and milliseconds |
  * | timestamp before 1970         | its text                   | `timestamp`                   |
  * | map with a name over 255 bytes | JSON                      | `map`                         |
+ * | list, map within 25 others    | JSON                       | the kind                      |
  * | list, map with such values    | a list, a table            | a list of entries by place, with void where none is needed |
  */
 
 import type { Header, HeaderValue } from '../src/core/index.ts';
-import { hasShortName } from './amqp091-table.ts';
+import { hasShortName, TABLE_DEPTH_MAX } from './amqp091-table.ts';
 import { GatewayHeader, textFromValue, valueFromText } from './header-values.ts';
 
 const I64_MAX = (1n << 63n) - 1n;
+/** Lists and tables within each other, so that these headers and the entries stay below what decoders take. */
+const NESTED_MAX = TABLE_DEPTH_MAX - 6;
 const NOTHING: HeaderValue = { kind: 'null' };
 
 /** What a table holds for a value, and the entry that tells the rest; null: nothing more to tell. */
@@ -32,7 +35,7 @@ export function headersForTable(headers: readonly Header[]): readonly Header[] {
   let shown: Header[] | null = null;
   const entries: Header[] = [];
   for (const [at, header] of headers.entries()) {
-    const { value, entry } = show(header.value);
+    const { value, entry } = show(header.value, NESTED_MAX);
     if (entry === null) continue;
     shown ??= [...headers];
     shown[at] = { name: header.name, value };
@@ -55,7 +58,8 @@ export function headersFromTable(headers: readonly Header[]): readonly Header[] 
   });
 }
 
-function show(value: HeaderValue): Shown {
+/** `room`: how many lists and tables may be within each other from here on. */
+function show(value: HeaderValue, room: number): Shown {
   switch (value.kind) {
     case 'symbol':
     case 'uuid':
@@ -75,12 +79,14 @@ function show(value: HeaderValue): Shown {
       return { value, entry: rest === 0 ? null : code(`timestamp.${rest}`) };
     }
     case 'list':
-      return showAll(value.value, (list) => ({ kind: 'list', value: list }));
+      if (room === 0) return asText(value);
+      return showAll(value.value, room, (list) => ({ kind: 'list', value: list }));
     case 'map': {
-      if (!value.value.every(hasShortName)) return asText(value);
+      if (room === 0 || !value.value.every(hasShortName)) return asText(value);
       const names = value.value.map(({ name }) => name);
       return showAll(
         value.value.map((each) => each.value),
+        room,
         (list) => ({
           kind: 'map',
           value: list.map((each, at) => ({ name: names[at] as string, value: each })),
@@ -102,9 +108,10 @@ function asText(value: HeaderValue): Shown {
 
 function showAll(
   values: readonly HeaderValue[],
+  room: number,
   gather: (values: readonly HeaderValue[]) => HeaderValue,
 ): Shown {
-  const shown = values.map(show);
+  const shown = values.map((each) => show(each, room - 1));
   const value = gather(shown.map((each) => each.value));
   if (shown.every(({ entry }) => entry === null)) return { value, entry: null };
   return { value, entry: { kind: 'list', value: shown.map(({ entry }) => entry ?? NOTHING) } };

@@ -307,6 +307,8 @@ function sortHeaders(headers: readonly Header[]): SortedHeaders {
     taken.add(name);
     // The footer is read last, annotations first.
     if (footer.length > 0) mustList = true;
+    const isNested = value.kind === 'list' || value.kind === 'map';
+    if (isNested && !isExact(value)) continue;
     if (name === FOOTER_HEADER && value.kind === 'map' && value.value.length > 0) {
       footer = value.value;
       continue;
@@ -315,7 +317,7 @@ function sortHeaders(headers: readonly Header[]): SortedHeaders {
     if (annotation !== null) {
       if (applicationProperties.length > 0) mustList = true;
       annotations.push({ name: annotation, value });
-    } else if (value.kind === 'list' || value.kind === 'map') mustList = true;
+    } else if (isNested) mustList = true;
     else applicationProperties.push(header);
   }
   return { annotations, applicationProperties, footer, mustList };

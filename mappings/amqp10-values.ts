@@ -240,8 +240,11 @@ function timestampFromMs(ms: bigint): HeaderValue {
 
 // ------------------------------------------------------------------------------------------------- writing
 
-/** Whether reading what is written of it gives the same value. */
-export function isExact(value: HeaderValue): boolean {
+/**
+ * Whether reading what is written of it gives the same value. `room`: how many lists and maps may be within each other,
+ * so that with what is around them they stay below what decoders take.
+ */
+export function isExact(value: HeaderValue, room = DEPTH_MAX - 6): boolean {
   switch (value.kind) {
     case 'symbol':
       return ASCII.test(value.value);
@@ -254,9 +257,9 @@ export function isExact(value: HeaderValue): boolean {
     case 'timestamp':
       return Number.isSafeInteger(value.value);
     case 'list':
-      return value.value.every(isExact);
+      return room > 0 && value.value.every((each) => isExact(each, room - 1));
     case 'map':
-      return value.value.every((entry) => isExact(entry.value));
+      return room > 0 && value.value.every((entry) => isExact(entry.value, room - 1));
     default:
       return true;
   }

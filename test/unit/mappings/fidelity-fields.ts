@@ -70,6 +70,12 @@ const kinds = (...wanted: HeaderValue['kind'][]): HeaderValue[] =>
     30,
   );
 
+function nested(depth: number): HeaderValue {
+  let value: HeaderValue = { kind: 'u64', value: 7n };
+  for (let left = depth; left > 0; left--) value = { kind: 'list', value: [value] };
+  return value;
+}
+
 const UUID = '5a1c1a2e-93b4-4c00-8000-00000000abcd';
 
 export const FIELDS: readonly Field[] = [
@@ -267,6 +273,14 @@ export const FIELDS: readonly Field[] = [
     ...kinds('symbol', 'uuid', 'char'),
   ]),
   values('header values: null', [{ kind: 'null' }]),
+  headers('header values: lists in lists, 32 deep', [
+    [
+      { name: 'deep', value: nested(32) },
+      { name: 'deep', value: nested(31) },
+      { name: 'n'.repeat(300), value: nested(32) },
+      { name: 'x-opt-deep', value: nested(32) },
+    ],
+  ]),
   headers('dead-letter history', [
     [
       {
