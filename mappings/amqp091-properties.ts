@@ -77,7 +77,7 @@ function valueFromShort(value: string | Uint8Array): HeaderValue {
 
 /** Takes the gateway's own headers into `draft` and gives back those of the publisher. */
 function ownHeaders(draft: PropertiesDraft, content: Amqp091Content): readonly Header[] {
-  const { correlationId } = content;
+  const correlationId = isMarkOfReply(content) ? undefined : content.correlationId;
   const headers = headersFromTable(content.headers ?? []);
   const own: Header[] = [];
   const placed: PlacedHeader[] = [];
@@ -316,6 +316,13 @@ function putAnswerAddress(
   if (replyTo !== undefined && !headers.some(isReplyToHeader)) {
     headers.push(text(Amqp091Header.replyTo, replyTo));
   }
+}
+
+/** The correlation-id is the gateway's own, which stands for the one in a header. */
+function isMarkOfReply({ replyTo, correlationId }: Amqp091Content): boolean {
+  if (replyTo === undefined || correlationId === undefined) return false;
+  const address = addressFromReplyTo(replyTo);
+  return isReplyAddress(address) && correlationId === markOfReply(address);
 }
 
 function isReplyToHeader(header: Header): boolean {

@@ -85,7 +85,7 @@ describe('MQTT 5', () => {
     const shown = mqtt5Codec.decode(mqttPropertiesFromMessage(request, TOKEN));
     expect(shown).toMatchObject({
       replyTo: TOKEN,
-      correlation: { kind: 'bytes', value: Buffer.from('c') },
+      correlation: { kind: 'string', value: 'c' },
     });
   });
 });
