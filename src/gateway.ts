@@ -16,7 +16,7 @@ import { SystemClock } from './clock.ts';
 import { readClusterId, readReplySeal } from './cluster-id.ts';
 import type { Config } from './config/index.ts';
 import { createCore } from './core/core.ts';
-import type { Core, CoreEvent, MappingRule, NativeCodec, RecordCodec } from './core/index.ts';
+import type { AnyRule, Core, CoreEvent, NativeCodec, RecordCodec } from './core/index.ts';
 import type { Storage } from './core/storage.ts';
 import type { Adapter, Host, Logger } from './host.ts';
 import { type BoundAddress, explainListenError } from './net/bind.ts';
@@ -32,7 +32,7 @@ export interface GatewayParts {
   readonly records: RecordCodec;
   readonly codecs: readonly NativeCodec[];
   readonly addressFromStream: (stream: string) => string;
-  readonly compileRule: (definition: unknown) => MappingRule;
+  readonly compileRule: (definition: unknown) => AnyRule;
   readonly protocols: AdminOptions['protocols'];
   readonly messageFromJson: AdminOptions['messageFromJson'];
   readonly jsonFromMessage: AdminOptions['jsonFromMessage'];

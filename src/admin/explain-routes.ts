@@ -6,7 +6,8 @@
 
 import { Buffer, isUtf8 } from 'node:buffer';
 import Type, { type Static } from 'typebox';
-import { CoreError, type MappingRule, type Message } from '../core/index.ts';
+import { type AnyRule, CoreError, isRouting, type MappingRule, type Message } from '../core/index.ts';
+import { outputSchema, outputsOf } from './mapping-trial.ts';
 import { messageFields } from './message-schema.ts';
 import type { AdminOptions, MessageInput, Placement, ProtocolName, ProtocolView } from './options.ts';
 import { type ProblemPlace, problem, problemFromCore } from './problems.ts';
@@ -54,6 +55,7 @@ const outcome = Type.Object({
   placements: Type.Array(placementSchema),
   destinations: Type.Array(matchSchema),
   destinationCount: Type.Integer({ minimum: 0 }),
+  outputs: Type.Array(outputSchema, { description: 'What every mapping that matches would do, and why.' }),
   views: Type.Record(
     Type.String(),
     Type.Object({
@@ -66,7 +68,7 @@ const outcome = Type.Object({
 });
 
 type Named = { readonly protocol: string; readonly address: string; readonly exchange?: string };
-type Rules = Iterable<readonly [name: string, rule: MappingRule]>;
+type Rules = readonly (readonly [name: string, rule: AnyRule])[];
 type Reasoned = Placement & { readonly reason: string };
 
 export function addExplainRoutes(app: App, options: AdminOptions): void {
@@ -103,6 +105,10 @@ export function addExplainRoutes(app: App, options: AdminOptions): void {
   const testBody = Type.Object(
     {
       message: Type.Object({ protocol, ...nameFields, ...messageFields }, { additionalProperties: false }),
+      user: Type.Optional(Type.String({ maxLength: 1_024, description: 'Who publishes it.' })),
+      clientId: Type.Optional(
+        Type.String({ maxLength: 65_535, description: 'What its client calls itself.' }),
+      ),
       mappings: Type.Optional(
         Type.Record(Type.String(), Type.Unknown(), {
           description: 'Definitions by name, tried instead of the stored mappings.',
@@ -128,7 +134,12 @@ export function addExplainRoutes(app: App, options: AdminOptions): void {
 
 function testMessage(
   options: AdminOptions,
-  input: { readonly message: Named & MessageInput; readonly mappings?: Readonly<Record<string, unknown>> },
+  input: {
+    readonly message: Named & MessageInput;
+    readonly user?: string;
+    readonly clientId?: string;
+    readonly mappings?: Readonly<Record<string, unknown>>;
+  },
 ): Static<typeof outcome> {
   const rules = input.mappings === undefined ? storedRules(options) : triedRules(options, input.mappings);
   const { protocol, address: name, exchange, ...fields } = input.message;
@@ -148,6 +159,11 @@ function testMessage(
     address: message.address,
     placements: placements.map(jsonFromPlacement),
     ...destinationsOf(options, message.address),
+    outputs: outputsOf(options, rules, message, {
+      principal: { user: input.user ?? '', groups: [], clientId: input.clientId ?? '' },
+      nowMs,
+      writtenTo: origin.written?.stream ?? null,
+    }),
     views,
   };
 }
@@ -174,7 +190,7 @@ function findOrigin(
   options: AdminOptions,
   named: Named,
   key: string | undefined,
-  rules: readonly (readonly [string, MappingRule])[],
+  rules: Rules,
   place: ProblemPlace,
   base: string,
 ): Origin {
@@ -194,7 +210,9 @@ function findOrigin(
   if (!view.readsStreams) return { view, address, written: null };
   const bytes = key === undefined ? null : Buffer.from(key);
   const written = { stream: named.address, key: bytes };
-  for (const [, rule] of rules) {
+  for (const rule of rules.flatMap(([, each]): readonly MappingRule[] =>
+    isRouting(each) ? each.inverses : [each],
+  )) {
     if (rule.stream !== named.address) continue;
     const mapped = rule.addressOf(bytes);
     if (mapped !== null) return { view, address: mapped, written };
@@ -210,7 +228,7 @@ function placementsOf(options: AdminOptions, origin: Origin, rules: Rules): Reas
     placements.set(written.stream, { ...written, rule: null, reason: 'it was written to this stream' });
   }
   for (const [name, rule] of rules) {
-    if (placements.has(rule.stream) || !rule.pattern.matches(address)) continue;
+    if (isRouting(rule) || placements.has(rule.stream) || !rule.pattern.matches(address)) continue;
     if (rule.accepts?.(address) === false) continue;
     const reason = `mapping ${name} takes ${rule.pattern}`;
     const key = rule.keyOf(address) ?? brought;
@@ -226,14 +244,11 @@ function placementsOf(options: AdminOptions, origin: Origin, rules: Rules): Reas
   return [...placements.values()];
 }
 
-function storedRules({ core }: AdminOptions): (readonly [string, MappingRule])[] {
+function storedRules({ core }: AdminOptions): Rules {
   return Array.from(core.rules.list(), ([name, { rule }]) => [name, rule] as const);
 }
 
-function triedRules(
-  options: AdminOptions,
-  definitions: Readonly<Record<string, unknown>>,
-): (readonly [string, MappingRule])[] {
+function triedRules(options: AdminOptions, definitions: Readonly<Record<string, unknown>>): Rules {
   return Object.entries(definitions).map(([name, definition]) => {
     try {
       return [name, options.compileRule(definition)] as const;

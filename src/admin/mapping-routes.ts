@@ -1,23 +1,35 @@
 /**
  * `/v1/mappings`: the operator's mapping rules, read, put and deleted while traffic flows. PUT is idempotent. Every
  * rule has an ETag, which is a hash of its definition; `If-Match` and `If-None-Match: *` guard a change against one
- * that somebody else made. Changes run one after the other, so that between the check and the change nothing moves.
+ * that somebody else made. Changes run one after the other, so that between the check and the change nothing moves. A whole set is applied
+ * at once; what is only tried is in `explain-routes.ts`.
  */
 
 import { createHash } from 'node:crypto';
 import Type from 'typebox';
-import { CoreError, type MappingRule } from '../core/index.ts';
+import { CoreError, isRouting, type MappingEntry, newMappingCounters, streamsOfRule } from '../core/index.ts';
+import { endpointOf } from './mapping-trial.ts';
 import type { AdminOptions } from './options.ts';
 import { pageOf, pageQuery, paginate } from './paging.ts';
 import { notFound, problem, problemFromCore } from './problems.ts';
-import { type MappingView, mappingSchema, problemResponse } from './schemas.ts';
+import {
+  type MappingView,
+  mappingPutSchema,
+  mappingSchema,
+  problemResponse,
+  ruleWarningSchema,
+} from './schemas.ts';
 import { whenStored } from './stored.ts';
-import type { App } from './validation.ts';
+import { type App, escapePointer } from './validation.ts';
+
+const NAME_PATTERN = '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$';
+
+const NAME_RULE = 'Letters, digits, `.`, `_` and `-`, at most 64, the first a letter or digit.';
 
 const nameParams = Type.Object({
   name: Type.String({
-    pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$',
-    description: 'Letters, digits, `.`, `_` and `-`, at most 64, the first a letter or digit.',
+    pattern: NAME_PATTERN,
+    description: NAME_RULE,
   }),
 });
 
@@ -26,10 +38,30 @@ const preconditions = Type.Object({
   'if-none-match': Type.Optional(Type.String({ description: '`*`: only where there is none of this name.' })),
 });
 
-interface Entry {
-  readonly definition: unknown;
-  readonly rule: MappingRule;
-}
+const changeQuery = Type.Object(
+  { dryRun: Type.Boolean({ default: false, description: 'Check everything and change nothing.' }) },
+  { additionalProperties: false },
+);
+
+const applyQuery = Type.Object(
+  {
+    ...changeQuery.properties,
+    prune: Type.Boolean({ default: false, description: 'Delete mappings that the set does not name.' }),
+  },
+  { additionalProperties: false },
+);
+
+const names = (description: string) => Type.Array(Type.String(), { description });
+const appliedSchema = Type.Object({
+  dryRun: Type.Boolean(),
+  created: names('New ones.'),
+  replaced: names('Changed ones.'),
+  unchanged: names('Those that were there with the same definition.'),
+  deleted: names('With `prune`: those that the set does not name.'),
+  warnings: Type.Array(ruleWarningSchema, {
+    description: 'Mappings that compete for addresses, at most 100.',
+  }),
+});
 
 export function addMappingRoutes(app: App, options: AdminOptions): void {
   const { rules } = options.core;
@@ -90,30 +122,82 @@ export function addMappingRoutes(app: App, options: AdminOptions): void {
         headers: preconditions,
         // Checked by the compiler of rules, which knows better what to say than a schema.
         body: Type.Unknown({
-          description: 'The definition: match, stream, key, partitions. docs/mappings.md describes it.',
+          description:
+            'The definition: match, stream, key, partitions; or from and to. docs/mapping-rules.md describes both.',
           examples: [
             { match: 'devices/{device}/telemetry', stream: 'telemetry', key: '{device}', partitions: 6 },
+            {
+              from: { match: 'plant/{site}/{rest...}', where: { contentType: 'application/json' } },
+              to: [{ endpoint: 'core', topic: 'sites/{site}/{rest}' }],
+            },
           ],
         }),
-        response: { 200: mappingSchema, 201: mappingSchema, '4xx': problemResponse },
+        querystring: changeQuery,
+        response: { 200: mappingPutSchema, 201: mappingPutSchema, '4xx': problemResponse },
       },
     },
     (request, reply) =>
       inTurn(async () => {
         const { name } = request.params;
+        const { dryRun } = request.query;
         const before = rules.get(name);
         checkPreconditions(request.headers, before);
-        try {
-          await rules.put(name, request.body);
-        } catch (error) {
-          if (error instanceof CoreError) throw problemFromCore(error);
-          throw error;
+        const { warnings } = await refusing(() => rules.put(name, request.body, { dryRun }));
+        if (dryRun) {
+          const rule = options.compileRule(request.body);
+          const counters = before?.counters ?? newMappingCounters();
+          return {
+            ...viewFromRule(name, { definition: request.body, rule, counters }),
+            warnings: [...warnings],
+          };
         }
         const entry = rules.get(name);
         if (entry === undefined) throw notFound('/name', `mapping ${name} was deleted in the meantime`);
         reply.code(before === undefined ? 201 : 200).header('etag', etagOf(entry.definition));
         if (before === undefined) reply.header('location', `/v1/mappings/${name}`);
-        return viewFromRule(name, entry);
+        return { ...viewFromRule(name, entry), warnings: [...warnings] };
+      }),
+  );
+
+  app.post(
+    '/v1/mappings::apply',
+    {
+      schema: {
+        summary: 'Create or replace many mappings at once',
+        description:
+          'All of them or none, between two messages, and stored before the answer. Errors point into the set: ' +
+          '`/mappings/NAME/…`.',
+        consumes: ['application/json', 'application/yaml'],
+        tags: ['mappings'],
+        querystring: applyQuery,
+        body: Type.Object(
+          { mappings: Type.Record(Type.String(), Type.Unknown(), { description: 'Definitions by name.' }) },
+          { additionalProperties: false },
+        ),
+        response: { 200: appliedSchema, '4xx': problemResponse },
+      },
+    },
+    (request) =>
+      inTurn(async () => {
+        const { prune, dryRun } = request.query;
+        const { mappings } = request.body as { mappings: Readonly<Record<string, unknown>> };
+        const definitions = new Map(Object.entries(mappings));
+        for (const name of definitions.keys()) {
+          if (!new RegExp(NAME_PATTERN).test(name))
+            throw problem('invalid-request', 'body', `/mappings/${escapePointer(name)}`, NAME_RULE);
+        }
+        const { removed, ...changes } = await refusing(
+          () => rules.apply(definitions, { prune, dryRun }),
+          '/mappings',
+        );
+        return {
+          dryRun,
+          created: [...changes.created],
+          replaced: [...changes.replaced],
+          unchanged: [...changes.unchanged],
+          deleted: [...removed],
+          warnings: [...changes.warnings],
+        };
       }),
   );
 
@@ -125,6 +209,7 @@ export function addMappingRoutes(app: App, options: AdminOptions): void {
         description: 'Its stream and the records in it stay.',
         tags: ['mappings'],
         params: nameParams,
+        querystring: changeQuery,
         headers: preconditions,
         response: { 204: Type.Null(), '4xx': problemResponse },
       },
@@ -135,8 +220,10 @@ export function addMappingRoutes(app: App, options: AdminOptions): void {
         const before = rules.get(name);
         if (before === undefined) throw notFound('/name', `there is no mapping ${name}`);
         checkPreconditions(request.headers, before);
-        rules.remove(name);
-        await whenStored(options.core);
+        if (!request.query.dryRun) {
+          rules.remove(name);
+          await whenStored(options.core);
+        }
         reply.code(204);
         return null;
       }),
@@ -145,7 +232,7 @@ export function addMappingRoutes(app: App, options: AdminOptions): void {
 
 function checkPreconditions(
   headers: { readonly 'if-match'?: string; readonly 'if-none-match'?: string },
-  before: Entry | undefined,
+  before: MappingEntry | undefined,
 ): void {
   const match = headers['if-match'];
   if (match !== undefined && !(before !== undefined && listsTag(match, etagOf(before.definition), false))) {
@@ -174,14 +261,27 @@ function etagOf(definition: unknown): string {
   return `"${hash.digest('base64url').slice(0, 22)}"`;
 }
 
-function viewFromRule(name: string, { definition, rule }: Entry): MappingView {
+/** What the core refuses is a problem with the body. */
+async function refusing<Result>(change: () => Promise<Result>, base = ''): Promise<Result> {
+  try {
+    return await change();
+  } catch (error) {
+    if (error instanceof CoreError) throw problemFromCore(error, 'body', base);
+    throw error;
+  }
+}
+
+function viewFromRule(name: string, { definition, rule, counters }: MappingEntry): MappingView {
+  const [stream] = streamsOfRule(rule);
   return {
     name,
     definition,
     pattern: rule.pattern.toString(),
-    stream: rule.stream,
-    partitions: rule.partitions,
+    stream: stream?.name ?? null,
+    partitions: stream?.partitions ?? null,
+    targets: isRouting(rule) ? rule.targets.map(endpointOf) : [`stream:${rule.stream}`],
     bothWays: rule.oneWayReason === undefined,
     oneWayReason: rule.oneWayReason ?? null,
+    counters: { ...counters, dropped: { ...counters.dropped } },
   };
 }

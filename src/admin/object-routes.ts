@@ -5,7 +5,15 @@
 
 import { Buffer } from 'node:buffer';
 import Type from 'typebox';
-import type { ExchangeBinding, ExchangeSpec, MappingRules, Queue, Session, Stream } from '../core/index.ts';
+import {
+  type ExchangeBinding,
+  type ExchangeSpec,
+  type MappingRules,
+  type Queue,
+  type Session,
+  type Stream,
+  streamsOfRule,
+} from '../core/index.ts';
 import { jsonFromHeaders } from './header-json.ts';
 import type { AdminOptions, ConnectionEntry } from './options.ts';
 import { pageOf, pageQuery, paginate } from './paging.ts';
@@ -192,7 +200,9 @@ function viewFromQueue(queue: Queue): QueueView {
 function viewFromStream(stream: Stream, rules: MappingRules): StreamView {
   const { spec } = stream;
   const mappings: string[] = [];
-  for (const [name, { rule }] of rules.list()) if (rule.stream === spec.name) mappings.push(name);
+  for (const [name, { rule }] of rules.list()) {
+    if (streamsOfRule(rule).some((each) => each.name === spec.name)) mappings.push(name);
+  }
   return {
     name: spec.name,
     id: Buffer.from(stream.id).toString('hex'),

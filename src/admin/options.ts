@@ -6,7 +6,7 @@
 
 import type { AccessRules } from '../auth/acl-rules.ts';
 import type { Users } from '../auth/users.ts';
-import type { Clock, Core, MappingRule, Message, Pattern } from '../core/index.ts';
+import type { AnyRule, Clock, Core, Message, Pattern } from '../core/index.ts';
 import type { ConnectionDescription, Logger } from '../host.ts';
 import type { HttpSettings } from './settings.ts';
 
@@ -21,7 +21,7 @@ export interface AdminOptions {
   readonly accessRules: AccessRules;
   readonly protocols: readonly ProtocolView[];
   /** The same function that the core compiles stored rules with. */
-  compileRule(definition: unknown): MappingRule;
+  compileRule(definition: unknown): AnyRule;
   /** Throws CoreError `invalid-argument` with `field` pointing into `input`. */
   messageFromJson(input: MessageInput, address: string, nowMs: number): Message;
   /** As `MessageView` describes it. */

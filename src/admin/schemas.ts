@@ -29,14 +29,45 @@ export const problemResponse = {
   content: { 'application/problem+json': { schema: problemSchema } },
 };
 
+const mappingCountersSchema = Type.Object(
+  {
+    in: count('What it was given; a message that leads to two targets counts twice.'),
+    out: count('Handed on.'),
+    filtered: count('Not taken: a condition does not hold, or it came from the stream that it would go to.'),
+    failed: count('Refused to its publisher.'),
+    dropped: Type.Record(Type.String(), Type.Integer(), { description: 'By reason.' }),
+    deadLettered: count('Sent to the queue for dead letters.'),
+    inFlight: count('Made and not handed on yet.'),
+  },
+  {
+    description:
+      'Since the start of the gateway: in = out + filtered + failed + all of dropped + deadLettered + inFlight.',
+  },
+);
+
+export const ruleWarningSchema = Type.Object({
+  mapping: Type.String(),
+  pointer: Type.String({ description: 'JSON pointer into its definition.' }),
+  detail: Type.String(),
+});
+
 export const mappingSchema = Type.Object({
   name: Type.String(),
   definition: Type.Unknown({ description: 'As it was put.' }),
   pattern: Type.String({ description: 'The addresses that it takes, with + for one level and # for many.' }),
-  stream: Type.String(),
-  partitions: Type.Integer(),
+  stream: Type.Union([Type.String(), Type.Null()], {
+    description: 'The first stream that it leads to; null: none.',
+  }),
+  partitions: Type.Union([Type.Integer(), Type.Null()]),
+  targets: Type.Array(Type.String(), { description: 'core, queue:NAME and stream:NAME.' }),
   bothWays: Type.Boolean({ description: 'A record’s key leads back to its address.' }),
   oneWayReason: Type.Union([Type.String(), Type.Null()], { description: 'Why it does not.' }),
+  counters: mappingCountersSchema,
+});
+
+export const mappingPutSchema = Type.Object({
+  ...mappingSchema.properties,
+  warnings: Type.Array(ruleWarningSchema, { description: 'Mappings that compete with it for addresses.' }),
 });
 
 export const queueSchema = Type.Object({

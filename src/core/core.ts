@@ -11,6 +11,7 @@ import { ExchangeRegistry } from './exchanges.ts';
 import type { GroupContext } from './group-context.ts';
 import type { Core, CoreCounters, CoreOptions, Match } from './index.ts';
 import { MappingRuleTable } from './mapping-rules.ts';
+import { MappingRunner } from './mapping-runner.ts';
 import type { Message } from './message.ts';
 import { MessageFormat } from './message-format.ts';
 import { Publishing } from './publish.ts';
@@ -49,7 +50,16 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     randomBytes: options.randomBytes,
     seal: options.sealReply ?? null,
   });
+  const mappings = new MappingRunner({
+    clock,
+    limits,
+    counters,
+    randomBytes: options.randomBytes,
+    stream: (name) => streams.get(name),
+    queue: (name) => queues.get(name) ?? queues.provide(name),
+  });
   const publishing = new Publishing({
+    mappings,
     router,
     durability,
     congestion,
@@ -87,7 +97,7 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     report: options.report,
     cursors,
     publishRecord: (message: Message, except: Destination) =>
-      publishRecord(publishing, counters, message, except),
+      publishRecord(publishing, mappings, counters, message, except),
   });
   const rules = new MappingRuleTable({
     storage,
@@ -98,6 +108,9 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     compileRule: options.compileRule,
     addressFromStream: options.addressFromStream,
     report: options.report,
+    clock,
+    runner: mappings,
+    provideQueue: (name) => void (queues.get(name) ?? queues.provide(name)),
     streamLog: options.streamLog ?? DEFAULT_STREAM_LOG,
   });
   const schedule = await StoredSchedule.load({
@@ -111,6 +124,7 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     publish: (message) => {
       const missing = queues.missingAt(message.address);
       if (missing !== null) queues.provide(missing);
+      mappings.principal = null;
       publishing.publish(message, null, 0);
     },
     provideQueue: (address, principal) => publishing.provideQueue(address, principal),
@@ -140,6 +154,7 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     },
     openPublisher: (info) => publishing.openPublisher(info),
     announce: (message) => {
+      mappings.principal = null;
       publishing.route(message, null);
     },
     whenStored: (done) => durability.whenStored(done),
@@ -157,27 +172,39 @@ export async function createCore(options: CoreOptions): Promise<Core> {
 /** A record stands in its stream already, so nothing that another destination refuses can refuse it. */
 function publishRecord(
   publishing: Publishing,
+  mappings: MappingRunner,
   counters: CoreCounters,
   message: Message,
   except: Destination,
 ): boolean {
+  mappings.principal = null;
+  mappings.origin = except;
   try {
     return publishing.route(message, except) === WRITTEN;
   } catch (error) {
     if (!(error instanceof CoreError)) throw error;
     counters.refused++;
     return false;
+  } finally {
+    mappings.origin = null;
   }
 }
 
 function explain(router: Router, retained: RetainedStore, address: string): Match[] {
-  const matches: Match[] = router.routes(address).routes.map(({ destination, bindings }) => ({
-    kind: destination.kind as Match['kind'],
-    name: destination.name,
-    patterns: bindings.map(({ pattern, via }) =>
+  const matches: Match[] = [];
+  for (const { destination, bindings } of router.routes(address).routes) {
+    const kind = destination.kind as Match['kind'];
+    // All mappings are one destination, but each has its name.
+    if (destination instanceof MappingRunner) {
+      for (const { name, rule } of destination.explain(bindings))
+        matches.push({ kind, name, patterns: [`${rule.pattern}`] });
+      continue;
+    }
+    const patterns = bindings.map(({ pattern, via }) =>
       via === null ? `${pattern}` : `${pattern} (exchange '${via}')`,
-    ),
-  }));
+    );
+    matches.push({ kind, name: destination.name, patterns });
+  }
   if (retained.get(address) !== undefined)
     matches.push({ kind: 'retained', name: address, patterns: [address] });
   return matches;

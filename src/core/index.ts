@@ -9,6 +9,7 @@ import type { Clock } from './clock.ts';
 import type { Consumer, DeliveryOptions, Subscription } from './delivery.ts';
 import type { CoreError } from './errors.ts';
 import type { Limits } from './limits.ts';
+import type { AnyRule, MappingRules } from './mapping-rule.ts';
 import type { Header, Message, NativeCodec, Reliability } from './message.ts';
 import type { Pattern } from './pattern.ts';
 import type { Queues } from './queueing.ts';
@@ -288,33 +289,6 @@ export interface Cursors {
   remove(group: string, stream: string | null, partition: number | null): void;
 }
 
-// ------------------------------------------------------------------------------------------- mapping rules
-
-/** An operator's rule, compiled: addresses under `pattern` ⇔ records of `stream` with a key. */
-export interface MappingRule {
-  readonly pattern: Pattern;
-  readonly stream: string;
-  readonly partitions: number;
-  /** Given where the rule takes only some of what `pattern` matches: to be asked for each matching address. */
-  accepts?(address: string): boolean;
-  /** Why `addressOf` never leads back, for people; absent where it does. */
-  readonly oneWayReason?: string;
-  /** The record key of an address that the pattern matches and the rule accepts; null: no key. */
-  keyOf(address: string): Uint8Array | null;
-  /** The address of a record with this key, or null where the rule does not lead back. */
-  addressOf(key: Uint8Array | null): string | null;
-}
-
-export interface MappingRules {
-  /** Compiles, applies and stores. Throws CoreError `invalid-argument` or `exists-differently` with the reason. */
-  put(name: string, definition: unknown): Promise<void>;
-  get(name: string): { readonly definition: unknown; readonly rule: MappingRule } | undefined;
-  remove(name: string): boolean;
-  list(): Iterable<
-    readonly [name: string, entry: { readonly definition: unknown; readonly rule: MappingRule }]
-  >;
-}
-
 // ------------------------------------------------------------------------------------------------- replies
 
 /** Answers to requests of another protocol: docs/request-response.md. */
@@ -335,7 +309,7 @@ export interface Replies {
 
 /** One thing that an address reaches, for people. */
 export interface Match {
-  readonly kind: 'session' | 'shared' | 'queue' | 'stream' | 'retained';
+  readonly kind: 'session' | 'shared' | 'queue' | 'stream' | 'retained' | 'mapping';
   readonly name: string;
   /** The patterns that matched, readable. */
   readonly patterns: readonly string[];
@@ -407,7 +381,7 @@ export interface CoreOptions {
   readonly codecs: readonly NativeCodec[];
   /** The address that a stream's name stands for. */
   readonly addressFromStream: (stream: string) => string;
-  readonly compileRule: (definition: unknown) => MappingRule;
+  readonly compileRule: (definition: unknown) => AnyRule;
   /** How streams are kept that a mapping rule creates; the core's own default where absent. */
   readonly streamLog?: BatchLogOptions;
   readonly crc32c: (bytes: Uint8Array) => number;
@@ -432,6 +406,7 @@ export type { Clock, Timer } from './clock.ts';
 export * from './delivery.ts';
 export * from './errors.ts';
 export { DEFAULT_LIMITS, type Limits } from './limits.ts';
+export * from './mapping-rule.ts';
 export * from './message.ts';
 export * from './pattern.ts';
 export * from './queueing.ts';

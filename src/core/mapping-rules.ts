@@ -1,20 +1,37 @@
 /**
- * The operator's mapping rules: addresses under a pattern ⇔ records of a stream with a key. A rule is compiled by
- * the function that the core was given, makes sure that its stream exists, and then captures through one binding
- * in the router. Putting and removing happen while messages flow: a rule that replaces another takes its place
- * between two messages, so that none is lost or captured twice. Table `mappings`: name → definition.
+ * The operator's mapping rules. A rule is compiled by the function that the core was given, makes sure that its
+ * streams and queues exist, and then stands in the router as one binding: of its stream where it captures, of the one
+ * runner (`mapping-runner.ts`) where it routes. Putting and removing happen while messages flow: a rule that replaces
+ * another takes its place between two messages, so that none is lost or taken twice.
+ *
+ * A whole set is compiled, checked and indexed in slices beside the messages that flow, stored so that a crash leaves
+ * all of it or none (`mapping-store.ts`), and takes effect in one step.
  */
 
 import { Buffer } from 'node:buffer';
-import { decodeDefinition, encodeDefinition } from './definition.ts';
+import { BindingIndex } from './binding-index.ts';
+import type { Clock } from './clock.ts';
 import type { Durability } from './durability.ts';
 import { CoreError } from './errors.ts';
-import type { CoreEvent, MappingRule, MappingRules } from './index.ts';
+import type { CoreEvent } from './index.ts';
 import type { Limits } from './limits.ts';
+import { checkRules, type SlicedCheck } from './mapping-checks.ts';
+import {
+  type AnyRule,
+  type ApplyOptions,
+  isRouting,
+  type MappingChanges,
+  type MappingCounters,
+  type MappingRule,
+  type MappingRules,
+  newMappingCounters,
+  streamsOfRule,
+} from './mapping-rule.ts';
+import type { MappingRunner } from './mapping-runner.ts';
+import { MappingStore, type StoredChange } from './mapping-store.ts';
 import { Pattern } from './pattern.ts';
-import type { Binding, Router } from './router.ts';
-import type { BatchLogOptions, Storage, Table } from './storage.ts';
-import type { CapturingStream } from './stream.ts';
+import type { Binding, Destination, Router } from './router.ts';
+import type { BatchLogOptions, Storage } from './storage.ts';
 import type { StreamRegistry } from './streams.ts';
 
 export interface MappingRuleTableParts {
@@ -23,7 +40,11 @@ export interface MappingRuleTableParts {
   readonly limits: Limits;
   readonly router: Router;
   readonly streams: StreamRegistry;
-  readonly compileRule: (definition: unknown) => MappingRule;
+  readonly runner: MappingRunner;
+  readonly clock: Pick<Clock, 'afterTurn'>;
+  /** Makes the queue of that name where there is none. Throws CoreError. */
+  readonly provideQueue: (name: string) => void;
+  readonly compileRule: (definition: unknown) => AnyRule;
   readonly addressFromStream: (stream: string) => string;
   /** For streams that a rule brings into being. */
   readonly streamLog: BatchLogOptions;
@@ -32,18 +53,25 @@ export interface MappingRuleTableParts {
 
 interface Entry {
   readonly definition: unknown;
-  readonly rule: MappingRule;
+  readonly rule: AnyRule;
   readonly binding: Binding;
+  readonly counters: MappingCounters;
 }
 
 const NAME_BYTES_MAX = 255;
+/** Rules compiled, or put into an index, before other work has its turn. */
+const SLICE_RULES = 200;
+const NOTHING: MappingChanges = { created: [], replaced: [], unchanged: [], removed: [], warnings: [] };
 
 export class MappingRuleTable implements MappingRules {
   readonly #parts: MappingRuleTableParts;
-  readonly #entries = new Map<string, Entry>();
-  #table: Table | null = null;
-  /** The last `put` under way: they happen one after the other. */
-  #putting: Promise<unknown> = Promise.resolve();
+  #entries = new Map<string, Entry>();
+  /** By stream: the rules that lead its records back, by name. */
+  #inverses = new Map<string, Map<string, readonly MappingRule[]>>();
+  #store: MappingStore | null = null;
+  /** The last change under way: they happen one after the other. */
+  #changing: Promise<unknown> = Promise.resolve();
+  #applying = false;
   #removals = 0;
 
   constructor(parts: MappingRuleTableParts) {
@@ -52,13 +80,14 @@ export class MappingRuleTable implements MappingRules {
 
   /** Applies every stored rule; one that can no longer be applied is reported and left alone. */
   async load(): Promise<void> {
-    this.#table = await this.#parts.storage.openTable('mappings');
-    const stored: [name: string, definition: unknown][] = [];
-    for await (const [name, bytes] of this.#table.scan('')) stored.push([name, decodeDefinition(bytes)]);
-    for (const [name, definition] of stored) {
+    const { storage, durability } = this.#parts;
+    this.#store = await MappingStore.open(storage, durability, () => this.#turn());
+    const rules = new Map<string, Entry>();
+    for (const [name, definition] of await this.#store.load()) {
       try {
         const rule = this.#compile(definition);
-        this.#apply(name, definition, rule, await this.#ensureStream(rule));
+        await this.#provide(rule);
+        rules.set(name, this.#entryOf(name, definition, rule));
       } catch (error) {
         this.#parts.report({
           level: 'error',
@@ -67,13 +96,22 @@ export class MappingRuleTable implements MappingRules {
         });
       }
     }
+    await this.#exchange(rules);
   }
 
-  async put(name: string, definition: unknown): Promise<void> {
-    const task = () => this.#put(name, definition);
-    const running = this.#putting.then(task, task);
-    this.#putting = running;
-    return running;
+  async put(name: string, definition: unknown, options = { dryRun: false }): Promise<MappingChanges> {
+    return this.#inTurn(() => this.#put(name, definition, options.dryRun));
+  }
+
+  async apply(definitions: ReadonlyMap<string, unknown>, options: ApplyOptions): Promise<MappingChanges> {
+    return this.#inTurn(async () => {
+      this.#applying = true;
+      try {
+        return await this.#applySet(definitions, options);
+      } finally {
+        this.#applying = false;
+      }
+    });
   }
 
   get(name: string): Entry | undefined {
@@ -83,12 +121,12 @@ export class MappingRuleTable implements MappingRules {
   remove(name: string): boolean {
     const entry = this.#entries.get(name);
     if (entry === undefined) return false;
+    if (this.#applying) throw new CoreError('in-use', 'a set of mapping rules is being applied');
     this.#entries.delete(name);
     this.#removals++;
     this.#parts.router.remove(entry.binding);
-    this.#tellStream(entry.rule.stream);
-    (this.#table as Table).remove(name);
-    this.#parts.durability.written();
+    this.#leadBack(name, entry.rule, null);
+    (this.#store as MappingStore).remove(name);
     return true;
   }
 
@@ -96,42 +134,114 @@ export class MappingRuleTable implements MappingRules {
     for (const name of [...this.#entries.keys()].sort()) yield [name, this.#entries.get(name) as Entry];
   }
 
-  async #put(name: string, definition: unknown): Promise<void> {
-    const nameBytes = Buffer.byteLength(name, 'utf8');
-    if (nameBytes === 0 || nameBytes > NAME_BYTES_MAX)
-      throw new CoreError('invalid-name', `a rule's name has 1 to ${NAME_BYTES_MAX} bytes, not ${nameBytes}`);
-    const { limits } = this.#parts;
-    if (!this.#entries.has(name) && this.#entries.size >= limits.rulesMax)
-      throw new CoreError('limit-reached', `there are ${limits.rulesMax} mapping rules already`);
+  async #put(name: string, definition: unknown, dryRun: boolean): Promise<MappingChanges> {
+    const before = this.#entries.get(name);
+    checkName(name);
+    this.#checkCount(this.#entries.size + (before === undefined ? 1 : 0));
     const rule = this.#compile(definition);
-    const stream = await this.#ensureStream(rule);
-    await this.#store(name, definition);
-    this.#apply(name, definition, rule, stream);
-  }
-
-  /** Puts a definition on the disk; takes it back where the disk refuses. */
-  async #store(name: string, definition: unknown): Promise<void> {
-    const { durability } = this.#parts;
-    const table = this.#table as Table;
+    const rules = new Map(Array.from(this.#entries, ([each, entry]) => [each, entry.rule] as const));
+    const warnings = await this.#run(checkRules(rules.set(name, rule), new Set([name])));
+    const changes: MappingChanges = {
+      ...NOTHING,
+      [before === undefined ? 'created' : 'replaced']: [name],
+      warnings,
+    };
+    if (dryRun) return changes;
+    await this.#provide(rule);
+    const store = this.#store as MappingStore;
     const removals = this.#removals;
-    const bytes = encodeDefinition(definition);
-    table.put(name, bytes);
-    durability.written();
+    store.put(name, definition);
     try {
-      await new Promise<void>((resolve, reject) => {
-        durability.whenStored((error) => (error === null ? resolve() : reject(error)));
-      });
+      await store.stored();
     } catch (error) {
-      const before = this.#entries.get(name);
-      if (before === undefined) table.remove(name);
-      else table.put(name, encodeDefinition(before.definition));
+      const now = this.#entries.get(name);
+      if (now === undefined) store.remove(name);
+      else store.put(name, now.definition);
       throw error;
     }
     // A rule of this name may have been removed while this one waited; this one was put, so it stays.
-    if (removals !== this.#removals) table.put(name, bytes);
+    if (removals !== this.#removals) store.put(name, definition);
+    if (this.#isMissing(rule)) await this.#provide(rule);
+    this.#apply(name, definition, rule);
+    return changes;
   }
 
-  #compile(definition: unknown): MappingRule {
+  async #applySet(definitions: ReadonlyMap<string, unknown>, options: ApplyOptions): Promise<MappingChanges> {
+    const created: string[] = [];
+    const replaced: string[] = [];
+    const unchanged: string[] = [];
+    const next = new Map<string, Entry>();
+    if (!options.prune) for (const [name, entry] of this.#entries) next.set(name, entry);
+    let since = 0;
+    for (const [name, definition] of definitions) {
+      checkName(name);
+      const before = this.#entries.get(name);
+      if (before !== undefined && JSON.stringify(before.definition) === JSON.stringify(definition)) {
+        unchanged.push(name);
+        next.set(name, before);
+      } else {
+        (before === undefined ? created : replaced).push(name);
+        next.set(name, this.#entryOf(name, definition, this.#compileNamed(name, definition)));
+      }
+      if (++since % SLICE_RULES === 0) await this.#turn();
+    }
+    this.#checkCount(next.size);
+    const changed = [...created, ...replaced];
+    const rules = new Map<string, AnyRule>();
+    for (const [name, entry] of next) rules.set(name, entry.rule);
+    const warnings = await this.#run(checkRules(rules, new Set(changed), true));
+    const removed = [...this.#entries.keys()].filter((name) => !next.has(name));
+    const changes: MappingChanges = { created, replaced, unchanged, removed, warnings };
+    if (options.dryRun || changed.length + removed.length === 0) return changes;
+
+    for (const name of changed) await this.#provide((next.get(name) as Entry).rule);
+    const writes: StoredChange[] = [
+      ...changed.map((name) => ({ name, definition: next.get(name)?.definition, removed: false })),
+      ...removed.map((name) => ({ name, definition: null, removed: true })),
+    ];
+    const store = this.#store as MappingStore;
+    await store.prepare(writes);
+    // Nothing but this method may refuse the set from here on: it is stored.
+    await this.#exchange(next);
+    await store.complete(writes);
+    return changes;
+  }
+
+  /** All rules at once, between two messages. What takes time is made before that, in slices. */
+  async #exchange(next: Map<string, Entry>): Promise<void> {
+    const { router, runner, streams } = this.#parts;
+    const index = new BindingIndex();
+    const inverses = new Map<string, Map<string, readonly MappingRule[]>>();
+    let since = 0;
+    for (const name of [...next.keys()].sort()) {
+      let entry = next.get(name) as Entry;
+      if (this.#isMissing(entry.rule)) await this.#provide(entry.rule);
+      if (
+        streams.get(entry.binding.destination.name) !== entry.binding.destination &&
+        !isRouting(entry.rule)
+      ) {
+        entry = this.#entryOf(name, entry.definition, entry.rule);
+        next.set(name, entry);
+      }
+      if (isRouting(entry.rule)) runner.place({ name, rule: entry.rule, counters: entry.counters });
+      index.add(entry.binding);
+      for (const [stream, rules] of inversesOf(entry.rule)) {
+        const known = inverses.get(stream);
+        if (known === undefined) inverses.set(stream, new Map([[name, rules]]));
+        else known.set(name, rules);
+      }
+      if (++since % SLICE_RULES === 0) await this.#turn();
+    }
+    const led = new Map<string, readonly MappingRule[]>();
+    for (const stream of new Set([...this.#inverses.keys(), ...inverses.keys()]))
+      led.set(stream, [...(inverses.get(stream)?.values() ?? [])].flat());
+    router.exchangeRules(index);
+    this.#entries = next;
+    this.#inverses = inverses;
+    for (const [stream, rules] of led) streams.get(stream)?.outlet.setRules(rules);
+  }
+
+  #compile(definition: unknown): AnyRule {
     try {
       return this.#parts.compileRule(definition);
     } catch (error) {
@@ -140,47 +250,135 @@ export class MappingRuleTable implements MappingRules {
     }
   }
 
-  /** Runs without waiting: no message sees both the old rule and the new one, or neither. */
-  #apply(name: string, definition: unknown, rule: MappingRule, stream: CapturingStream): void {
-    const { router } = this.#parts;
+  #compileNamed(name: string, definition: unknown): AnyRule {
+    try {
+      return this.#compile(definition);
+    } catch (error) {
+      const { code, field = '', message } = error as CoreError;
+      throw new CoreError(code, message, { field: `/${escapePointer(name)}${field}`, cause: error });
+    }
+  }
+
+  /** For a rule whose stream exists or will before it is used. */
+  #entryOf(name: string, definition: unknown, rule: AnyRule): Entry {
+    const counters = this.#entries.get(name)?.counters ?? newMappingCounters();
+    const destination: Destination = isRouting(rule)
+      ? this.#parts.runner
+      : (this.#parts.streams.get(rule.stream) ?? this.#parts.runner);
     const binding: Binding = {
       pattern: rule.pattern,
-      destination: stream,
+      destination,
       options: null,
       via: null,
       match: null,
       rule,
+      counters,
     };
-    const before = this.#entries.get(name);
-    if (before !== undefined) router.remove(before.binding);
-    router.add(binding);
-    this.#entries.set(name, { definition, rule, binding });
-    if (before !== undefined && before.rule.stream !== rule.stream) this.#tellStream(before.rule.stream);
-    this.#tellStream(rule.stream);
+    return { definition, rule, binding, counters };
   }
 
-  async #ensureStream(rule: MappingRule): Promise<CapturingStream> {
+  /** Runs without waiting: no message sees both the old rule and the new one, or neither. */
+  #apply(name: string, definition: unknown, rule: AnyRule): void {
+    const { router, runner } = this.#parts;
+    const entry = this.#entryOf(name, definition, rule);
+    if (isRouting(rule)) runner.place({ name, rule, counters: entry.counters });
+    const before = this.#entries.get(name);
+    if (before !== undefined) router.remove(before.binding);
+    router.add(entry.binding);
+    this.#entries.set(name, entry);
+    this.#leadBack(name, before?.rule ?? null, rule);
+  }
+
+  #isMissing(rule: AnyRule): boolean {
+    return streamsOfRule(rule).some(({ name }) => this.#parts.streams.get(name) === undefined);
+  }
+
+  async #provide(rule: AnyRule): Promise<void> {
+    for (const { name, partitions } of streamsOfRule(rule)) await this.#ensureStream(name, partitions);
+    if (!isRouting(rule)) return;
+    for (const target of rule.targets) if (target.kind === 'queue') this.#parts.provideQueue(target.name);
+  }
+
+  async #ensureStream(name: string, partitions: number): Promise<void> {
     const { streams, addressFromStream, streamLog } = this.#parts;
-    if (streams.get(rule.stream) === undefined) {
+    if (streams.get(name) === undefined) {
       await streams.declare({
-        name: rule.stream,
-        partitions: rule.partitions,
-        captures: [Pattern.of(addressFromStream(rule.stream))],
+        name,
+        partitions,
+        captures: [Pattern.of(addressFromStream(name))],
         log: streamLog,
         settings: {},
       });
     }
-    if ((streams.get(rule.stream)?.spec.partitions ?? Number.POSITIVE_INFINITY) < rule.partitions)
-      await streams.change(rule.stream, { partitions: rule.partitions });
-    const stream = streams.get(rule.stream);
-    if (stream === undefined) throw new CoreError('not-found', `stream ${rule.stream} was deleted meanwhile`);
-    return stream;
+    if ((streams.get(name)?.spec.partitions ?? Number.POSITIVE_INFINITY) < partitions)
+      await streams.change(name, { partitions });
+    if (streams.get(name) === undefined)
+      throw new CoreError('not-found', `stream ${name} was deleted meanwhile`);
   }
 
-  /** The inverse asks a stream's rules in the order of their names. */
-  #tellStream(name: string): void {
-    const rules: MappingRule[] = [];
-    for (const [, { rule }] of this.list()) if (rule.stream === name) rules.push(rule);
-    this.#parts.streams.get(name)?.outlet.setRules(rules);
+  /** Tells the streams of both rules which rules lead their records back; they are asked in the order of names. */
+  #leadBack(name: string, before: AnyRule | null, after: AnyRule | null): void {
+    const touched = new Set<string>();
+    for (const [stream] of before === null ? [] : inversesOf(before)) {
+      this.#inverses.get(stream)?.delete(name);
+      touched.add(stream);
+    }
+    for (const [stream, rules] of after === null ? [] : inversesOf(after)) {
+      const known = this.#inverses.get(stream);
+      if (known === undefined) this.#inverses.set(stream, new Map([[name, rules]]));
+      else known.set(name, rules);
+      touched.add(stream);
+    }
+    for (const stream of touched) {
+      const known = this.#inverses.get(stream) ?? new Map<string, readonly MappingRule[]>();
+      const rules = [...known.keys()].sort().flatMap((each) => known.get(each) ?? []);
+      if (known.size === 0) this.#inverses.delete(stream);
+      this.#parts.streams.get(stream)?.outlet.setRules(rules);
+    }
   }
+
+  #checkCount(count: number): void {
+    const { rulesMax } = this.#parts.limits;
+    if (count > rulesMax)
+      throw new CoreError('limit-reached', `more than ${rulesMax} mapping rules (rulesMax)`);
+  }
+
+  /** Runs a check slice by slice. */
+  async #run<Result>(check: SlicedCheck<Result>): Promise<Result> {
+    for (;;) {
+      const step = check.next();
+      if (step.done === true) return step.value;
+      await this.#turn();
+    }
+  }
+
+  #turn(): Promise<void> {
+    return new Promise((resolve) => this.#parts.clock.afterTurn(resolve));
+  }
+
+  #inTurn<Result>(task: () => Promise<Result>): Promise<Result> {
+    const running = this.#changing.then(task, task);
+    this.#changing = running;
+    return running;
+  }
+}
+
+function checkName(name: string): void {
+  const bytes = Buffer.byteLength(name, 'utf8');
+  if (bytes === 0 || bytes > NAME_BYTES_MAX)
+    throw new CoreError('invalid-name', `a rule's name has 1 to ${NAME_BYTES_MAX} bytes, not ${bytes}`);
+  if (name.startsWith('\0')) throw new CoreError('invalid-name', "a rule's name begins with no U+0000");
+}
+
+/** By stream, what leads its records back. A capture that does not lead back counts: its stream is in use. */
+function inversesOf(rule: AnyRule): Iterable<readonly [stream: string, rules: readonly MappingRule[]]> {
+  if (!isRouting(rule)) return [[rule.stream, [rule]]];
+  const byStream = new Map<string, MappingRule[]>();
+  for (const { name } of streamsOfRule(rule)) byStream.set(name, []);
+  for (const inverse of rule.inverses) byStream.get(inverse.stream)?.push(inverse);
+  return byStream;
+}
+
+function escapePointer(name: string): string {
+  return name.replaceAll('~', '~0').replaceAll('/', '~1');
 }

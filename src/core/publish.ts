@@ -23,6 +23,8 @@ import {
   STORED,
 } from './index.ts';
 import type { Limits } from './limits.ts';
+import { RuleError } from './mapping-rule.ts';
+import { checkDerivedAddress, type Derived, type MappingRunner, RULE_OUTPUTS_MAX } from './mapping-runner.ts';
 import type { Message } from './message.ts';
 import type { ReplyTokens } from './replies.ts';
 import { isReplyAddress } from './reply-address.ts';
@@ -53,6 +55,7 @@ export interface PublishingOptions {
   /** The queue that a message at this address would wait in if it were there; null where there is nothing to make. */
   readonly missingQueueAt: (address: string) => string | null;
   readonly provideQueue: (name: string) => void;
+  readonly mappings: MappingRunner;
 }
 
 const DOLLAR = 0x24;
@@ -68,6 +71,7 @@ export class Publishing {
   readonly #counters: CoreCounters;
   readonly #router: Router;
   readonly #durability: Durability;
+  readonly #mappings: MappingRunner;
   #later: Message[] = [];
 
   constructor(options: PublishingOptions) {
@@ -75,6 +79,7 @@ export class Publishing {
     this.#counters = options.counters;
     this.#router = options.router;
     this.#durability = options.durability;
+    this.#mappings = options.mappings;
     options.durability.beforeCommit(() => this.#publishLate());
   }
 
@@ -102,6 +107,7 @@ export class Publishing {
           throw new CoreError('access-refused', `may not publish to '${address}'`);
         }
         if (isReserved && info.providesQueues === true) this.provideQueue(address, info.principal);
+        this.#mappings.principal = info.principal;
         return this.publish(message, sink, token);
       },
       close: () => congestion.forget(info),
@@ -151,7 +157,7 @@ export class Publishing {
     }
     if (result === FULL) {
       counters.refused++;
-      throw new CoreError('overflow', `a queue for '${message.address}' is full`);
+      throw new CoreError('overflow', `a queue for '${message.address}' is full, or a mapping refuses it`);
     }
     if (result === WRITTEN && sink !== null && message.durable) {
       this.#durability.wait(sink, token);
@@ -189,8 +195,50 @@ export class Publishing {
     return set.conditional ? this.#router.routesOf(message) : set;
   }
 
-  /** Gives the message to everything that wants it but `except`, and tells the strongest that was said. */
+  /**
+   * Gives the message, and what mapping rules make of it, to everything that wants it but `except`, and tells the
+   * strongest that was said.
+   */
   route(message: Message, except: Destination | null): Acceptance {
+    const result = this.#give(message, except);
+    return this.#mappings.waiting === 0 ? result : this.#giveDerived(result);
+  }
+
+  /** What rules made is routed as they made it, and what they make of that in turn, within a bound. */
+  #giveDerived(before: Acceptance): Acceptance {
+    const mappings = this.#mappings;
+    const { principal, origin } = mappings;
+    mappings.principal = null;
+    let result = before;
+    let count = 0;
+    while (mappings.waiting > 0) {
+      for (const derived of mappings.take()) {
+        const said =
+          ++count > RULE_OUTPUTS_MAX
+            ? mappings.failed(derived, 'fan-out', `one message made more than ${RULE_OUTPUTS_MAX} messages`)
+            : this.#publishDerived(derived);
+        if (said > result) result = said;
+      }
+    }
+    mappings.principal = principal;
+    mappings.origin = origin;
+    return result;
+  }
+
+  #publishDerived(derived: Derived): Acceptance {
+    const { message } = derived;
+    try {
+      checkDerivedAddress(message.address);
+      return this.#mappings.published(derived, this.#give(message, null));
+    } catch (error) {
+      if (error instanceof RuleError) return this.#mappings.failed(derived, error.failure, error.message);
+      if (!(error instanceof CoreError)) throw error;
+      const failure = error.code === 'invalid-name' ? 'address' : 'storage';
+      return this.#mappings.failed(derived, failure, error.message);
+    }
+  }
+
+  #give(message: Message, except: Destination | null): Acceptance {
     const set = this.#routesFor(message);
     let result: Acceptance = IGNORED;
     if (message.retain) {
@@ -218,6 +266,7 @@ export class Publishing {
     for (let round = 0; this.#later.length > 0 && round < DEAD_LETTER_ROUNDS_MAX; round++) {
       const messages = this.#later;
       this.#later = [];
+      this.#mappings.principal = null;
       for (let i = 0; i < messages.length; i++) {
         const message = messages[i] as Message;
         try {

@@ -1,6 +1,6 @@
 /**
- * From an address to everything that wants it. Literal patterns stand in a map, patterns with wildcards in a trie
- * of levels; what an address resolved to is remembered and stays until a change that could match it. Called by
+ * From an address to everything that wants it. Bindings stand in two indexes of the same make (`binding-index.ts`),
+ * one of them for mapping rules; what an address resolved to is remembered and stays until a change that could match it. Called by
  * `publish.ts` for each message, by exchanges, queues, sessions and streams when they bind.
  *
  * Invalidation is exact and lazy: each change is noted in a short journal with a growing generation. A remembered
@@ -10,13 +10,14 @@
  */
 
 import { type AddressBounds, checkAddress } from './address-bounds.ts';
+import { BindingIndex } from './binding-index.ts';
 import type { DeliveryOptions } from './delivery.ts';
 import { matchesHeaders } from './header-match.ts';
-import type { HeaderMatch, MappingRule, SubscriptionOptions } from './index.ts';
+import type { HeaderMatch, SubscriptionOptions } from './index.ts';
 import { DEFAULT_LIMITS } from './limits.ts';
+import type { AnyRule, MappingCounters } from './mapping-rule.ts';
 import type { Header, Message, Reliability } from './message.ts';
 import type { Pattern } from './pattern.ts';
-import { PatternTrie, removeFrom } from './pattern-trie.ts';
 import { RouteCache } from './route-cache.ts';
 
 /** What a destination did with a message. */
@@ -31,7 +32,7 @@ export type Acceptance = typeof IGNORED | typeof TAKEN | typeof WRITTEN | typeof
 
 /** Whatever gets copies of messages. Compared by identity: one copy however many of its bindings match. */
 export interface Destination {
-  readonly kind: 'session' | 'shared' | 'queue' | 'stream' | 'exchange';
+  readonly kind: 'session' | 'shared' | 'queue' | 'stream' | 'exchange' | 'mapping';
   readonly name: string;
   /** Takes the message without waiting. Must not publish from inside. */
   accept(message: Message, route: Route): Acceptance;
@@ -46,8 +47,10 @@ export interface Binding {
   readonly via: string | null;
   /** Only messages with such headers. */
   readonly match: HeaderMatch | null;
-  /** The mapping rule that captures for a stream; null elsewhere. */
-  readonly rule: MappingRule | null;
+  /** The mapping rule that it stands for; null elsewhere. */
+  readonly rule: AnyRule | null;
+  /** Of that rule. */
+  readonly counters?: MappingCounters;
 }
 
 /** One destination of one address. Immutable and shared by all messages of the address. */
@@ -101,15 +104,15 @@ const JOURNAL_ENTRIES_MAX = 64;
 const NO_LINKS: ExchangeLinks = { forward: (_target, address) => address, fallback: () => null };
 
 export class Router {
-  readonly #literals = new Map<string, Binding[]>();
-  readonly #trie = new PatternTrie();
+  readonly #index = new BindingIndex();
+  /** Of mapping rules, apart from the others so that all of them can be exchanged at once. */
+  #rules = new BindingIndex();
   readonly #cache: RouteCache<CachedSet>;
   readonly #bounds: AddressBounds;
   /** The last changes, newest last; the newest has the number `generation`. */
   #journal: Pattern[] = [];
   #links: ExchangeLinks = NO_LINKS;
   #generation = 0;
-  #bindingCount = 0;
 
   constructor(cacheEntriesMax: number, bounds: AddressBounds = DEFAULT_LIMITS) {
     this.#cache = new RouteCache(cacheEntriesMax);
@@ -122,7 +125,7 @@ export class Router {
   }
 
   get bindingCount(): number {
-    return this.#bindingCount;
+    return this.#index.count + this.#rules.count;
   }
 
   /** Exchanges are built on the router and then tell it how they link. */
@@ -131,30 +134,21 @@ export class Router {
   }
 
   add(binding: Binding): void {
-    const { pattern } = binding;
-    if (pattern.literal !== null) {
-      const bindings = this.#literals.get(pattern.literal);
-      if (bindings === undefined) this.#literals.set(pattern.literal, [binding]);
-      else bindings.push(binding);
-    } else {
-      this.#trie.add(binding);
-    }
-    this.#bindingCount++;
-    this.changed(pattern);
+    (binding.rule === null ? this.#index : this.#rules).add(binding);
+    this.changed(binding.pattern);
   }
 
   /** Removes exactly this binding object; unknown ones are ignored. */
   remove(binding: Binding): void {
-    const { pattern } = binding;
-    if (pattern.literal !== null) {
-      const bindings = this.#literals.get(pattern.literal);
-      if (bindings === undefined || !removeFrom(bindings, binding)) return;
-      if (bindings.length === 0) this.#literals.delete(pattern.literal);
-    } else if (!this.#trie.remove(binding)) {
-      return;
-    }
-    this.#bindingCount--;
-    this.changed(pattern);
+    if ((binding.rule === null ? this.#index : this.#rules).remove(binding)) this.changed(binding.pattern);
+  }
+
+  /** These bindings take the place of those of all mapping rules, and every remembered route is asked for anew. */
+  exchangeRules(rules: BindingIndex): void {
+    this.#rules = rules;
+    // Further than the journal reaches: nothing that was remembered is compared with it.
+    this.#generation += JOURNAL_ENTRIES_MAX + 1;
+    this.#journal = [];
   }
 
   /** Forgets remembered routes of addresses that `pattern` matches: bindings or links there have changed. */
@@ -189,11 +183,8 @@ export class Router {
       const set = this.routes(pattern.literal);
       return set.fallback !== null || set.routes.some((route) => route.destination !== except);
     }
-    for (const bindings of this.#literals.values()) {
-      if (bindings.some((b) => b.destination !== except && pattern.matches(b.pattern.literal as string)))
-        return true;
-    }
-    return this.#trie.some((b) => b.destination !== except && b.pattern.overlaps(pattern));
+    const wants = (binding: Binding) => binding.destination !== except && binding.pattern.overlaps(pattern);
+    return this.#index.some(wants) || this.#rules.some(wants);
   }
 
   #isStillTrue(cached: CachedSet): boolean {
@@ -268,8 +259,10 @@ export class Router {
   }
 
   #matches(address: string): Set<Binding> {
-    const result = new Set<Binding>(this.#literals.get(address));
-    if (!this.#trie.isEmpty) this.#trie.collect(address.split('/'), result);
+    const result = new Set<Binding>();
+    const levels = this.#index.hasPatterns || this.#rules.hasPatterns ? address.split('/') : [];
+    this.#index.collect(address, levels, result);
+    this.#rules.collect(address, levels, result);
     return result;
   }
 }

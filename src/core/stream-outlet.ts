@@ -8,8 +8,9 @@
 import { Buffer } from 'node:buffer';
 import { iterateBatches, RecordReader, recordArea } from './batch-records.ts';
 import type { Clock } from './clock.ts';
-import type { CoreCounters, CoreEvent, MappingRule, RecordCodec, StreamMessages } from './index.ts';
+import type { CoreCounters, CoreEvent, RecordCodec, StreamMessages } from './index.ts';
 import type { Limits } from './limits.ts';
+import type { MappingRule } from './mapping-rule.ts';
 import type { Message } from './message.ts';
 import { Pattern } from './pattern.ts';
 import { BatchField, batchNextOffset } from './record-batch.ts';
@@ -33,6 +34,9 @@ export interface OutletServices {
 
 /** That somebody wants records is believed for so long without asking again: being wrong costs only a decode. */
 const WANTED_BELIEVED_MS = 1_000;
+
+/** With more rules than that, asking who wants what they lead to costs more than decoding in vain. */
+const RULES_ASKED_MAX = 64;
 
 /** Attribute of a batch that holds marks of transactions and no records of anybody. */
 const CONTROL_BATCH = 32;
@@ -140,6 +144,7 @@ export class RecordOutlet {
     this.#generation = router.generation;
     this.#wanted =
       router.wanted(this.#addressPattern, this.#stream) ||
+      this.#rules.length > RULES_ASKED_MAX ||
       this.#rules.some((rule) => router.wanted(rule.pattern, this.#stream));
     this.#believedUntilMs = clock.nowMs() + WANTED_BELIEVED_MS;
     return this.#wanted;

@@ -7,6 +7,7 @@
 import { Buffer } from 'node:buffer';
 import { CoreError } from './errors.ts';
 import type { RecordCodec, Stream, StreamMessages, StreamSpec } from './index.ts';
+import { isRouting, type MappingCounters } from './mapping-rule.ts';
 import type { Message } from './message.ts';
 import type { StreamPartition } from './partition.ts';
 import type { Acceptance, Binding, Destination, Route } from './router.ts';
@@ -29,6 +30,7 @@ export class CapturingStream implements Stream, Destination {
   #lastKey: Uint8Array | null = null;
   #lastPartition = 0;
   #lastRuled = false;
+  #lastCounters: MappingCounters | null = null;
 
   constructor(id: Uint8Array, spec: StreamSpec, address: string, services: OutletServices) {
     this.name = spec.name;
@@ -81,13 +83,29 @@ export class CapturingStream implements Stream, Destination {
     }
     const record = this.#records.recordFromMessage(message, this.name, key);
     (partitions[index] as StreamPartition).gather(record);
+    if (this.#lastCounters !== null) {
+      this.#lastCounters.in++;
+      this.#lastCounters.out++;
+    }
     return WRITTEN;
+  }
+
+  /** Takes what a routing rule made. `partitionBy`: a text's hash or a number itself; null: the key, or the address. */
+  append(message: Message, key: Uint8Array | null, partitionBy: string | number | null): void {
+    const partitions = this.#partitions;
+    const index =
+      typeof partitionBy === 'number'
+        ? partitionBy % partitions.length
+        : partitionOf(partitionBy ?? key ?? message.address, partitions.length);
+    const record = this.#records.recordFromMessage(message, this.name, key);
+    (partitions[index] as StreamPartition).gather(record);
   }
 
   #place(address: string, route: Route): void {
     const key = keyOf(address, route.bindings);
     this.#lastRoute = route;
     this.#lastKey = key;
+    this.#lastCounters = route.bindings.find((binding) => binding.rule !== null)?.counters ?? null;
     this.#lastRuled = key !== null && route.bindings.some((binding) => binding.rule !== null);
     this.#lastPartition = partitionOf(key ?? address, this.#partitions.length);
   }
@@ -100,7 +118,7 @@ export class CapturingStream implements Stream, Destination {
 function keyOf(address: string, bindings: readonly Binding[]): Uint8Array | null {
   let wildcard = false;
   for (const binding of bindings) {
-    if (binding.rule !== null) return binding.rule.keyOf(address);
+    if (binding.rule !== null && !isRouting(binding.rule)) return binding.rule.keyOf(address);
     if (binding.pattern.literal === null) wildcard = true;
   }
   return wildcard ? Buffer.from(address, 'utf8') : null;

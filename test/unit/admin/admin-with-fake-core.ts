@@ -17,8 +17,9 @@ import {
 import {
   type Core,
   CoreError,
-  type MappingRule,
+  type MappingEntry,
   Message,
+  newMappingCounters,
   Pattern,
   type Queue,
 } from '../../../src/core/index.ts';
@@ -38,7 +39,7 @@ export const DEFAULT_SETTINGS: HttpSettings = {
 };
 
 export class FakeGateway {
-  readonly rules = new Map<string, { readonly definition: unknown; readonly rule: MappingRule }>();
+  readonly rules = new Map<string, MappingEntry>();
   readonly queues: Queue[] = [];
   readonly streams: { name: string; captures: Pattern[] }[] = [];
   readonly connections: ConnectionEntry[] = [];
@@ -158,9 +159,11 @@ export class FakeGateway {
         list: () => rules.entries(),
         get: (name: string) => rules.get(name),
         remove: (name: string) => rules.delete(name),
-        put: async (name: string, definition: unknown) => {
+        put: async (name: string, definition: unknown, options?: { dryRun: boolean }) => {
           if (this.failure !== null) throw this.failure;
-          rules.set(name, { definition, rule: compileRule(definition) });
+          const rule = compileRule(definition);
+          if (options?.dryRun !== true) rules.set(name, { definition, rule, counters: newMappingCounters() });
+          return { created: [name], replaced: [], unchanged: [], removed: [], warnings: [] };
         },
       },
       queues: {

@@ -1,7 +1,7 @@
 /** `/v1/mappings`: idempotent PUT, ETags and preconditions, pages, and problems that point at the field. */
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { CoreError } from '../../../src/core/index.ts';
+import { CoreError, newMappingCounters } from '../../../src/core/index.ts';
 import { FakeGateway } from './admin-with-fake-core.ts';
 
 const telemetry = {
@@ -31,8 +31,11 @@ test('put creates, put again replaces, get shows, delete deletes', async () => {
     pattern: 'devices/+/telemetry',
     stream: 'telemetry',
     partitions: 6,
+    targets: ['stream:telemetry'],
     bothWays: true,
     oneWayReason: null,
+    counters: newMappingCounters(),
+    warnings: [],
   });
   await expect
     .poll(() => gateway.logged)

@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { compileRule } from '../../../mappings/rules.ts';
-import { Pattern } from '../../../src/core/index.ts';
+import { newMappingCounters, Pattern } from '../../../src/core/index.ts';
 import { FakeGateway } from './admin-with-fake-core.ts';
 
 let gateway: FakeGateway;
@@ -11,7 +11,11 @@ beforeAll(async () => {
   for (const name of ['q2', 'q/1', 'q3']) gateway.addQueue(name, 5);
   gateway.streams.push({ name: 'other', captures: [Pattern.of('devices/d7/telemetry')] });
   const definition = { match: 'devices/{device}/telemetry', stream: 'telemetry', key: '{device}' };
-  gateway.rules.set('telemetry', { definition, rule: compileRule(definition) });
+  gateway.rules.set('telemetry', {
+    definition,
+    rule: compileRule(definition),
+    counters: newMappingCounters(),
+  });
   for (const id of [9, 10]) {
     gateway.connections.push({
       id,
@@ -113,6 +117,7 @@ test('the OpenAPI document lists every route with its answers', async () => {
     '/v1/explain',
     '/v1/mappings',
     '/v1/mappings/{name}',
+    '/v1/mappings:apply',
     '/v1/mappings:test',
     '/v1/messages/{address}',
     '/v1/queues',

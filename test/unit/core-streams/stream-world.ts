@@ -20,6 +20,7 @@ import {
   type StreamSpec,
 } from '../../../src/core/index.ts';
 import { MappingRuleTable } from '../../../src/core/mapping-rules.ts';
+import { MappingRunner } from '../../../src/core/mapping-runner.ts';
 import { type Acceptance, type Destination, Router, TAKEN, WRITTEN } from '../../../src/core/router.ts';
 import { DEFAULT_STREAM_LOG, StreamRegistry } from '../../../src/core/streams.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
@@ -163,9 +164,16 @@ export async function openWorld(
       return publish(router, message, except);
     },
   });
+  const noQueues = (): never => {
+    throw new Error('no queues in this test');
+  };
+  const randomBytes = (count: number) => crypto.getRandomValues(new Uint8Array(count));
+  const stream = (name: string) => streams.get(name);
   const rules = new MappingRuleTable({
     ...parts,
     streams,
+    runner: new MappingRunner({ ...parts, randomBytes, stream, queue: noQueues }),
+    provideQueue: noQueues,
     compileRule: compileTestRule,
     addressFromStream,
     streamLog: DEFAULT_STREAM_LOG,

@@ -2,7 +2,7 @@
 
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { compileRule } from '../../../mappings/rules.ts';
+import { compileCapture as compileRule } from '../../../mappings/rules-capture.ts';
 import { CoreError, type MappingRule } from '../../../src/core/index.ts';
 import { cpuMs } from '../../support/cpu-time.ts';
 import { text } from './arbitraries.ts';

@@ -1,0 +1,94 @@
+/**
+ * The full form of a mapping rule, compiled: conditions on the message and one or more targets, each with templates
+ * for address, key, partition and headers, overrides and transforms. Called by `rules.ts`. The result is pure; the core
+ * decides when to ask it and what becomes of what it makes. Format and examples: docs/mapping-rules.md.
+ *
+ *     {"from": {"match": "plant/{site}/{rest...}", "where": {"qos": ">=1"}},
+ *      "to": [{"endpoint": "stream:plant", "key": "{site}/{rest}"}, {"endpoint": "core", "topic": "sites/{site}"}]}
+ */
+
+import type { MappingRule, RoutingRule, RuleTarget } from '../src/core/index.ts';
+import { CompiledCapture } from './rules-capture.ts';
+import { acceptsFromSpans, patternFromLevels, spansFromLevels } from './rules-captures.ts';
+import { knownFields, oneOf, wholeNumber } from './rules-fields.ts';
+import { type Level, parseMatch, refuse } from './rules-syntax.ts';
+import { compileTarget, ON_ERROR_DEFAULT, type TargetParts } from './rules-targets.ts';
+import { invertible } from './rules-template.ts';
+import { compileWhere, objectAt } from './rules-where.ts';
+
+const TARGETS_MAX = 16;
+const ORDER_MAX = 1_000_000;
+const HOPS_MAX = 16;
+const HOPS_DEFAULT = 4;
+const FIELDS = ['from', 'to', 'order', 'continue', 'onError', 'reverse', 'loop'];
+const FROM_FIELDS = ['match', 'where'];
+const LOOP_FIELDS = ['maxHops', 'circles'];
+
+export function compileRouting(definition: object): RoutingRule {
+  const rule = knownFields(definition, FIELDS, '');
+  const from = knownFields(objectAt(rule.from, '/from'), FROM_FIELDS, '/from');
+  if (typeof from.match !== 'string')
+    refuse('/from/match', 'must be text, such as "devices/{device}/telemetry"');
+  const levels = parseMatch(from.match, '/from/match');
+  const spans = spansFromLevels(levels);
+  const where = compileWhere(from.where, '/from/where');
+  const order = wholeNumber(rule.order, 0, -ORDER_MAX, ORDER_MAX, '/order');
+  const continues = oneOf(rule.continue, [false, true], '/continue');
+  const reverse = oneOf(rule.reverse, ['auto', 'off'], '/reverse');
+  const loop = rule.loop === undefined ? {} : knownFields(objectAt(rule.loop, '/loop'), LOOP_FIELDS, '/loop');
+  const hopsMax = wholeNumber(loop.maxHops, HOPS_DEFAULT, 0, HOPS_MAX, '/loop/maxHops');
+  const circles = oneOf(loop.circles, ['refuse', 'allow'], '/loop/circles');
+  if (!Array.isArray(rule.to) || rule.to.length === 0 || rule.to.length > TARGETS_MAX)
+    refuse(
+      '/to',
+      `must be a list of 1 to ${TARGETS_MAX} targets, such as [{"endpoint": "stream:telemetry"}]`,
+    );
+  const onError = rule.onError ?? ON_ERROR_DEFAULT;
+  const parts = rule.to.map((target, index) => compileTarget(target, spans, onError, `/to/${index}`));
+  const targets: RuleTarget[] = parts.map(({ target }) => target);
+  const inverses = parts.flatMap((each) => inverseOf(each, levels, reverse === 'off'));
+  const accepts = acceptsFromSpans(spans);
+  const reason = inverses.length === 0 ? noStreamReason(targets) : inverses[0]?.oneWayReason;
+  return {
+    pattern: patternFromLevels(levels),
+    ...(accepts === null ? {} : { accepts }),
+    order,
+    continues,
+    conditional: where !== null || accepts !== null,
+    circlesAllowed: circles === 'allow',
+    hopsMax,
+    targets,
+    inverses,
+    ...(reason === undefined ? {} : { oneWayReason: reason }),
+    refusal: where ?? (() => null),
+  };
+}
+
+/** What leads records of a stream target back, if only to say why nothing does: the stream is in use all the same. */
+function inverseOf(parts: TargetParts, levels: readonly Level[], isOff: boolean): MappingRule[] {
+  const { target, key } = parts;
+  if (target.kind !== 'stream') return [];
+  const { name: stream, partitions } = target;
+  const oneWay = (oneWayReason: string): MappingRule[] => [
+    {
+      pattern: patternFromLevels(levels),
+      stream,
+      partitions,
+      oneWayReason,
+      keyOf: () => null,
+      addressOf: () => null,
+    },
+  ];
+  if (isOff) return oneWay('reverse is off');
+  if (key === null) return [new CompiledCapture(levels, stream, partitions, null)];
+  const inverse = invertible(key);
+  if ('reason' in inverse) return oneWay(inverse.reason);
+  return [new CompiledCapture(levels, stream, partitions, inverse.parts)];
+}
+
+function noStreamReason(targets: readonly RuleTarget[]): string {
+  const kinds = [...new Set(targets.map(({ kind }) => (kind === 'core' ? 'an address' : 'a queue')))].join(
+    ' and ',
+  );
+  return `messages that it leads to ${kinds} do not come back by themselves; only records of streams do`;
+}

@@ -1,0 +1,242 @@
+/**
+ * Checks a set of mapping rules as a whole, when rules are put: a rule that no message could reach, rules that lead
+ * messages round in a circle, and rules that compete for addresses. Called by `mapping-rules.ts` before anything is
+ * changed. A check of ten thousand rules takes longer than messages may wait, so it is a generator that stops after
+ * every slice. What it says about circles is on the safe side: conditions are taken to hold.
+ */
+
+import { CoreError } from './errors.ts';
+import { type AnyRule, isRouting, type RoutingRule, type RuleWarning } from './mapping-rule.ts';
+import { MANY, ONE, Pattern } from './pattern.ts';
+
+export interface NamedRule {
+  readonly name: string;
+  readonly rule: RoutingRule;
+}
+
+export type SlicedCheck<Result> = Generator<void, Result, void>;
+
+/** Rules looked at in one slice. */
+const SLICE_RULES = 100;
+/** Pairs of rules of which one may lead to the other; more are refused rather than followed. */
+const LINKS_MAX = 1_000_000;
+/** Rules named for one rule that competes with them, and for a whole set. */
+const OVERLAPS_TOLD_MAX = 5;
+const WARNINGS_MAX = 100;
+
+/**
+ * `changed`: the rules that are being put, one of which any error is about. `named`: pointers begin with the rule's
+ * name. Throws CoreError `invalid-argument`.
+ */
+export function* checkRules(
+  rules: ReadonlyMap<string, AnyRule>,
+  changed: ReadonlySet<string>,
+  named = false,
+): SlicedCheck<RuleWarning[]> {
+  const refuse = (name: string, pointer: string, text: string): never => {
+    const prefix = named ? `/${name.replaceAll('~', '~0').replaceAll('/', '~1')}` : '';
+    throw new CoreError('invalid-argument', text, { field: prefix + pointer });
+  };
+  const routing: NamedRule[] = [];
+  for (const [name, rule] of rules) if (isRouting(rule)) routing.push({ name, rule });
+  const all = new RulesByPattern();
+  const stopping = new RulesByPattern();
+  let count = 0;
+  for (const each of routing) {
+    all.add(each);
+    if (!each.rule.continues && !each.rule.conditional) stopping.add(each);
+    if (++count % SLICE_RULES === 0) yield;
+  }
+  for (const each of routing) {
+    for (const first of stopping.covering(each.rule.pattern)) {
+      if (first.name === each.name || !isBefore(first, each)) continue;
+      if (changed.has(each.name))
+        refuse(
+          each.name,
+          '/from/match',
+          `it would never get a message: mapping ${first.name} takes all of them first`,
+        );
+      if (changed.has(first.name))
+        refuse(
+          first.name,
+          '/from/match',
+          `mapping ${each.name}, which comes later, would get no message any more`,
+        );
+    }
+    if (++count % SLICE_RULES === 0) yield;
+  }
+  yield* checkCircles(routing, all, changed, refuse);
+  const warnings: RuleWarning[] = [];
+  for (const each of routing) {
+    if (warnings.length === WARNINGS_MAX) break;
+    if (!changed.has(each.name)) continue;
+    const others = all.overlapping(each.rule.pattern, OVERLAPS_TOLD_MAX + 1);
+    for (const other of others.filter(({ name }) => name !== each.name).slice(0, OVERLAPS_TOLD_MAX)) {
+      if (warnings.length === WARNINGS_MAX) break;
+      const first = isBefore(other, each) ? other : each;
+      const then = first.rule.continues ? 'both may take a message' : `${first.name} is asked first`;
+      const detail = `mapping ${other.name} matches some of the same addresses (${other.rule.pattern}); ${then}`;
+      warnings.push({ mapping: each.name, pointer: '/from/match', detail });
+    }
+    if (++count % SLICE_RULES === 0) yield;
+  }
+  return warnings;
+}
+
+/** Walks from every changed rule along what it may publish to; a way back to a rule on the walk is a circle. */
+function* checkCircles(
+  routing: readonly NamedRule[],
+  all: RulesByPattern,
+  changed: ReadonlySet<string>,
+  refuse: (name: string, pointer: string, text: string) => never,
+): SlicedCheck<void> {
+  let links = 0;
+  const nextOf = (from: NamedRule): NamedRule[] => {
+    const next = new Set<NamedRule>();
+    for (const { reach, overflowTopic } of from.rule.targets) {
+      if (reach === null) continue;
+      for (const each of all.overlapping(reach, LINKS_MAX)) next.add(each);
+      if (overflowTopic === null) continue;
+      for (const each of all.overlapping(Pattern.of(overflowTopic), LINKS_MAX)) next.add(each);
+    }
+    links += next.size;
+    if (links > LINKS_MAX)
+      refuse(from.name, '/to', `more than ${LINKS_MAX} ways lead from one mapping to another`);
+    return [...next].filter(({ rule }) => rule.targets.some((target) => target.kind === 'core'));
+  };
+  const finished = new Set<NamedRule>();
+  let count = 0;
+  for (const start of routing) {
+    if (!changed.has(start.name) || finished.has(start)) continue;
+    const path = [{ node: start, next: nextOf(start), at: 0 }];
+    const onPath = new Set([start]);
+    while (path.length > 0) {
+      const place = path.at(-1) as (typeof path)[number];
+      const next = place.next[place.at++];
+      if (next === undefined) {
+        finished.add(place.node);
+        onPath.delete(place.node);
+        path.pop();
+      } else if (onPath.has(next)) {
+        const nodes = path.map(({ node }) => node);
+        const circle = nodes.slice(nodes.indexOf(next));
+        const guilty = circle.find(({ name }) => changed.has(name));
+        // A circle of rules that are as they were has been there before.
+        if (guilty === undefined || circle.some(({ rule }) => rule.circlesAllowed === true)) continue;
+        const names = [...circle, next].map(({ name }) => name).join(' → ');
+        refuse(guilty.name, '/to', `messages would go round: ${names}; conditions are taken to hold`);
+      } else if (!finished.has(next)) {
+        path.push({ node: next, next: nextOf(next), at: 0 });
+        onPath.add(next);
+        if (++count % SLICE_RULES === 0) yield;
+      }
+    }
+    if (++count % SLICE_RULES === 0) yield;
+  }
+}
+
+function isBefore(a: NamedRule, b: NamedRule): boolean {
+  return a.rule.order === b.rule.order ? a.name < b.name : a.rule.order < b.rule.order;
+}
+
+interface Node {
+  readonly levels: Map<string, Node>;
+  one: Node | null;
+  many: Node | null;
+  readonly rules: NamedRule[];
+}
+
+/** Rules in a trie of their patterns' tokens, asked by pattern instead of by address. */
+class RulesByPattern {
+  readonly #root = newNode();
+
+  add(rule: NamedRule): void {
+    let node = this.#root;
+    for (const token of rule.rule.pattern.tokens) {
+      if (token === ONE) {
+        node.one ??= newNode();
+        node = node.one;
+      } else if (token === MANY) {
+        node.many ??= newNode();
+        node = node.many;
+      } else {
+        let child = node.levels.get(token);
+        if (child === undefined) {
+          child = newNode();
+          node.levels.set(token, child);
+        }
+        node = child;
+      }
+    }
+    node.rules.push(rule);
+  }
+
+  /** Rules whose pattern surely matches everything that `pattern` matches. */
+  covering(pattern: Pattern): NamedRule[] {
+    const found = new Set<NamedRule>();
+    const { tokens } = pattern;
+    const seen = new Map<Node, Set<number>>();
+    const walk = (node: Node, at: number): void => {
+      if (wasSeen(seen, node, at)) return;
+      if (at === tokens.length) for (const rule of node.rules) found.add(rule);
+      const first = tokens[0];
+      const wild = at > 0 || typeof first !== 'string' || !first.startsWith('$');
+      if (node.many !== null && wild) for (let to = at; to <= tokens.length; to++) walk(node.many, to);
+      const token = tokens[at];
+      if (token === undefined || token === MANY) return;
+      if (typeof token === 'string') {
+        const child = node.levels.get(token);
+        if (child !== undefined) walk(child, at + 1);
+      }
+      if (node.one !== null && wild) walk(node.one, at + 1);
+    };
+    walk(this.#root, 0);
+    return [...found];
+  }
+
+  /** Rules that some address could match as well as `pattern`, at most `max` of them. */
+  overlapping(pattern: Pattern, max: number): NamedRule[] {
+    const found = new Set<NamedRule>();
+    const { tokens } = pattern;
+    const seen = new Map<Node, Set<number>>();
+    const walk = (node: Node, at: number): void => {
+      if (found.size >= max || wasSeen(seen, node, at)) return;
+      if (at === tokens.length) for (const rule of node.rules) if (found.size < max) found.add(rule);
+      const token = tokens[at];
+      if (node.many !== null) {
+        walk(node.many, at);
+        for (let to = at + 1; to <= tokens.length; to++) walk(node.many, to);
+      }
+      if (token === undefined) return;
+      if (token === MANY) {
+        walk(node, at + 1);
+        for (const child of node.levels.values()) walk(child, at);
+        if (node.one !== null) walk(node.one, at);
+      } else {
+        if (typeof token === 'string') {
+          const child = node.levels.get(token);
+          if (child !== undefined) walk(child, at + 1);
+        } else for (const child of node.levels.values()) walk(child, at + 1);
+        if (node.one !== null) walk(node.one, at + 1);
+      }
+    };
+    walk(this.#root, 0);
+    // Wildcards do not match a first level that begins with `$`, which the walk does not look at.
+    return [...found].filter(({ rule }) => rule.pattern.overlaps(pattern));
+  }
+}
+
+function newNode(): Node {
+  return { levels: new Map(), one: null, many: null, rules: [] };
+}
+
+function wasSeen(seen: Map<Node, Set<number>>, node: Node, at: number): boolean {
+  const places = seen.get(node);
+  if (places === undefined) {
+    seen.set(node, new Set([at]));
+    return false;
+  }
+  if (places.has(at)) return true;
+  places.add(at);
+  return false;
+}
