@@ -10,7 +10,7 @@
 import type { MappingRule, RoutingRule, RuleTarget } from '../src/core/index.ts';
 import { CompiledCapture } from './rules-capture.ts';
 import { acceptsFromSpans, patternFromLevels, spansFromLevels } from './rules-captures.ts';
-import { knownFields, oneOf, wholeNumber } from './rules-fields.ts';
+import { knownFields, lazily, oneOf, wholeNumber } from './rules-fields.ts';
 import { type Level, parseMatch, refuse } from './rules-syntax.ts';
 import { compileTarget, ON_ERROR_DEFAULT, type TargetParts } from './rules-targets.ts';
 import { invertible } from './rules-template.ts';
@@ -60,7 +60,8 @@ export function compileRouting(definition: object): RoutingRule {
     targets,
     inverses,
     ...(reason === undefined ? {} : { oneWayReason: reason }),
-    refusal: where ?? (() => null),
+    refusal:
+      where === null ? () => null : lazily(() => compileWhere(from.where, '/from/where') as typeof where),
   };
 }
 

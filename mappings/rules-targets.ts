@@ -25,7 +25,7 @@ import {
 import { isReservedName } from './header-values.ts';
 import { checkPartitions, checkStream } from './rules-capture.ts';
 import type { Span } from './rules-captures.ts';
-import { duration, knownFields, oneOf, wholeNumber } from './rules-fields.ts';
+import { duration, knownFields, lazily, oneOf, wholeNumber } from './rules-fields.ts';
 import { refuse } from './rules-syntax.ts';
 import {
   comesFromAddress,
@@ -92,7 +92,8 @@ export function compileTarget(value: unknown, spans: Spans, onError: unknown, fi
       `${field}/topic`,
       'is missing: the address that the message is published to, such as "sites/{site}"',
     );
-  const topic = fields.topic === undefined ? null : compileTopic(fields.topic, spans, `${field}/topic`);
+  const parts = compileParts(fields, kind, spans, field);
+  const { topic, key } = parts;
   const topicsMax =
     fields.maxTopics === undefined
       ? null
@@ -102,14 +103,6 @@ export function compileTarget(value: unknown, spans: Spans, onError: unknown, fi
       `${field}/maxTopics`,
       'is missing: the topic is made of what messages say, so its number has no bound but this one',
     );
-  const overflow = compileOverflow(fields.overflowTopic, topicsMax, `${field}/overflowTopic`);
-  const key = compileKey(fields.key, kind === 'stream', spans, `${field}/key`);
-  const partitionBy = compilePartitionBy(fields.partitionBy, spans, `${field}/partitionBy`);
-  const changes = [
-    compileTransform(fields.transform, EVENT_PREFIXES[kind], `${field}/transform`),
-    compileHeaders(fields.headers, spans, `${field}/headers`),
-    compileSet(fields.set, spans, `${field}/set`),
-  ].filter((each) => each !== null);
   const target: RuleTarget = {
     kind,
     name,
@@ -119,24 +112,54 @@ export function compileTarget(value: unknown, spans: Spans, onError: unknown, fi
       fields.onError === undefined ? '/onError' : `${field}/onError`,
     ),
     topicsMax,
-    overflowTopic: overflow,
+    overflowTopic: compileOverflow(fields.overflowTopic, topicsMax, `${field}/overflowTopic`),
     reach: kind === 'core' && topic !== null ? reachOf(topic) : null,
-    make: (input) => {
-      const keyBytes = key === null ? null : renderBytes(key, input);
-      let message = changes.reduce((before, change) => change(before, input), input.message);
-      const made: { -readonly [Name in keyof MessageFields]?: MessageFields[Name] } = {};
-      if (topic !== null) made.address = render(topic, input);
-      if (keyBytes !== null && kind !== 'stream') made.key = keyBytes;
-      if (made.address !== undefined || made.key !== undefined) message = message.with(made);
-      if (made.address !== undefined) checkAddress(made.address);
-      return {
-        message,
-        key: keyBytes ?? message.key,
-        partitionBy: partitionBy === null ? null : partitionBy(input),
-      };
-    },
+    make: lazily(() => makerOf(compileParts(fields, kind, spans, field), kind)),
   };
   return { target, key };
+}
+
+/** What a target's templates and changes are once they are compiled. */
+interface Parts {
+  readonly topic: Template | null;
+  readonly key: Template | null;
+  readonly partitionBy: ((input: RuleInput) => string | number) | null;
+  readonly changes: readonly Change[];
+}
+
+function compileParts(
+  fields: Readonly<Record<string, unknown>>,
+  kind: RuleTarget['kind'],
+  spans: Spans,
+  field: string,
+): Parts {
+  return {
+    topic: fields.topic === undefined ? null : compileTopic(fields.topic, spans, `${field}/topic`),
+    key: compileKey(fields.key, kind === 'stream', spans, `${field}/key`),
+    partitionBy: compilePartitionBy(fields.partitionBy, spans, `${field}/partitionBy`),
+    changes: [
+      compileTransform(fields.transform, EVENT_PREFIXES[kind], `${field}/transform`),
+      compileHeaders(fields.headers, spans, `${field}/headers`),
+      compileSet(fields.set, spans, `${field}/set`),
+    ].filter((each) => each !== null),
+  };
+}
+
+function makerOf({ topic, key, partitionBy, changes }: Parts, kind: RuleTarget['kind']): RuleTarget['make'] {
+  return (input) => {
+    const keyBytes = key === null ? null : renderBytes(key, input);
+    let message = changes.reduce((before, change) => change(before, input), input.message);
+    const made: { -readonly [Name in keyof MessageFields]?: MessageFields[Name] } = {};
+    if (topic !== null) made.address = render(topic, input);
+    if (keyBytes !== null && kind !== 'stream') made.key = keyBytes;
+    if (made.address !== undefined || made.key !== undefined) message = message.with(made);
+    if (made.address !== undefined) checkAddress(made.address);
+    return {
+      message,
+      key: keyBytes ?? message.key,
+      partitionBy: partitionBy === null ? null : partitionBy(input),
+    };
+  };
 }
 
 function parseEndpoint(value: unknown, field: string): { kind: 'core' | 'queue' | 'stream'; name: string } {

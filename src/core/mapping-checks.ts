@@ -17,7 +17,7 @@ export interface NamedRule {
 export type SlicedCheck<Result> = Generator<void, Result, void>;
 
 /** Rules looked at in one slice. */
-const SLICE_RULES = 100;
+const SLICE_RULES = 50;
 /** Pairs of rules of which one may lead to the other; more are refused rather than followed. */
 const LINKS_MAX = 1_000_000;
 /** Rules named for one rule that competes with them, and for a whole set. */

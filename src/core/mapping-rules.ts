@@ -60,7 +60,7 @@ interface Entry {
 
 const NAME_BYTES_MAX = 255;
 /** Rules compiled, or put into an index, before other work has its turn. */
-const SLICE_RULES = 200;
+const SLICE_RULES = 50;
 const NOTHING: MappingChanges = { created: [], replaced: [], unchanged: [], removed: [], warnings: [] };
 
 export class MappingRuleTable implements MappingRules {
@@ -176,7 +176,7 @@ export class MappingRuleTable implements MappingRules {
     for (const [name, definition] of definitions) {
       checkName(name);
       const before = this.#entries.get(name);
-      if (before !== undefined && JSON.stringify(before.definition) === JSON.stringify(definition)) {
+      if (before !== undefined && isSame(before.definition, definition)) {
         unchanged.push(name);
         next.set(name, before);
       } else {
@@ -209,7 +209,7 @@ export class MappingRuleTable implements MappingRules {
 
   /** All rules at once, between two messages. What takes time is made before that, in slices. */
   async #exchange(next: Map<string, Entry>): Promise<void> {
-    const { router, runner, streams } = this.#parts;
+    const { router, streams } = this.#parts;
     const index = new BindingIndex();
     const inverses = new Map<string, Map<string, readonly MappingRule[]>>();
     let since = 0;
@@ -223,7 +223,6 @@ export class MappingRuleTable implements MappingRules {
         entry = this.#entryOf(name, entry.definition, entry.rule);
         next.set(name, entry);
       }
-      if (isRouting(entry.rule)) runner.place({ name, rule: entry.rule, counters: entry.counters });
       index.add(entry.binding);
       for (const [stream, rules] of inversesOf(entry.rule)) {
         const known = inverses.get(stream);
@@ -273,15 +272,15 @@ export class MappingRuleTable implements MappingRules {
       match: null,
       rule,
       counters,
+      name,
     };
     return { definition, rule, binding, counters };
   }
 
   /** Runs without waiting: no message sees both the old rule and the new one, or neither. */
   #apply(name: string, definition: unknown, rule: AnyRule): void {
-    const { router, runner } = this.#parts;
+    const { router } = this.#parts;
     const entry = this.#entryOf(name, definition, rule);
-    if (isRouting(rule)) runner.place({ name, rule, counters: entry.counters });
     const before = this.#entries.get(name);
     if (before !== undefined) router.remove(before.binding);
     router.add(entry.binding);
@@ -381,4 +380,18 @@ function inversesOf(rule: AnyRule): Iterable<readonly [stream: string, rules: re
 
 function escapePointer(name: string): string {
   return name.replaceAll('~', '~0').replaceAll('/', '~1');
+}
+
+/** Whether two definitions say the same. Objects whose names stand in another order do. */
+function isSame(a: unknown, b: unknown): boolean {
+  if (a === b) return true;
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;
+  if (Array.isArray(a) !== Array.isArray(b)) return false;
+  const names = Object.keys(a);
+  if (names.length !== Object.keys(b).length) return false;
+  for (const name of names) {
+    if (!Object.hasOwn(b, name)) return false;
+    if (!isSame((a as Record<string, unknown>)[name], (b as Record<string, unknown>)[name])) return false;
+  }
+  return true;
 }

@@ -70,18 +70,11 @@ export class MappingRunner implements Destination {
   /** How much waits for `take`. */
   waiting = 0;
   readonly #parts: MappingRunnerParts;
-  readonly #placed: WeakMap<RoutingRule, PlacedRule> = new WeakMap();
-  readonly #ordered = new WeakMap<Route, readonly PlacedRule[]>();
   readonly #topics = new WeakMap<RuleTarget, Set<string>>();
   #derived: Derived[] = [];
 
   constructor(parts: MappingRunnerParts) {
     this.#parts = parts;
-  }
-
-  /** Called before the rule's binding is in the router. */
-  place(placed: PlacedRule): void {
-    this.#placed.set(placed.rule, placed);
   }
 
   accept(message: Message, route: Route): Acceptance {
@@ -115,9 +108,9 @@ export class MappingRunner implements Destination {
   /** The rules behind these bindings, in the order in which they are asked. */
   explain(bindings: Route['bindings']): readonly PlacedRule[] {
     const rules: PlacedRule[] = [];
-    for (const { rule } of bindings) {
-      const placed = rule !== null && isRouting(rule) ? this.#placed.get(rule) : undefined;
-      if (placed !== undefined && !rules.includes(placed)) rules.push(placed);
+    for (const { rule, name, counters } of bindings) {
+      if (rule === null || !isRouting(rule) || name === undefined || counters === undefined) continue;
+      if (!rules.some((each) => each.rule === rule)) rules.push({ name, rule, counters });
     }
     return rules.sort(compareRules);
   }
@@ -148,11 +141,8 @@ export class MappingRunner implements Destination {
   }
 
   #rulesOf(route: Route): readonly PlacedRule[] {
-    const known = this.#ordered.get(route);
-    if (known !== undefined) return known;
-    const rules = this.explain(route.bindings);
-    this.#ordered.set(route, rules);
-    return rules;
+    route.memo ??= this.explain(route.bindings);
+    return route.memo as readonly PlacedRule[];
   }
 
   #give(input: RuleInput, placed: PlacedRule, target: RuleTarget, looped: string | null): Acceptance {

@@ -49,8 +49,9 @@ export interface Binding {
   readonly match: HeaderMatch | null;
   /** The mapping rule that it stands for; null elsewhere. */
   readonly rule: AnyRule | null;
-  /** Of that rule. */
+  /** Of that rule, and its name. */
   readonly counters?: MappingCounters;
+  readonly name?: string;
 }
 
 /** One destination of one address. Immutable and shared by all messages of the address. */
@@ -61,6 +62,8 @@ export interface Route {
   readonly options: DeliveryOptions;
   /** Every binding has a condition: one of them must hold. */
   readonly guarded: boolean;
+  /** What the destination worked out about this route and keeps with it. */
+  memo?: unknown;
 }
 
 /** Where a message goes that nothing bound to `exchange` wanted: to what is bound to `alternate`, at `address`. */
@@ -247,7 +250,7 @@ export class Router {
     const routes: Route[] = [];
     for (const [destination, bindings] of found) {
       const guarded = bindings.every((binding) => binding.match !== null);
-      routes.push({ destination, bindings, options: optionsOf(bindings), guarded });
+      routes.push({ destination, bindings, options: optionsOf(bindings), guarded, memo: null });
     }
     return {
       routes,
