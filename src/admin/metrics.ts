@@ -60,6 +60,7 @@ export class Metrics {
     this.#collectCore();
     this.#collectQueues();
     this.#collectStreams();
+    this.#collectMappings();
     for (const sample of this.#options.samples?.() ?? []) this.#set(`${PREFIX}${sample.name}`, sample);
     return this.#registry.metrics();
   }
@@ -108,6 +109,23 @@ export class Metrics {
     this.#gauge(`${PREFIX}sessions`, 'Sessions.', sessions);
     this.#gauge(`${PREFIX}sessions_attached`, 'Sessions whose client is connected.', attached);
     this.#gauge(`${PREFIX}session_messages_queued`, 'Messages waiting in all sessions.', queued);
+  }
+
+  #collectMappings(): void {
+    const { dropped, in: came, inFlight, ...others } = this.#options.core.rules.totals();
+    const name = `${PREFIX}mapping_messages_total`;
+    const help =
+      'What became of messages that mappings were given; all of it together is what they were given.';
+    for (const [outcome, count] of Object.entries(others))
+      this.#count(name, help, count, { outcome, reason: '' });
+    for (const [reason, count] of Object.entries(dropped))
+      this.#count(name, help, count, { outcome: 'dropped', reason });
+    this.#count(`${PREFIX}mapping_messages_in_total`, 'Messages that mappings were given.', came);
+    this.#gauge(
+      `${PREFIX}mapping_messages_in_flight`,
+      'Messages that mappings made and nobody has yet.',
+      inFlight,
+    );
   }
 
   #collectQueues(): void {

@@ -13,6 +13,7 @@ const LIST_MAX_DEFAULT = 1_000;
 export const API_COMMANDS: ReadonlySet<string> = new Set([
   'users',
   'acl',
+  'mapping',
   'sessions',
   'queues',
   'retained',
@@ -62,6 +63,7 @@ function example(command: Command, ...lines: readonly string[]): Command {
 export function addApiCommands(program: Command): void {
   addUserCommands(program.command('users').description('who may connect'));
   addAclCommands(program.command('acl').description('who may do what'));
+  addMappingCommands(program.command('mapping').description('files of mapping rules, with their own tests'));
   addSessionCommands(program.command('sessions').description('what clients left behind, and who is there'));
   addQueueCommands(program.command('queues').description('what waits in queues and their groups'));
   addRetainedCommands(program.command('retained').description('what addresses remember'));
@@ -134,6 +136,20 @@ function addAclCommands(acl: Command): void {
     .option('--client <id>', 'what the client calls itself', '')
     .option('--group <name...>', 'groups that the user is in')
     .action(async (action, address, flags) => (await load()).testRules(action, address, flags));
+}
+
+function addMappingCommands(mapping: Command): void {
+  const load = () => import('./mappings.ts');
+  example(withApi(mapping.command('test <file>')), 'rosettamq mapping test mappings.yaml')
+    .description(
+      'run the tests of a mapping file on a running gateway; nothing is stored; exit code 3: some failed',
+    )
+    .action(async (file, flags) => (await load()).testMappings(file, flags));
+  example(withApi(mapping.command('apply <file>')), 'rosettamq mapping apply mappings.yaml --prune')
+    .description('put all mappings of a file at once, or none')
+    .option('--prune', 'delete mappings that the file does not name')
+    .option('--dry-run', 'check everything and change nothing')
+    .action(async (file, flags) => (await load()).applyMappings(file, flags));
 }
 
 function addSessionCommands(sessions: Command): void {

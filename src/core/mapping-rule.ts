@@ -150,6 +150,17 @@ export function newMappingCounters(): MappingCounters {
   return { in: 0, out: 0, filtered: 0, failed: 0, dropped, deadLettered: 0, inFlight: 0 };
 }
 
+/** Adds `other` to `sum`. */
+export function addMappingCounters(sum: MappingCounters, other: Readonly<MappingCounters>): void {
+  sum.in += other.in;
+  sum.out += other.out;
+  sum.filtered += other.filtered;
+  sum.failed += other.failed;
+  for (const failure of RULE_FAILURES) sum.dropped[failure] += other.dropped[failure];
+  sum.deadLettered += other.deadLettered;
+  sum.inFlight += other.inFlight;
+}
+
 /** A rule as it stands in the table of rules. */
 export interface MappingEntry {
   readonly definition: unknown;
@@ -193,4 +204,6 @@ export interface MappingRules {
   /** Throws CoreError `in-use` while a set is being applied. */
   remove(name: string): boolean;
   list(): Iterable<readonly [name: string, entry: MappingEntry]>;
+  /** Over all rules since the start, those that are gone included. */
+  totals(): MappingCounters;
 }

@@ -19,6 +19,7 @@ import { checkRules, type SlicedCheck } from './mapping-checks.ts';
 import {
   type AnyRule,
   type ApplyOptions,
+  addMappingCounters,
   isRouting,
   type MappingChanges,
   type MappingCounters,
@@ -73,6 +74,8 @@ export class MappingRuleTable implements MappingRules {
   #changing: Promise<unknown> = Promise.resolve();
   #applying = false;
   #removals = 0;
+  /** Of rules that are gone. */
+  readonly #retired = newMappingCounters();
 
   constructor(parts: MappingRuleTableParts) {
     this.#parts = parts;
@@ -123,6 +126,7 @@ export class MappingRuleTable implements MappingRules {
     if (entry === undefined) return false;
     if (this.#applying) throw new CoreError('in-use', 'a set of mapping rules is being applied');
     this.#entries.delete(name);
+    addMappingCounters(this.#retired, entry.counters);
     this.#removals++;
     this.#parts.router.remove(entry.binding);
     this.#leadBack(name, entry.rule, null);
@@ -132,6 +136,13 @@ export class MappingRuleTable implements MappingRules {
 
   *list(): Iterable<readonly [name: string, entry: Entry]> {
     for (const name of [...this.#entries.keys()].sort()) yield [name, this.#entries.get(name) as Entry];
+  }
+
+  totals(): MappingCounters {
+    const totals = newMappingCounters();
+    addMappingCounters(totals, this.#retired);
+    for (const { counters } of this.#entries.values()) addMappingCounters(totals, counters);
+    return totals;
   }
 
   async #put(name: string, definition: unknown, dryRun: boolean): Promise<MappingChanges> {
@@ -234,6 +245,8 @@ export class MappingRuleTable implements MappingRules {
     const led = new Map<string, readonly MappingRule[]>();
     for (const stream of new Set([...this.#inverses.keys(), ...inverses.keys()]))
       led.set(stream, [...(inverses.get(stream)?.values() ?? [])].flat());
+    for (const [name, { counters }] of this.#entries)
+      if (!next.has(name)) addMappingCounters(this.#retired, counters);
     router.exchangeRules(index);
     this.#entries = next;
     this.#inverses = inverses;

@@ -1,5 +1,5 @@
 /**
- * Runs every example of docs/api.md and docs/mappings.md that calls the API, as written but for the port, in the
+ * Runs every example of docs/api.md, docs/mappings.md and docs/mapping-rules.md that calls the API, as written but for the port, in the
  * order of the pages, and compares the answers that the pages show.
  */
 
@@ -40,28 +40,31 @@ beforeAll(async () => {
 });
 afterAll(() => gateway.remove());
 
-describe.skipIf(missing !== '').each(['mappings.md', 'api.md'])(`%s${missing}`, (page) => {
-  const examples = examplesOf(page);
+describe.skipIf(missing !== '').each(['mappings.md', 'mapping-rules.md', 'api.md'])(
+  `%s${missing}`,
+  (page) => {
+    const examples = examplesOf(page);
 
-  test('has examples', () => {
-    expect(examples.length).toBeGreaterThan(0);
-  });
+    test('has examples', () => {
+      expect(examples.length).toBeGreaterThan(0);
+    });
 
-  test.each(examples)('$script', async ({ script, answer }) => {
-    const { host } = new URL(gateway.url);
-    // One answer a line, whatever the server ends it with.
-    const commands = script.replaceAll('127.0.0.1:8080', host).replaceAll('curl -s ', "curl -s -w '\\n' ");
-    const { stdout } = await run('sh', ['-ec', commands]);
-    const answers = stdout.split('\n').filter((line) => line.startsWith('{'));
-    const calls = script.match(/^curl/gm)!.length;
-    if (!script.includes('/metrics')) expect(answers.length).toBeGreaterThanOrEqual(calls - 1);
-    if (answer === undefined) {
-      for (const each of answers) expect(JSON.parse(each)).not.toHaveProperty('pointer');
-      return;
-    }
-    const shown = JSON.parse(answers[0]!) as { items?: unknown[] };
-    // A list shows what exists, which pages before have made.
-    if (shown.items === undefined) expect(shown).toMatchObject(answer as object);
-    else expect(Object.keys(shown)).toEqual(Object.keys(answer as object));
-  });
-});
+    test.each(examples)('$script', async ({ script, answer }) => {
+      const { host } = new URL(gateway.url);
+      // One answer a line, whatever the server ends it with.
+      const commands = script.replaceAll('127.0.0.1:8080', host).replaceAll('curl -s ', "curl -s -w '\\n' ");
+      const { stdout } = await run('sh', ['-ec', commands]);
+      const answers = stdout.split('\n').filter((line) => line.startsWith('{'));
+      const calls = script.match(/^curl/gm)!.length;
+      if (!script.includes('/metrics')) expect(answers.length).toBeGreaterThanOrEqual(calls - 1);
+      if (answer === undefined) {
+        for (const each of answers) expect(JSON.parse(each)).not.toHaveProperty('pointer');
+        return;
+      }
+      const shown = JSON.parse(answers[0]!) as { items?: unknown[] };
+      // A list shows what exists, which pages before have made.
+      if (shown.items === undefined) expect(shown).toMatchObject(answer as object);
+      else expect(Object.keys(shown)).toEqual(Object.keys(answer as object));
+    });
+  },
+);

@@ -158,6 +158,7 @@ export class FakeGateway {
       rules: {
         list: () => rules.entries(),
         get: (name: string) => rules.get(name),
+        totals: newMappingCounters,
         remove: (name: string) => rules.delete(name),
         put: async (name: string, definition: unknown, options?: { dryRun: boolean }) => {
           if (this.failure !== null) throw this.failure;

@@ -1,0 +1,520 @@
+/** Full rules as pure functions: templates, conditions, transforms, and every refusal with its pointer. */
+
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { compileRule } from '../../../mappings/rules.ts';
+import { matchesGlob } from '../../../mappings/rules-where.ts';
+import {
+  CoreError,
+  type Header,
+  isRouting,
+  Message,
+  type MessageFields,
+  type Properties,
+  type RoutingRule,
+  RuleError,
+  type RuleInput,
+  type RuleOutput,
+} from '../../../src/core/index.ts';
+import { cpuMs } from '../../support/cpu-time.ts';
+
+const NOW = 1_700_000_000_000;
+
+function compile(definition: unknown): RoutingRule {
+  const rule = compileRule(definition);
+  if (!isRouting(rule)) throw new Error('this is the short form');
+  return rule;
+}
+
+function inputOf(address: string, body: string | Uint8Array, fields: Partial<MessageFields> = {}): RuleInput {
+  const message = new Message({ address, body: Buffer.from(body), ...fields });
+  const principal = { user: 'dev-ann', groups: [], clientId: 'c1' };
+  return { message, nowMs: NOW, principal, newId: () => 'an-id', memo: null };
+}
+
+const make = (target: object, input: RuleInput, match = 'a/{x}/{rest...}'): RuleOutput =>
+  compile({ from: { match }, to: [target] }).targets[0]!.make(input);
+const bodyOf = ({ message }: RuleOutput): string => Buffer.from(message.body).toString();
+const text = (name: string, value: string): Header => ({ name, value: { kind: 'string', value } });
+const failureOf = (run: () => unknown): string => {
+  try {
+    run();
+  } catch (error) {
+    return error instanceof RuleError ? error.failure : `untyped: ${error}`;
+  }
+  return 'none';
+};
+
+describe('templates', () => {
+  const input = inputOf(
+    'a/Nord/l1/l2',
+    '{"v": 412, "s": {"on": true, "tags": ["p", "q"]}, "t": "2026-01-31T12:00:00Z"}',
+    {
+      key: Buffer.from([0xff, 0]),
+      reliability: 1,
+      properties: {
+        headers: [text('h', 'Wert')],
+        contentType: 'text/x',
+        correlation: { kind: 'string', value: 'c' },
+      },
+    },
+  );
+  test.each([
+    ['{x|lower}', 'nord'],
+    ['{x|upper}-{rest}', 'NORD-l1/l2'],
+    ['{address[0]}.{address[-1]}', 'a.l2'],
+    ['{rest|replace("/", ".")}', 'l1.l2'],
+    ['{rest|before("/")}{rest|after("/")}', 'l1l2'],
+    ['{rest|split("/", -1)}', 'l2'],
+    ['{rest|split("/")|join("+")}', 'l1+l2'],
+    ['{x|slice(1, 3)|pad(4, "_")}', '__or'],
+    ['{address|kafka}', 'a.Nord.l1.l2'],
+    ['{address|amqp}', 'a.Nord.l1.l2'],
+    ['{address|url}', 'a%2FNord%2Fl1%2Fl2'],
+    ['{x|base64} {x|hex}', 'Tm9yZA== 4e6f7264'],
+    ['{x|hash(8)}', '5fcdfc31'.length === 8 ? /^[0-9a-f]{8}$/ : ''],
+    ['{payload.v|mod(10)}', '2'],
+    ['{payload.t|millis}', '1769860800000'],
+    ['{now|date}', '2023-11-14T22:13:20.000Z'],
+    ['{payload.s|json}', '{"on":true,"tags":["p","q"]}'],
+    ['{payload.s.tags[1]}', 'q'],
+    ['{x|map("Nord", "n", "Sued", "s", "?")}', 'n'],
+    ['{header.h|map("a", "b", "?")}', '?'],
+    ['{header.none|default("d")}', 'd'],
+    ['{client.id} {client.user}', 'c1 dev-ann'],
+    ['{prop.contentType} {prop.qos} {prop.correlation}', 'text/x 1 c'],
+    ['{uuid}', 'an-id'],
+    ['{{{x}}}', '{Nord}'],
+    ['{x|default("}|{")}', 'Nord'],
+  ])('%s', (template, expected) => {
+    const { message } = make({ endpoint: 'core', topic: `t/${template}`, maxTopics: 9 }, input);
+    expect(message.address.slice(2)).toEqual(
+      typeof expected === 'string' ? expected : expect.stringMatching(expected),
+    );
+  });
+
+  test('a key that is one variable keeps its bytes', () => {
+    expect(make({ endpoint: 'stream:s', key: '{key}' }, input).key).toEqual(Buffer.from([0xff, 0]));
+    expect(Buffer.from(make({ endpoint: 'stream:s' }, input).key!).toString()).toBe('a/Nord/l1/l2');
+    expect(make({ endpoint: 'stream:s', key: null }, input).key).toEqual(Buffer.from([0xff, 0]));
+  });
+
+  test.each([
+    ['client', 'c1'],
+    ['level:1', 'Nord'],
+    ['header:h', 'Wert'],
+    ['explicit:3', 3],
+    ['{rest}', 'l1/l2'],
+    ['var:{x}', 'Nord'],
+  ])('partitionBy %s', (partitionBy, expected) => {
+    expect(make({ endpoint: 'stream:s', partitionBy }, input).partitionBy).toBe(expected);
+  });
+
+  test.each([
+    ['{payload.none}', '{}', 'missing'],
+    ['{header.none|required}', '{}', 'missing'],
+    ['{payload.a}', 'no json', 'payload'],
+    ['{payload.t|millis}', '{"t": "never"}', 'payload'],
+    ['{payload.a}', '{"a": "x\\u0000y"}', 'address'],
+    ['{payload.a}', `{"a": "${'x'.repeat(70_000)}"}`, 'address'],
+    ['{payload.a}', ' '.repeat(1_048_577), 'payload'],
+    ['{payload.a|url}', `{"a": "${'/'.repeat(500_000)}"}`, 'too-large'],
+    ['{payload.constructor}', '{}', 'missing'],
+    ['{payload.__proto__.x}', '{}', 'missing'],
+  ])('%s of a body that does not have it', (template, body, failure) => {
+    const run = () =>
+      make({ endpoint: 'core', topic: `t/${template}`, maxTopics: 9 }, inputOf('a/b/c', body));
+    expect(failureOf(run)).toBe(failure);
+  });
+});
+
+describe('headers and overrides', () => {
+  const properties: Properties = {
+    contentType: 'a/b',
+    headers: [text('keep', '1'), text('internal-x', '2'), text('old', '3'), text('x-gw-origin', 'r')],
+  };
+  const input = inputOf('a/b/c', '{"n": 7, "f": 1.5, "b": true}', {
+    properties,
+    reliability: 2,
+    priority: 1,
+  });
+
+  test('are copied, dropped, renamed and set, with kinds kept', () => {
+    const headers = {
+      drop: ['internal-*'],
+      rename: { old: 'new' },
+      set: { n: '{payload.n}', f: '{payload.f}', b: '{payload.b}', t: 'is {payload.n}', keep: 'mine' },
+    };
+    expect(make({ endpoint: 'queue:q', headers }, input).message.properties.headers).toEqual([
+      text('new', '3'),
+      text('x-gw-origin', 'r'),
+      { name: 'n', value: { kind: 'i64', value: 7n } },
+      { name: 'f', value: { kind: 'f64', value: 1.5 } },
+      { name: 'b', value: { kind: 'bool', value: true } },
+      text('t', 'is 7'),
+      text('keep', 'mine'),
+    ]);
+  });
+
+  test('what is set goes before what the publisher said', () => {
+    const set = {
+      qos: 0,
+      retain: true,
+      priority: 9,
+      ttl: '5m',
+      contentType: 'x/{x}',
+      timestamp: '{payload.n}',
+    };
+    const { message } = make({ endpoint: 'queue:q', set }, input);
+    expect(message).toMatchObject({ reliability: 0, retain: true, priority: 9, expiresAtMs: NOW + 300_000 });
+    expect(message.properties).toMatchObject({ contentType: 'x/b', timestampMs: 7 });
+    expect(
+      make({ endpoint: 'queue:q', set: { ttl: null } }, inputOf('a/b/c', '', { expiresAtMs: 5 })).message
+        .expiresAtMs,
+    ).toBe(0);
+  });
+
+  test('a target that changes nothing hands on the very message', () => {
+    expect(make({ endpoint: 'queue:q' }, input).message).toBe(input.message);
+  });
+});
+
+describe('conditions', () => {
+  const input = inputOf('a/b/c', '{"state": {"on": true}, "n": 5, "tags": ["x"], "z": null}', {
+    reliability: 1,
+    properties: {
+      contentType: 'application/json',
+      headers: [text('env', 'prod'), { name: 'n', value: { kind: 'i64', value: 4n } }],
+    },
+  });
+  const takes = (where: object, of = input): boolean =>
+    compile({ from: { match: 'a/{x...}', where }, to: [{ endpoint: 'queue:q' }] }).refusal(of) === null;
+  test.each<[object, boolean]>([
+    [{}, true],
+    [{ qos: 1 }, true],
+    [{ qos: '>=2' }, false],
+    [{ qos: '!=1' }, false],
+    [{ size: '<1KiB' }, true],
+    [{ size: '>1MiB' }, false],
+    [{ retain: false }, true],
+    [{ contentType: 'application/*' }, true],
+    [{ contentType: ['text/*', 'image/*'] }, false],
+    [{ principal: 'dev-*' }, true],
+    [{ principal: 'ops-*' }, false],
+    [{ client: ['c1', 'c2'] }, true],
+    [{ header: { env: 'prod', n: '>3' } }, true],
+    [{ header: { env: 'prod', n: '>4' } }, false],
+    [{ header: { other: { exists: false } } }, true],
+    [{ header: { env: { exists: false } } }, false],
+    [{ payload: { 'state.on': true, n: ['4', 5] } }, true],
+    [{ payload: { 'tags[0]': 'x*' } }, true],
+    [{ payload: { z: null } }, true],
+    [{ payload: { y: null } }, false],
+    [{ payload: { n: '5' } }, false],
+  ])('%j: %s', (where, expected) => {
+    expect(takes(where)).toBe(expected);
+  });
+
+  test('about the body are false where it is none, and the body is read once', () => {
+    expect(takes({ payload: { a: { exists: true } } }, inputOf('a/b', 'no json'))).toBe(false);
+    const parse = JSON.parse;
+    let parsed = 0;
+    JSON.parse = ((...args: Parameters<typeof parse>) => {
+      parsed++;
+      return parse(...args);
+    }) as typeof parse;
+    try {
+      const fresh = inputOf('a/b', '{"n": 1, "m": 2}');
+      expect(takes({ qos: 1, payload: { n: 1 } }, fresh)).toBe(false);
+      expect(parsed).toBe(0);
+      expect(takes({ payload: { n: 1, m: 2 } }, fresh)).toBe(true);
+      expect(parsed).toBe(1);
+    } finally {
+      JSON.parse = parse;
+    }
+  });
+
+  test('a * stands for any text, as a regular expression would say', () => {
+    fc.assert(
+      fc.property(fc.stringMatching(/^[ab*]{0,8}$/), fc.stringMatching(/^[ab]{0,12}$/), (glob, value) => {
+        expect(matchesGlob(glob, value)).toBe(new RegExp(`^${glob.replaceAll('*', '.*')}$`).test(value));
+      }),
+    );
+    const start = cpuMs();
+    expect(matchesGlob(`${'*a'.repeat(500)}b`, 'a'.repeat(10_000))).toBe(false);
+    expect(cpuMs() - start).toBeLessThan(1_000);
+  });
+});
+
+describe('transforms', () => {
+  const through = (
+    transform: unknown,
+    body: string | Uint8Array,
+    fields: Partial<MessageFields> = {},
+    endpoint = 'queue:q',
+  ) =>
+    make(
+      { endpoint, transform, ...(endpoint === 'core' ? { topic: 't' } : {}) },
+      inputOf('a/b/c', body, fields),
+    );
+
+  test('base64 and back', () => {
+    expect(bodyOf(through('base64', 'hello'))).toBe('aGVsbG8=');
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 50 }), (bytes) => {
+        const { message } = through(['base64', 'base64-decode'], bytes);
+        expect(Buffer.from(message.body)).toEqual(Buffer.from(bytes));
+        expect(message.properties.contentEncoding).toBeUndefined();
+      }),
+    );
+  });
+
+  test('an envelope holds everything, and gives it back', () => {
+    const properties: Properties = {
+      contentType: 'a/b',
+      correlation: { kind: 'bytes', value: new Uint8Array([0, 255]) },
+      headers: [text('h', '1'), text('h', '2'), { name: 'n', value: { kind: 'i64', value: 1n << 60n } }],
+    };
+    const fields = {
+      properties,
+      reliability: 1 as const,
+      retain: true,
+      priority: 3,
+      expiresAtMs: NOW + 5,
+      key: Buffer.from('k'),
+    };
+    const packed = through('envelope-json', new Uint8Array([1, 255]), fields);
+    expect(packed.message.properties.contentType).toBe('application/json');
+    expect(JSON.parse(bodyOf(packed))).toMatchObject({ address: 'a/b/c', bodyBase64: 'Af8=', key: 'k' });
+    const { message } = through(['envelope-json', 'unwrap'], new Uint8Array([1, 255]), fields);
+    expect(message).toMatchObject({ reliability: 1, retain: true, priority: 3, expiresAtMs: NOW + 5 });
+    expect(message.properties).toEqual(properties);
+    expect([Buffer.from(message.body), Buffer.from(message.key!)]).toEqual([
+      Buffer.from([1, 255]),
+      Buffer.from('k'),
+    ]);
+  });
+
+  test('events: a message becomes one, and one in headers the same as one object', () => {
+    const structured = through('cloudevents(structured)', '{"a": 1}', {
+      properties: { contentType: 'application/json', type: 'order', headers: [text('other', 'o')] },
+    });
+    expect(JSON.parse(bodyOf(structured))).toEqual({
+      specversion: '1.0',
+      id: 'an-id',
+      source: '/a/b/c',
+      type: 'order',
+      datacontenttype: 'application/json',
+      data: { a: 1 },
+    });
+    expect(structured.message.properties).toMatchObject({
+      contentType: 'application/cloudevents+json',
+      headers: [text('other', 'o')],
+    });
+    for (const [endpoint, prefix] of [
+      ['stream:s', 'ce_'],
+      ['queue:q', 'cloudEvents:'],
+      ['core', ''],
+    ] as const) {
+      const { message } = through('cloudevents(binary)', bodyOf(structured), {}, endpoint);
+      expect(Buffer.from(message.body).toString()).toBe('{"a":1}');
+      expect(message.properties.headers).toEqual([
+        text(`${prefix}specversion`, '1.0'),
+        text(`${prefix}id`, 'an-id'),
+        text(`${prefix}source`, '/a/b/c'),
+        text(`${prefix}type`, 'order'),
+      ]);
+      const again = through('cloudevents(structured)', '{"a":1}', { properties: message.properties });
+      expect(JSON.parse(bodyOf(again))).toEqual(JSON.parse(bodyOf(structured)));
+    }
+  });
+
+  test.each([
+    ['base64-decode', 'no base64!', 'payload'],
+    ['unwrap', '[]', 'payload'],
+    ['unwrap', '{"reliability": 7, "headers": 3}', 'payload'],
+    ['select("$.a")', '{"b": 1}', 'missing'],
+    ['select("$.a")', '{', 'payload'],
+    ['cloudevents(binary)', '{"id": "1"}', 'payload'],
+    ['cloudevents(binary)', 'null', 'payload'],
+    ['cloudevents(binary)', '{"specversion":"1.0","id":"1","source":"s","type":"t","Not":"x"}', 'payload'],
+  ])('%s of %s fails by its reason', (transform, body, failure) => {
+    expect(failureOf(() => through(transform, body))).toBe(failure);
+  });
+
+  test('whatever a body holds, a transform makes a message or a RuleError', () => {
+    const bodies = fc.oneof(
+      fc.json(),
+      fc.string(),
+      fc.json().map((json) => `{"headers": ${json}, "body": ${json}, "id": ${json}}`),
+    );
+    const transforms = fc.constantFrom(
+      'base64-decode',
+      'unwrap',
+      'select("$.body")',
+      'cloudevents(binary)',
+      'cloudevents(structured)',
+      'envelope-json',
+    );
+    fc.assert(
+      fc.property(fc.array(transforms, { minLength: 1, maxLength: 3 }), bodies, (steps, body) => {
+        expect(failureOf(() => through(steps, body))).not.toMatch(/untyped/);
+      }),
+      { numRuns: 500 },
+    );
+  });
+});
+
+describe('expressions of captures', () => {
+  const takes = (regex: string, level: string): boolean => {
+    const rule = compile({ from: { match: `a/{x:${regex}}/b` }, to: [{ endpoint: 'queue:q' }] });
+    const address = `a/${level}/b`;
+    return rule.pattern.matches(address) && rule.accepts?.(address) !== false;
+  };
+  test.each<[string, string, boolean]>([
+    ['[0-9]+', '4711', true],
+    ['[0-9]+', '47x', false],
+    ['[a-z]{2,3}', 'abc', true],
+    ['[a-z]{2,3}', 'abcd', false],
+    ['(eu|us)-[0-9]{2}', 'eu-07', true],
+    ['(eu|us)-[0-9]{2}', 'as-07', false],
+    ['\\d+\\.\\d+', '1.25', true],
+    ['a|b', 'b', true],
+    ['a|b', 'bb', false],
+  ])('%s on %s: %s', (regex, level, expected) => {
+    expect(takes(regex, level)).toBe(expected);
+  });
+
+  test('that are taken never take long, and none that could is taken', () => {
+    const start = cpuMs();
+    for (const regex of ['[a-z]+[a-z]+', 'a?a?a?a?a?a?[ab]+', '(a|a)(a|a)[a]+[a]*', '[a]{1,255}[a]+']) {
+      try {
+        takes(regex, `${'a'.repeat(254)}!`);
+      } catch (error) {
+        expect(error).toMatchObject({ field: '/from/match' });
+      }
+    }
+    expect(takes('[a-z]+', 'a'.repeat(60_000))).toBe(false);
+    expect(cpuMs() - start).toBeLessThan(500);
+  });
+
+  test.each([
+    '(a+)+',
+    '(a|b)*',
+    'a+b+c+',
+    '(?=a)b',
+    '(?<n>a)',
+    '(a)\\1',
+    '\\bx',
+    'a+?',
+    '^a$',
+    '[a',
+    '(a',
+    'a)',
+    '*a',
+    '',
+    'a{1',
+    '\\p{L}',
+    'x'.repeat(129),
+    'a/b',
+    'a{300}{2}',
+  ])('%s is refused', (regex) => {
+    expect(() => takes(regex, 'a')).toThrow(CoreError);
+    try {
+      takes(regex, 'a');
+    } catch (error) {
+      expect(error).toMatchObject({ code: 'invalid-argument', field: '/from/match' });
+    }
+  });
+
+  test('narrow an inverse as well', () => {
+    const rule = compile({ from: { match: 'd/{x:[0-9]+}' }, to: [{ endpoint: 'stream:s', key: '{x}' }] });
+    expect(rule.inverses[0]!.addressOf(Buffer.from('12'))).toBe('d/12');
+    expect(rule.inverses[0]!.addressOf(Buffer.from('ab'))).toBeNull();
+  });
+});
+
+test.each([
+  ['{x|lower}', /`lower` in \{x\|lower\} cannot be undone/],
+  ['{payload.id}', /\{payload.id\} is not a part of the address/],
+  ['{x}', /does not hold \{y\}/],
+  [null, /key is null/],
+])('a stream whose key is %s goes one way and says why', (key, reason) => {
+  const rule = compile({ from: { match: 'd/{x}/{y}' }, to: [{ endpoint: 'stream:s', key }] });
+  expect(rule.oneWayReason).toMatch(reason);
+  expect(rule.inverses[0]!.addressOf(Buffer.from('d/a/b'))).toBeNull();
+});
+
+describe('what is refused', () => {
+  const from = { match: 'a/{x}' };
+  const to = [{ endpoint: 'queue:q' }];
+  const target = (fields: object) => ({ from, to: [{ endpoint: 'core', topic: 't/{x}', ...fields }] });
+  const stream = (fields: object) => ({ from, to: [{ endpoint: 'stream:s', ...fields }] });
+  test.each<[unknown, string, RegExp]>([
+    [{ from }, '/to', /1 to 16 targets/],
+    [{ to }, '/from', /object/],
+    [{ from, to: [] }, '/to', /1 to 16/],
+    [{ from, to, id: 'x' }, '/id', /unknown field; there are from, to/],
+    [{ from: { match: 7 }, to }, '/from/match', /text/],
+    [{ from: { match: 'a/+' }, to }, '/from/match', /\{name\}/],
+    [{ from: { ...from, when: 1 }, to }, '/from/when', /unknown field/],
+    [{ from: { ...from, where: { 'q/s': 1 } }, to }, '/from/where/q~1s', /unknown condition/],
+    [{ from: { ...from, where: { qos: 'many' } }, to }, '/from/where/qos', /comparison/],
+    [{ from: { ...from, where: { retain: 'no' } }, to }, '/from/where/retain', /true or false/],
+    [{ from: { ...from, where: { header: { h: {} } } }, to }, '/from/where/header/h', /exists/],
+    [{ from: { ...from, where: { payload: { 'a[': 1 } } }, to }, '/from/where/payload/a[', /path/],
+    [{ from, to, order: 1.5 }, '/order', /whole number/],
+    [{ from, to, continue: 'yes' }, '/continue', /false or true/],
+    [{ from, to, loop: { maxHops: 99 } }, '/loop/maxHops', /0 to 16/],
+    [{ from, to, onError: 'retry' }, '/onError', /"dlq"/],
+    [target({ endpoint: 'bridge:kafka' }), '/to/0/endpoint', /no bridges/],
+    [target({ endpoint: 'kafka' }), '/to/0/endpoint', /must be "core"/],
+    [target({ endpoint: 'queue:amq.x', topic: 't' }), '/to/0/endpoint', /belong to the gateway/],
+    [target({ endpoint: 'queue:$queue', topic: 't' }), '/to/0/endpoint', /belong to the gateway/],
+    [target({ endpoint: `queue:${'é'.repeat(128)}`, topic: 't' }), '/to/0/endpoint', /1 to 255 bytes/],
+    [stream({ endpoint: 'stream:__x' }), '/to/0/endpoint', /__/],
+    [stream({ endpoint: 'stream:{x}' }), '/to/0/endpoint', /no captures/],
+    [stream({ endpoint: `stream:${'a'.repeat(250)}` }), '/to/0/endpoint', /1 to 249/],
+    [stream({ topic: 't' }), '/to/0/topic', /belongs into key/],
+    [target({ topic: undefined }), '/to/0/topic', /is missing/],
+    [target({ topic: '$SYS/{x}' }), '/to/0/topic', /belong to the gateway/],
+    [target({ topic: 'a/+/{x}' }), '/to/0/topic', /wildcards/],
+    [target({ topic: 't/{y}' }), '/to/0/topic', /match captures \{x\}/],
+    [target({ topic: 't/{x' }), '/to/0/topic', /without its }/],
+    [target({ topic: 't/{x|shout}' }), '/to/0/topic', /no function; there are default/],
+    [target({ topic: 't/{x|pad}' }), '/to/0/topic', /1 to 2 arguments, not 0/],
+    [target({ topic: 't/{x|hash(0)}' }), '/to/0/topic', /from 1 to 64/],
+    [target({ topic: 't/{payload.[}' }), '/to/0/topic', /no path/],
+    [target({ topic: 't/{header.h}' }), '/to/0/maxTopics', /is missing/],
+    [target({ maxTopics: 0 }), '/to/0/maxTopics', /1 to 100000/],
+    [target({ overflowTopic: 'o' }), '/to/0/overflowTopic', /without maxTopics/],
+    [target({ maxTopics: 5, overflowTopic: 'o/{now}' }), '/to/0/overflowTopic', /one address/],
+    [target({ partitions: 5 }), '/to/0/partitions', /stream only/],
+    [stream({ partitions: 0 }), '/to/0/partitions', /1 to 1024/],
+    [stream({ partitionBy: 'roundRobin' }), '/to/0/partitionBy', /uuid/],
+    [stream({ key: '' }), '/to/0/key', /empty/],
+    [target({ set: { qos: 3 } }), '/to/0/set/qos', /0 to 2/],
+    [target({ set: { ttl: 'soon' } }), '/to/0/set/ttl', /30s/],
+    [target({ set: { color: 1 } }), '/to/0/set/color', /unknown field/],
+    [
+      target({ headers: { set: { 'X-GW-key': '1' } } }),
+      '/to/0/headers/set/X-GW-key',
+      /belong to the gateway/,
+    ],
+    [target({ headers: { rename: { a: 'x-gw-b' } } }), '/to/0/headers/rename/a', /belong to the gateway/],
+    [target({ headers: { drop: [7] } }), '/to/0/headers/drop', /names?/],
+    [target({ transform: 'magic' }), '/to/0/transform', /no transform; there are none/],
+    [target({ transform: ['base64', 'select("$.[")'] }), '/to/0/transform/1', /no path/],
+    [target({ onError: 'dlq:amq.x' }), '/to/0/onError', /belong to the gateway/],
+  ])('%j at %s', (definition, field, reason) => {
+    let error: unknown;
+    try {
+      compileRule(JSON.parse(JSON.stringify(definition)));
+    } catch (caught) {
+      error = caught;
+    }
+    expect(error).toBeInstanceOf(CoreError);
+    expect(error).toMatchObject({ code: 'invalid-argument', field });
+    expect((error as CoreError).message).toMatch(reason);
+  });
+});
