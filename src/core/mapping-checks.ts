@@ -7,7 +7,7 @@
 
 import { CoreError } from './errors.ts';
 import { type AnyRule, isRouting, type RoutingRule, type RuleWarning } from './mapping-rule.ts';
-import { MANY, ONE, Pattern } from './pattern.ts';
+import { MANY, ONE, Pattern, type Token } from './pattern.ts';
 
 export interface NamedRule {
   readonly name: string;
@@ -24,71 +24,106 @@ const LINKS_MAX = 1_000_000;
 const OVERLAPS_TOLD_MAX = 5;
 const WARNINGS_MAX = 100;
 
-/**
- * `changed`: the rules that are being put, one of which any error is about. `named`: pointers begin with the rule's
- * name. Throws CoreError `invalid-argument`.
- */
-export function* checkRules(
-  rules: ReadonlyMap<string, AnyRule>,
-  changed: ReadonlySet<string>,
-  named = false,
-): SlicedCheck<RuleWarning[]> {
-  const refuse = (name: string, pointer: string, text: string): never => {
-    const prefix = named ? `/${name.replaceAll('~', '~0').replaceAll('/', '~1')}` : '';
-    throw new CoreError('invalid-argument', text, { field: prefix + pointer });
-  };
-  const routing: NamedRule[] = [];
-  for (const [name, rule] of rules) if (isRouting(rule)) routing.push({ name, rule });
-  const all = new RulesByPattern();
-  const stopping = new RulesByPattern();
-  let count = 0;
-  for (const each of routing) {
-    all.add(each);
-    if (!each.rule.continues && !each.rule.conditional) stopping.add(each);
-    if (++count % SLICE_RULES === 0) yield;
+type Refuse = (name: string, pointer: string, text: string) => never;
+
+/** The routing rules of a set, so that what one of them meets is found without looking at all. */
+export class RuleGraph {
+  readonly #rules = new Map<string, NamedRule>();
+  readonly #all = new RulesByPattern();
+  /** Those that leave nothing of what they match to later ones. */
+  readonly #stopping = new RulesByPattern();
+
+  /** Puts a rule in the place of the one of that name; null, or a rule of the other form: it goes. Returns that one. */
+  put(name: string, rule: AnyRule | null): RoutingRule | null {
+    const before = this.#rules.get(name);
+    if (before !== undefined) {
+      this.#rules.delete(name);
+      this.#all.remove(before);
+      if (isStopping(before)) this.#stopping.remove(before);
+    }
+    if (rule !== null && isRouting(rule)) {
+      const named = { name, rule };
+      this.#rules.set(name, named);
+      this.#all.add(named);
+      if (isStopping(named)) this.#stopping.add(named);
+    }
+    return before?.rule ?? null;
   }
-  for (const each of routing) {
-    for (const first of stopping.covering(each.rule.pattern)) {
-      if (first.name === each.name || !isBefore(first, each)) continue;
-      if (changed.has(each.name))
+
+  /**
+   * `changed`: the rules that are being put, one of which any error is about. `named`: pointers begin with the rule's
+   * name. Throws CoreError `invalid-argument`.
+   */
+  *check(changed: ReadonlySet<string>, named = false): SlicedCheck<RuleWarning[]> {
+    const refuse: Refuse = (name, pointer, text) => {
+      const prefix = named ? `/${name.replaceAll('~', '~0').replaceAll('/', '~1')}` : '';
+      throw new CoreError('invalid-argument', text, { field: prefix + pointer });
+    };
+    const rules = [...changed].flatMap((name) => this.#rules.get(name) ?? []);
+    let count = 0;
+    for (const each of rules) {
+      this.#checkReach(each, changed, refuse);
+      if (++count % SLICE_RULES === 0) yield;
+    }
+    yield* checkCircles(rules, this.#all, changed, refuse);
+    const warnings: RuleWarning[] = [];
+    for (const each of rules) {
+      if (warnings.length === WARNINGS_MAX) break;
+      for (const detail of this.#overlapsOf(each))
+        if (warnings.length < WARNINGS_MAX)
+          warnings.push({ mapping: each.name, pointer: '/from/match', detail });
+      if (++count % SLICE_RULES === 0) yield;
+    }
+    return warnings;
+  }
+
+  /** That it gets messages, and leaves some to the rules that stay as they are. */
+  #checkReach(each: NamedRule, changed: ReadonlySet<string>, refuse: Refuse): void {
+    for (const first of this.#stopping.covering(each.rule.pattern)) {
+      if (first.name !== each.name && isBefore(first, each))
         refuse(
           each.name,
           '/from/match',
           `it would never get a message: mapping ${first.name} takes all of them first`,
         );
-      if (changed.has(first.name))
-        refuse(
-          first.name,
-          '/from/match',
-          `mapping ${each.name}, which comes later, would get no message any more`,
-        );
     }
-    if (++count % SLICE_RULES === 0) yield;
-  }
-  yield* checkCircles(routing, all, changed, refuse);
-  const warnings: RuleWarning[] = [];
-  for (const each of routing) {
-    if (warnings.length === WARNINGS_MAX) break;
-    if (!changed.has(each.name)) continue;
-    const others = all.overlapping(each.rule.pattern, OVERLAPS_TOLD_MAX + 1);
-    for (const other of others.filter(({ name }) => name !== each.name).slice(0, OVERLAPS_TOLD_MAX)) {
-      if (warnings.length === WARNINGS_MAX) break;
-      const first = isBefore(other, each) ? other : each;
-      const then = first.rule.continues ? 'both may take a message' : `${first.name} is asked first`;
-      const detail = `mapping ${other.name} matches some of the same addresses (${other.rule.pattern}); ${then}`;
-      warnings.push({ mapping: each.name, pointer: '/from/match', detail });
+    if (!isStopping(each) || changed.size >= this.#rules.size) return;
+    const alone = new RulesByPattern();
+    alone.add(each);
+    for (const later of this.#all.overlapping(each.rule.pattern, LINKS_MAX)) {
+      if (
+        changed.has(later.name) ||
+        !isBefore(each, later) ||
+        alone.covering(later.rule.pattern).length === 0
+      )
+        continue;
+      refuse(
+        each.name,
+        '/from/match',
+        `mapping ${later.name}, which comes later, would get no message any more`,
+      );
     }
-    if (++count % SLICE_RULES === 0) yield;
   }
-  return warnings;
+
+  #overlapsOf(each: NamedRule): string[] {
+    return this.#all
+      .overlapping(each.rule.pattern, OVERLAPS_TOLD_MAX + 1)
+      .filter(({ name }) => name !== each.name)
+      .slice(0, OVERLAPS_TOLD_MAX)
+      .map((other) => {
+        const first = isBefore(other, each) ? other : each;
+        const then = first.rule.continues ? 'both may take a message' : `${first.name} is asked first`;
+        return `mapping ${other.name} matches some of the same addresses (${other.rule.pattern}); ${then}`;
+      });
+  }
 }
 
 /** Walks from every changed rule along what it may publish to; a way back to a rule on the walk is a circle. */
 function* checkCircles(
-  routing: readonly NamedRule[],
+  rules: readonly NamedRule[],
   all: RulesByPattern,
   changed: ReadonlySet<string>,
-  refuse: (name: string, pointer: string, text: string) => never,
+  refuse: Refuse,
 ): SlicedCheck<void> {
   let links = 0;
   const nextOf = (from: NamedRule): NamedRule[] => {
@@ -106,8 +141,8 @@ function* checkCircles(
   };
   const finished = new Set<NamedRule>();
   let count = 0;
-  for (const start of routing) {
-    if (!changed.has(start.name) || finished.has(start)) continue;
+  for (const start of rules) {
+    if (finished.has(start)) continue;
     const path = [{ node: start, next: nextOf(start), at: 0 }];
     const onPath = new Set([start]);
     while (path.length > 0) {
@@ -133,6 +168,10 @@ function* checkCircles(
     }
     if (++count % SLICE_RULES === 0) yield;
   }
+}
+
+function isStopping({ rule }: NamedRule): boolean {
+  return !rule.continues && !rule.conditional;
 }
 
 function isBefore(a: NamedRule, b: NamedRule): boolean {
@@ -169,6 +208,27 @@ class RulesByPattern {
       }
     }
     node.rules.push(rule);
+  }
+
+  remove(rule: NamedRule): void {
+    const path: { node: Node; token: Token }[] = [];
+    let node: Node | null | undefined = this.#root;
+    for (const token of rule.rule.pattern.tokens) {
+      if (node === null || node === undefined) return;
+      path.push({ node, token });
+      node = token === ONE ? node.one : token === MANY ? node.many : node.levels.get(token);
+    }
+    const at = node?.rules.indexOf(rule) ?? -1;
+    if (at < 0) return;
+    node?.rules.splice(at, 1);
+    for (const { node: parent, token } of path.reverse()) {
+      const child =
+        token === ONE ? parent.one : token === MANY ? parent.many : parent.levels.get(token as string);
+      if (child === null || child === undefined || !isEmpty(child)) return;
+      if (token === ONE) parent.one = null;
+      else if (token === MANY) parent.many = null;
+      else parent.levels.delete(token as string);
+    }
   }
 
   /** Rules whose pattern surely matches everything that `pattern` matches. */
@@ -224,6 +284,10 @@ class RulesByPattern {
     // Wildcards do not match a first level that begins with `$`, which the walk does not look at.
     return [...found].filter(({ rule }) => rule.pattern.overlaps(pattern));
   }
+}
+
+function isEmpty(node: Node): boolean {
+  return node.rules.length === 0 && node.levels.size === 0 && node.one === null && node.many === null;
 }
 
 function newNode(): Node {

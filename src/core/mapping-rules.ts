@@ -15,7 +15,7 @@ import type { Durability } from './durability.ts';
 import { CoreError } from './errors.ts';
 import type { CoreEvent } from './index.ts';
 import type { Limits } from './limits.ts';
-import { checkRules, type SlicedCheck } from './mapping-checks.ts';
+import { RuleGraph, type SlicedCheck } from './mapping-checks.ts';
 import {
   type AnyRule,
   type ApplyOptions,
@@ -26,6 +26,7 @@ import {
   type MappingRule,
   type MappingRules,
   newMappingCounters,
+  type RuleWarning,
   streamsOfRule,
 } from './mapping-rule.ts';
 import type { MappingRunner } from './mapping-runner.ts';
@@ -69,6 +70,7 @@ export class MappingRuleTable implements MappingRules {
   #entries = new Map<string, Entry>();
   /** By stream: the rules that lead its records back, by name. */
   #inverses = new Map<string, Map<string, readonly MappingRule[]>>();
+  #graph = new RuleGraph();
   #store: MappingStore | null = null;
   /** The last change under way: they happen one after the other. */
   #changing: Promise<unknown> = Promise.resolve();
@@ -99,7 +101,9 @@ export class MappingRuleTable implements MappingRules {
         });
       }
     }
-    await this.#exchange(rules);
+    const graph = new RuleGraph();
+    for (const [name, { rule }] of rules) graph.put(name, rule);
+    await this.#exchange(rules, graph);
   }
 
   async put(name: string, definition: unknown, options = { dryRun: false }): Promise<MappingChanges> {
@@ -129,6 +133,7 @@ export class MappingRuleTable implements MappingRules {
     addMappingCounters(this.#retired, entry.counters);
     this.#removals++;
     this.#parts.router.remove(entry.binding);
+    this.#graph.put(name, null);
     this.#leadBack(name, entry.rule, null);
     (this.#store as MappingStore).remove(name);
     return true;
@@ -150,8 +155,7 @@ export class MappingRuleTable implements MappingRules {
     checkName(name);
     this.#checkCount(this.#entries.size + (before === undefined ? 1 : 0));
     const rule = this.#compile(definition);
-    const rules = new Map(Array.from(this.#entries, ([each, entry]) => [each, entry.rule] as const));
-    const warnings = await this.#run(checkRules(rules.set(name, rule), new Set([name])));
+    const warnings = await this.#checkPut(name, rule);
     const changes: MappingChanges = {
       ...NOTHING,
       [before === undefined ? 'created' : 'replaced']: [name],
@@ -177,6 +181,17 @@ export class MappingRuleTable implements MappingRules {
     return changes;
   }
 
+  /** Checks the rule among the others, which are as they are; the graph holds it meanwhile in place of the one before. */
+  async #checkPut(name: string, rule: AnyRule): Promise<readonly RuleWarning[]> {
+    const graph = this.#graph;
+    graph.put(name, rule);
+    try {
+      return await this.#run(graph.check(new Set([name])));
+    } finally {
+      graph.put(name, this.#entries.get(name)?.rule ?? null);
+    }
+  }
+
   async #applySet(definitions: ReadonlyMap<string, unknown>, options: ApplyOptions): Promise<MappingChanges> {
     const created: string[] = [];
     const replaced: string[] = [];
@@ -198,10 +213,13 @@ export class MappingRuleTable implements MappingRules {
     }
     this.#checkCount(next.size);
     const changed = [...created, ...replaced];
-    const rules = new Map<string, AnyRule>();
-    for (const [name, entry] of next) rules.set(name, entry.rule);
-    const warnings = await this.#run(checkRules(rules, new Set(changed), true));
-    const removed = [...this.#entries.keys()].filter((name) => !next.has(name));
+    const graph = new RuleGraph();
+    for (const [name, entry] of next) {
+      graph.put(name, entry.rule);
+      if (++since % SLICE_RULES === 0) await this.#turn();
+    }
+    const warnings = await this.#run(graph.check(new Set(changed), true));
+    const removed = [...this.#entries.keys()].filter((name) => !next.has(name)).sort();
     const changes: MappingChanges = { created, replaced, unchanged, removed, warnings };
     if (options.dryRun || changed.length + removed.length === 0) return changes;
 
@@ -213,13 +231,13 @@ export class MappingRuleTable implements MappingRules {
     const store = this.#store as MappingStore;
     await store.prepare(writes);
     // Nothing but this method may refuse the set from here on: it is stored.
-    await this.#exchange(next);
+    await this.#exchange(next, graph);
     await store.complete(writes);
     return changes;
   }
 
   /** All rules at once, between two messages. What takes time is made before that, in slices. */
-  async #exchange(next: Map<string, Entry>): Promise<void> {
+  async #exchange(next: Map<string, Entry>, graph: RuleGraph): Promise<void> {
     const { router, streams } = this.#parts;
     const index = new BindingIndex();
     const inverses = new Map<string, Map<string, readonly MappingRule[]>>();
@@ -249,6 +267,7 @@ export class MappingRuleTable implements MappingRules {
       if (!next.has(name)) addMappingCounters(this.#retired, counters);
     router.exchangeRules(index);
     this.#entries = next;
+    this.#graph = graph;
     this.#inverses = inverses;
     for (const [stream, rules] of led) streams.get(stream)?.outlet.setRules(rules);
   }
@@ -298,6 +317,7 @@ export class MappingRuleTable implements MappingRules {
     if (before !== undefined) router.remove(before.binding);
     router.add(entry.binding);
     this.#entries.set(name, entry);
+    this.#graph.put(name, rule);
     this.#leadBack(name, before?.rule ?? null, rule);
   }
 

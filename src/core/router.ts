@@ -15,7 +15,7 @@ import type { DeliveryOptions } from './delivery.ts';
 import { matchesHeaders } from './header-match.ts';
 import type { HeaderMatch, SubscriptionOptions } from './index.ts';
 import { DEFAULT_LIMITS } from './limits.ts';
-import type { AnyRule, MappingCounters } from './mapping-rule.ts';
+import { type AnyRule, isRouting, type MappingCounters } from './mapping-rule.ts';
 import type { Header, Message, Reliability } from './message.ts';
 import type { Pattern } from './pattern.ts';
 import { RouteCache } from './route-cache.ts';
@@ -186,7 +186,8 @@ export class Router {
       const set = this.routes(pattern.literal);
       return set.fallback !== null || set.routes.some((route) => route.destination !== except);
     }
-    const wants = (binding: Binding) => binding.destination !== except && binding.pattern.overlaps(pattern);
+    const wants = (binding: Binding) =>
+      binding.destination !== except && !leadsOnlyTo(binding, except) && binding.pattern.overlaps(pattern);
     return this.#index.some(wants) || this.#rules.some(wants);
   }
 
@@ -268,6 +269,12 @@ export class Router {
     this.#rules.collect(address, levels, result);
     return result;
   }
+}
+
+/** A rule that leads to this stream alone takes nothing that comes from it. */
+function leadsOnlyTo({ rule }: Binding, { kind, name }: Destination): boolean {
+  if (rule === null || kind !== 'stream' || !isRouting(rule)) return false;
+  return rule.targets.every((target) => target.kind === 'stream' && target.name === name);
 }
 
 /** Unambiguous, whatever the names hold. */

@@ -131,6 +131,20 @@ test('what cannot be made is refused to an MQTT publisher with a code, or kept w
   expect(body.counters).toMatchObject({ in: 2, failed: 1, deadLettered: 1 });
 });
 
+test('records of a stream are not looked into for the one rule that leads to it', async () => {
+  await call('PUT', '/v1/mappings/only', {
+    from: { match: 'only/{x}' },
+    to: [{ endpoint: 'stream:only', key: '{x}' }],
+  });
+  const kafka = new Kafka({ brokers: [`127.0.0.1:${gateway.port('kafka')}`], logLevel: logLevel.NOTHING });
+  const producer = kafka.producer();
+  await producer.connect();
+  await producer.send({ topic: 'only', messages: [{ key: '1', value: '7' }] });
+  await producer.disconnect();
+  const { body } = await call('GET', '/v1/mappings/only');
+  expect(body.counters).toMatchObject({ in: 0, filtered: 0 });
+});
+
 test('sets are applied or refused as a whole, and tried without a trace', async () => {
   const before = (await call('GET', '/v1/mappings')).body.items.map(({ name }: { name: string }) => name);
   const circle = { from: { match: 'c/{x}' }, to: [{ endpoint: 'core', topic: 'c/{x}' }] };
@@ -162,4 +176,9 @@ test('sets are applied or refused as a whole, and tried without a trace', async 
     name: 'plant',
     patterns: ['plant/+/+/#'],
   });
+  await gateway.stop();
+  await gateway.start();
+  expect((await call('GET', '/v1/mappings')).body.items.map(({ name }: { name: string }) => name)).toEqual([
+    'plant',
+  ]);
 });
