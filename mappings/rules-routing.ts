@@ -48,7 +48,13 @@ export function compileRouting(definition: object): RoutingRule {
   const targets: RuleTarget[] = parts.map(({ target }) => target);
   const inverses = parts.flatMap((each) => inverseOf(each, levels, reverse === 'off'));
   const accepts = acceptsFromSpans(spans);
-  const reason = inverses.length === 0 ? noStreamReason(targets) : inverses[0]?.oneWayReason;
+  const inverse = reverse === 'off' ? null : inverseDefinition(parts, levels);
+  const reason =
+    inverses.length > 0
+      ? inverses[0]?.oneWayReason
+      : inverse !== null && 'reason' in inverse
+        ? inverse.reason
+        : noStreamReason(targets);
   return {
     pattern: patternFromLevels(levels),
     ...(accepts === null ? {} : { accepts }),
@@ -60,6 +66,7 @@ export function compileRouting(definition: object): RoutingRule {
     targets,
     inverses,
     ...(reason === undefined ? {} : { oneWayReason: reason }),
+    ...(inverse === null || 'reason' in inverse ? {} : { inverse: inverse.definition }),
     refusal:
       where === null ? () => null : lazily(() => compileWhere(from.where, '/from/where') as typeof where),
   };
@@ -85,6 +92,45 @@ function inverseOf(parts: TargetParts, levels: readonly Level[], isOff: boolean)
   const inverse = invertible(key);
   if ('reason' in inverse) return oneWay(inverse.reason);
   return [new CompiledCapture(levels, stream, partitions, inverse.parts)];
+}
+
+/** The rule that leads messages of the one address target back, or why there is none; null where nothing is to be said. */
+function inverseDefinition(
+  parts: readonly TargetParts[],
+  levels: readonly Level[],
+): { readonly definition: Record<string, unknown> } | { readonly reason: string } | null {
+  const published = parts.filter(({ target }) => target.kind === 'core');
+  const [only] = published;
+  if (published.length !== 1 || only === undefined || only.topic === null) return null;
+  const inverse = invertible(only.topic);
+  if ('reason' in inverse) return inverse;
+  const many = levels.find((level) => level.kind === 'many')?.name;
+  const names = levels.flatMap((level) => (level.kind === 'literal' ? [] : [level.name]));
+  const held = inverse.parts.flatMap((part) => (part.kind === 'variable' ? [part.name] : []));
+  const missing = names.find((name) => !held.includes(name));
+  if (missing !== undefined) return { reason: `the topic does not hold {${missing}}` };
+  const braces = (text: string) => text.replaceAll('{', '{{').replaceAll('}', '}}');
+  const match = inverse.parts
+    .map((part) => {
+      if (part.kind === 'text') return braces(part.text);
+      return part.name === many ? `{${part.name}...}` : `{${part.name}}`;
+    })
+    .join('');
+  const topic = levels
+    .map((level) => {
+      if (level.kind === 'literal') return braces(level.text);
+      return level.kind === 'many'
+        ? `{${level.name}}`
+        : `${braces(level.prefix)}{${level.name}}${braces(level.suffix)}`;
+    })
+    .join('/');
+  try {
+    parseMatch(match, '/to');
+  } catch (error) {
+    return { reason: `the topic cannot be read back: ${(error as Error).message}` };
+  }
+  const to = [{ endpoint: 'core', topic }];
+  return { definition: { from: { match }, to, loop: { circles: 'allow' } } };
 }
 
 function noStreamReason(targets: readonly RuleTarget[]): string {

@@ -43,6 +43,8 @@ import { matchesGlob, objectAt, pointerStep } from './rules-where.ts';
 export interface TargetParts {
   readonly target: RuleTarget;
   readonly key: Template | null;
+  /** Of the address that it publishes to; null where it has none. */
+  readonly topic: Template | null;
 }
 
 type Spans = ReadonlyMap<string, Span>;
@@ -116,7 +118,7 @@ export function compileTarget(value: unknown, spans: Spans, onError: unknown, fi
     reach: kind === 'core' && topic !== null ? reachOf(topic) : null,
     make: lazily(() => makerOf(compileParts(fields, kind, spans, field), kind)),
   };
-  return { target, key };
+  return { target, key, topic };
 }
 
 /** What a target's templates and changes are once they are compiled. */

@@ -164,6 +164,8 @@ export function addMappingRoutes(app: App, options: AdminOptions): void {
   app.post(
     '/v1/mappings::apply',
     {
+      // A body of megabytes has just been read: messages have their turn before it is looked at.
+      preValidation: () => new Promise((resolve) => setImmediate(resolve)),
       schema: {
         summary: 'Create or replace many mappings at once',
         description:
@@ -287,6 +289,7 @@ function viewFromRule(name: string, { definition, rule, counters }: MappingEntry
     targets: isRouting(rule) ? rule.targets.map(endpointOf) : [`stream:${rule.stream}`],
     bothWays: rule.oneWayReason === undefined,
     oneWayReason: rule.oneWayReason ?? null,
+    inverse: isRouting(rule) ? (rule.inverse ?? null) : null,
     counters: { ...counters, dropped: { ...counters.dropped } },
   };
 }

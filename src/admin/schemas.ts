@@ -62,6 +62,10 @@ export const mappingSchema = Type.Object({
   targets: Type.Array(Type.String(), { description: 'core, queue:NAME and stream:NAME.' }),
   bothWays: Type.Boolean({ description: 'A record’s key leads back to its address.' }),
   oneWayReason: Type.Union([Type.String(), Type.Null()], { description: 'Why it does not.' }),
+  inverse: Type.Union([anyObject('A definition.'), Type.Null()], {
+    description:
+      'The mapping that would lead messages of its address back, where its topic tells every capture.',
+  }),
   counters: mappingCountersSchema,
 });
 

@@ -111,6 +111,8 @@ export interface RoutingRule {
   readonly inverses: readonly MappingRule[];
   /** Why records or messages do not lead back, for people; absent where they do. */
   readonly oneWayReason?: string;
+  /** The definition of a rule that leads messages from the one address that it publishes to back to theirs. */
+  readonly inverse?: Readonly<Record<string, unknown>>;
   /** Null: it takes the message; otherwise why not, for people. */
   refusal(input: RuleInput): string | null;
 }

@@ -34,6 +34,7 @@ test('put creates, put again replaces, get shows, delete deletes', async () => {
     targets: ['stream:telemetry'],
     bothWays: true,
     oneWayReason: null,
+    inverse: null,
     counters: newMappingCounters(),
     warnings: [],
   });

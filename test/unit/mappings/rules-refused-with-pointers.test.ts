@@ -91,6 +91,29 @@ test.each([
   expect(rule.inverses[0]!.addressOf(Buffer.from('d/a/b'))).toBeNull();
 });
 
+test('a topic that tells every capture has an inverse, which leads back', () => {
+  const rule = compile({
+    from: { match: 'a/dev-{x}/{{k}}/{rest...}' },
+    to: [{ endpoint: 'core', topic: 'b/{rest}/v{x}' }],
+  });
+  expect(rule.inverse).toEqual({
+    from: { match: 'b/{rest...}/v{x}' },
+    to: [{ endpoint: 'core', topic: 'a/dev-{x}/{{k}}/{rest}' }],
+    loop: { circles: 'allow' },
+  });
+  expect(compile(rule.inverse).inverse?.from).toEqual({ match: 'a/dev-{x}/{{k}}/{rest...}' });
+});
+
+test.each([
+  ['b/{x}', /does not hold \{y\}/],
+  ['b/{x|upper}/{y}', /`upper` in \{x\|upper\} cannot be undone/],
+  ['b/{x}-{y}', /cannot be read back: one capture in a level/],
+])('a topic %s has none, and it is said why', (topic, reason) => {
+  const rule = compile({ from: { match: 'a/{x}/{y}' }, to: [{ endpoint: 'core', topic }] });
+  expect(rule.inverse).toBeUndefined();
+  expect(rule.oneWayReason).toMatch(reason);
+});
+
 describe('what is refused', () => {
   const from = { match: 'a/{x}' };
   const to = [{ endpoint: 'queue:q' }];
