@@ -131,7 +131,7 @@ test('what cannot be made is refused to an MQTT publisher with a code, or kept w
   expect(body.counters).toMatchObject({ in: 2, failed: 1, deadLettered: 1 });
 });
 
-test('records of a stream are not looked into for the one rule that leads to it', async () => {
+test('records of a stream are not looked into for the one rule that leads to it, nor appended by it again', async () => {
   await call('PUT', '/v1/mappings/only', {
     from: { match: 'only/{x}' },
     to: [{ endpoint: 'stream:only', key: '{x}' }],
@@ -140,9 +140,23 @@ test('records of a stream are not looked into for the one rule that leads to it'
   const producer = kafka.producer();
   await producer.connect();
   await producer.send({ topic: 'only', messages: [{ key: '1', value: '7' }] });
+  expect((await call('GET', '/v1/mappings/only')).body.counters).toMatchObject({ in: 0, filtered: 0 });
+  const client = await connect();
+  const arrived = new Promise<string>((resolve) => {
+    client.on('message', (topic, payload) => resolve(`${topic} ${payload}`));
+  });
+  await client.subscribeAsync('only/#');
+  await producer.send({ topic: 'only', messages: [{ key: '2', value: '8' }] });
+  expect(await arrived).toBe('only/2 8');
+  expect((await call('GET', '/v1/mappings/only')).body.counters).toMatchObject({
+    in: 1,
+    filtered: 1,
+    out: 0,
+  });
+  const { body } = await call('GET', '/v1/streams/only');
+  expect(body.partitions[0].endOffset).toBe(2);
   await producer.disconnect();
-  const { body } = await call('GET', '/v1/mappings/only');
-  expect(body.counters).toMatchObject({ in: 0, filtered: 0 });
+  await client.endAsync();
 });
 
 test('sets are applied or refused as a whole, and tried without a trace', async () => {
