@@ -69,7 +69,10 @@ export function outputsOf(
         continue;
       }
       const refusal = taker === null ? rule.refusal(input) : null;
-      const loop = path.includes(name) ? `mapping ${name} has published this message before` : null;
+      const loop =
+        path.includes(name) || path.length > rule.hopsMax
+          ? `the message came through mappings ${path.join(', ')} before`
+          : null;
       for (const [index, target] of rule.targets.entries()) {
         const place = { mapping: name, source: source.address, target: index, endpoint: endpointOf(target) };
         if (taker !== null)

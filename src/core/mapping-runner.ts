@@ -5,8 +5,9 @@
  * message that caused it has been routed, because no destination publishes from inside. `publish.ts` then asks for it
  * with `take`, and the receipt waits for all of it.
  *
- * Messages that a rule published say so in the header `x-gw-origin`, the names of the rules in order. A rule never
- * takes a message that it has published before, and none that came through more than its `hopsMax`.
+ * What a rule publishes is routed with its path, the names of the rules that it came through. A rule never publishes
+ * what it has published before, and nothing that came through more rules than its `hopsMax`. The path belongs to the
+ * way through the core, not to the message: no client sees it, and none can make it up.
  */
 
 import { isSystemAddress, type Principal } from './access.ts';
@@ -30,7 +31,6 @@ import type { Header, Message } from './message.ts';
 import { type Acceptance, type Destination, FULL, IGNORED, type Route, TAKEN, WRITTEN } from './router.ts';
 import type { CapturingStream } from './stream.ts';
 
-export const ORIGIN_HEADER = 'x-gw-origin';
 /** Messages that rules make of one published message, all that comes of them included. */
 export const RULE_OUTPUTS_MAX = 1_024;
 
@@ -54,6 +54,8 @@ export interface PlacedRule {
 /** What a rule made for an address. */
 export interface Derived {
   readonly message: Message;
+  /** Names of the rules that it came through, the one that made it last. */
+  readonly path: readonly string[];
   readonly placed: PlacedRule;
   readonly target: RuleTarget;
 }
@@ -67,6 +69,8 @@ export class MappingRunner implements Destination {
   principal: Principal | null = null;
   /** The stream whose record is being published: nothing goes back to it. */
   origin: Destination | null = null;
+  /** The rules that what is routed now came through. */
+  path: readonly string[] = [];
   /** How much waits for `take`. */
   waiting = 0;
   readonly #parts: MappingRunnerParts;
@@ -95,7 +99,7 @@ export class MappingRunner implements Destination {
         counters.filtered += rule.targets.length;
         continue;
       }
-      const looped = loopOf(placed, message);
+      const looped = this.path.length === 0 ? null : loopOf(placed, this.path);
       for (const target of rule.targets) {
         const said = this.#give(input, placed, target, looped);
         if (said > result) result = said;
@@ -192,7 +196,7 @@ export class MappingRunner implements Destination {
       message = message.with({ address: target.overflowTopic });
     }
     placed.counters.inFlight++;
-    this.#derived.push({ message: stamped(message, placed.name), placed, target });
+    this.#derived.push({ message, path: [...this.path, placed.name], placed, target });
     this.waiting++;
     return TAKEN;
   }
@@ -260,30 +264,16 @@ export function compareRules(a: PlacedRule, b: PlacedRule): number {
   return a.rule.order - b.rule.order || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0);
 }
 
-/** The rules that published this message, the first one first. */
-export function originRules(message: Message): readonly string[] {
-  const value = message.properties.headers.find((header) => header.name === ORIGIN_HEADER)?.value;
-  return value?.kind === 'string' && value.value !== '' ? value.value.split(',') : [];
-}
-
-/** Why this rule must not publish this message, or null. Only what goes to addresses can come back. */
-export function loopOf({ name, rule }: Pick<PlacedRule, 'name' | 'rule'>, message: Message): string | null {
+/** Why this rule must not publish what came this way, or null. Only what goes to addresses can come back. */
+export function loopOf(
+  { name, rule }: Pick<PlacedRule, 'name' | 'rule'>,
+  path: readonly string[],
+): string | null {
   if (!rule.targets.some((target) => target.kind === 'core')) return null;
-  const rules = originRules(message);
-  if (rules.length === 0) return null;
-  if (rules.includes(encodeURIComponent(name))) return `mapping ${name} has published this message before`;
-  return rules.length > rule.hopsMax
-    ? `the message came through ${rules.length} mappings, more than ${rule.hopsMax} (maxHops)`
+  if (path.includes(name)) return `mapping ${name} has published this message before`;
+  return path.length > rule.hopsMax
+    ? `the message came through ${path.length} mappings, more than ${rule.hopsMax} (maxHops)`
     : null;
-}
-
-/** The message as it is published by the rule of that name. */
-export function stamped(message: Message, name: string): Message {
-  const { properties } = message;
-  const text = [...originRules(message), encodeURIComponent(name)].join(',');
-  const others = properties.headers.filter((header) => header.name !== ORIGIN_HEADER);
-  const stamp: Header = { name: ORIGIN_HEADER, value: { kind: 'string', value: text } };
-  return message.with({ properties: { ...properties, headers: [...others, stamp] } });
 }
 
 function deadLetterOf(message: Message, rule: string, failure: string, text: string, nowMs: number): Message {

@@ -207,7 +207,7 @@ export class Publishing {
   /** What rules made is routed as they made it, and what they make of that in turn, within a bound. */
   #giveDerived(before: Acceptance): Acceptance {
     const mappings = this.#mappings;
-    const { principal, origin } = mappings;
+    const { principal, origin, path } = mappings;
     mappings.principal = null;
     let result = before;
     let count = 0;
@@ -222,6 +222,7 @@ export class Publishing {
     }
     mappings.principal = principal;
     mappings.origin = origin;
+    mappings.path = path;
     return result;
   }
 
@@ -229,6 +230,7 @@ export class Publishing {
     const { message } = derived;
     try {
       checkDerivedAddress(message.address);
+      this.#mappings.path = derived.path;
       return this.#mappings.published(derived, this.#give(message, null));
     } catch (error) {
       if (error instanceof RuleError) return this.#mappings.failed(derived, error.failure, error.message);

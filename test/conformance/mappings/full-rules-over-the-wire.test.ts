@@ -159,6 +159,43 @@ test('records of a stream are not looked into for the one rule that leads to it,
   await client.endAsync();
 });
 
+test('the guard against loops is no header that clients set or see', async () => {
+  await call('PUT', '/v1/mappings/stamp', {
+    from: { match: 'in/{x}' },
+    to: [{ endpoint: 'core', topic: 'stamped/{x}' }],
+  });
+  const connection = await amqplib.connect(`amqp://guest:guest@127.0.0.1:${gateway.port('amqp091')}`);
+  const channel = await connection.createChannel();
+  await channel.assertQueue('seen', { exclusive: true });
+  await channel.bindQueue('seen', 'amq.topic', 'stamped.#');
+  const client = await connect();
+  const properties = { userProperties: { 'x-gw-origin': 'stamp,a,b,c,d,e', own: '1' } };
+  await client.publishAsync('in/mqtt', 'x', { qos: 1, properties });
+  channel.publish('amq.topic', 'in.amqp', Buffer.from('x'), { headers: { own: '1' } });
+  const kafka = new Kafka({ brokers: [`127.0.0.1:${gateway.port('kafka')}`], logLevel: logLevel.NOTHING });
+  const producer = kafka.producer();
+  await producer.connect();
+  await producer.send({
+    topic: 'in.kafka',
+    messages: [{ value: 'x', headers: { 'x-gw-origin': 'stamp', own: '1' } }],
+  });
+  await producer.disconnect();
+  const seen: string[] = [];
+  await expect
+    .poll(async () => {
+      const got = await channel.get('seen', { noAck: true });
+      if (got !== false) {
+        const { timestamp_in_ms: _, ...headers } = got.properties.headers ?? {};
+        seen.push(`${got.fields.routingKey} ${Object.keys(headers)}`);
+      }
+      return seen.length;
+    })
+    .toBe(3);
+  expect(seen.sort()).toEqual(['amqp', 'kafka', 'mqtt'].map((each) => `stamped.${each} own`));
+  await client.endAsync();
+  await connection.close();
+});
+
 test('sets are applied or refused as a whole, and tried without a trace', async () => {
   const before = (await call('GET', '/v1/mappings')).body.items.map(({ name }: { name: string }) => name);
   const circle = { from: { match: 'c/{x}' }, to: [{ endpoint: 'core', topic: 'c/{x}' }] };
