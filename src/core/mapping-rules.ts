@@ -230,8 +230,12 @@ export class MappingRuleTable implements MappingRules {
     ];
     const store = this.#store as MappingStore;
     await store.prepare(writes);
-    // Nothing but this method may refuse the set from here on: it is stored.
-    await this.#exchange(next, graph);
+    try {
+      await this.#exchange(next, graph);
+    } catch (error) {
+      store.abandon(writes);
+      throw error;
+    }
     await store.complete(writes);
     return changes;
   }

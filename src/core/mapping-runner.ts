@@ -95,7 +95,7 @@ export class MappingRunner implements Destination {
       const placed = rules[i] as PlacedRule;
       const { rule, counters } = placed;
       counters.in += rule.targets.length;
-      if (rule.conditional && rule.refusal(input) !== null) {
+      if (rule.conditional && !takes(rule, input)) {
         counters.filtered += rule.targets.length;
         continue;
       }
@@ -250,6 +250,15 @@ export class MappingRunner implements Destination {
     counters.dropped[failure]++;
     this.#parts.counters.dropped++;
     return TAKEN;
+  }
+}
+
+/** What a condition cannot be asked about it does not take. */
+function takes(rule: RoutingRule, input: RuleInput): boolean {
+  try {
+    return rule.refusal(input) === null;
+  } catch {
+    return false;
   }
 }
 

@@ -114,6 +114,11 @@ export class MappingStore {
     await this.stored();
   }
 
+  /** A prepared set is not applied after all. */
+  abandon(changes: readonly StoredChange[]): void {
+    this.#forget(Math.ceil(changes.length / PIECE_RULES));
+  }
+
   async #finish(): Promise<void> {
     const marked = (await this.#table.get(MARK)) !== undefined;
     const pieces: string[] = [];

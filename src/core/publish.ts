@@ -200,7 +200,14 @@ export class Publishing {
    * strongest that was said.
    */
   route(message: Message, except: Destination | null): Acceptance {
-    const result = this.#give(message, except);
+    let result: Acceptance;
+    try {
+      result = this.#give(message, except);
+    } catch (error) {
+      // Some destinations have the message all the same, and so has what rules made of it before.
+      if (this.#mappings.waiting > 0) this.#giveDerived(IGNORED);
+      throw error;
+    }
     return this.#mappings.waiting === 0 ? result : this.#giveDerived(result);
   }
 

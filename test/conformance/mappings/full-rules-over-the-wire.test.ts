@@ -209,7 +209,8 @@ test('sets are applied or refused as a whole, and tried without a trace', async 
     status: 400,
     body: { pointer: '/mappings/~1' },
   });
-  expect(await call('POST', '/v1/mappings:apply', { mappings: 7 })).toMatchObject({ status: 400 });
+  for (const body of [{ mappings: 7 }, { mappings: [] }, {}, { mappings: {}, tests: [] }])
+    expect(await call('POST', '/v1/mappings:apply?prune=true', body)).toMatchObject({ status: 400 });
   const dry = await call('PUT', '/v1/mappings/new?dryRun=true', { match: 'n/{x}', stream: 'never' });
   expect(dry).toMatchObject({ status: 200, body: { name: 'new', stream: 'never', warnings: [] } });
   expect(await call('DELETE', `/v1/mappings/${before[0]}?dryRun=true`)).toMatchObject({ status: 204 });

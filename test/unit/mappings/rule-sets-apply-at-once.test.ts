@@ -1,8 +1,8 @@
 /** Sets of rules: all or none, also after a crash; replaced under load without loss; ten thousand without a stall. */
 
-import { performance } from 'node:perf_hooks';
 import { describe, expect, test } from 'vitest';
 import type { CoreError } from '../../../src/core/index.ts';
+import { cpuMs } from '../../support/cpu-time.ts';
 import type { MemoryStorage } from '../../support/memory-storage.ts';
 import { openRules } from './rules-world.ts';
 
@@ -136,29 +136,29 @@ test('sets replaced under load lose no message and double none', async () => {
 });
 
 describe('ten thousand rules', () => {
-  test('are replaced at once in well under a second, while messages wait for less than 50 ms', async () => {
+  test('are replaced at once, in slices that keep messages waiting for a moment only', async () => {
     const { core, publish } = await openRules();
     await core.rules.apply(set(10_000, 'old'), ALL);
     const next = set(10_000, 'new');
     let longest = 0;
     let running = true;
     const traffic = (async () => {
-      let last = performance.now();
+      let last = cpuMs();
       while (running) {
         publish(`in/${Math.floor(last) % 10_000}/x`);
         await new Promise((resolve) => setImmediate(resolve));
-        longest = Math.max(longest, performance.now() - last);
-        last = performance.now();
+        longest = Math.max(longest, cpuMs() - last);
+        last = cpuMs();
       }
     })();
-    const start = performance.now();
+    const start = cpuMs();
     await core.rules.apply(next, ALL);
-    const elapsed = performance.now() - start;
+    const elapsed = cpuMs() - start;
     running = false;
     await traffic;
-    // The real bounds hold on a machine that does nothing else (test/bench/rules.ts); this one may be shared.
-    expect(elapsed).toBeLessThan(10_000);
-    expect(longest).toBeLessThan(400);
+    // In time of the processor, because others share it; test/bench/rules.ts measures the real bounds on a free machine.
+    expect(elapsed).toBeLessThan(3_000);
+    expect(longest).toBeLessThan(200);
     await core.close();
   }, 30_000);
 
@@ -237,9 +237,9 @@ test('rules that were stored are there after a restart, ten thousand of them soo
   await core.rules.apply(set(9_999, 'out'), ALL);
   await core.rules.put('short', { match: 's/{x}', stream: 's' });
   await new Promise((resolve) => setTimeout(resolve, 5));
-  const start = performance.now();
+  const start = cpuMs();
   const after = await openRules({ storage: storage.afterCrash() });
-  expect(performance.now() - start).toBeLessThan(5_000);
+  expect(cpuMs() - start).toBeLessThan(5_000);
   expect([...after.core.rules.list()]).toHaveLength(10_000);
   await core.close();
   await after.core.close();
@@ -266,10 +266,10 @@ describe('a rule that is put among ten thousand', () => {
   test('costs little', async () => {
     const { core } = await openRules();
     await core.rules.apply(set(9_000, 'out'), ALL);
-    const start = performance.now();
+    const start = cpuMs();
     for (let n = 0; n < 200; n++)
       await core.rules.put(`rule-${n}`, { from: { match: `in/${n}/{x}` }, to: [{ endpoint: 'queue:q' }] });
-    expect(performance.now() - start).toBeLessThan(4_000);
+    expect(cpuMs() - start).toBeLessThan(4_000);
     await core.close();
   });
 });

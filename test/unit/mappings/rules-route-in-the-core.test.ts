@@ -1,7 +1,7 @@
 /** Full rules in a real core: who gets what, in which order, under which policy, and what is never lost or doubled. */
 
 import { describe, expect, test } from 'vitest';
-import { ANONYMOUS, Message, NO_ROUTE, PENDING, STORED } from '../../../src/core/index.ts';
+import { ANONYMOUS, CoreError, Message, NO_ROUTE, PENDING, STORED } from '../../../src/core/index.ts';
 import { header, openRules, textOf } from './rules-world.ts';
 
 const countersOf = (core: Awaited<ReturnType<typeof openRules>>['core'], name: string) =>
@@ -257,4 +257,22 @@ test('a durable message is acknowledged when what rules made of it is on the dis
   expect([...after.core.rules.list()].map(([name]) => name)).toEqual(['r', 's']);
   await core.close();
   await after.core.close();
+});
+
+test('what rules made of a message that another destination then refuses is not left for the next one', async () => {
+  const { core, publish, subscribe } = await openRules();
+  await core.rules.put('r', {
+    from: { match: 'a/{x}' },
+    to: [{ endpoint: 'core', topic: 'b/{x}' }],
+  });
+  await core.rules.put('z', { match: 'a/{x}', stream: 's' });
+  const seen = await subscribe('b/#');
+  const stream = core.streams.get('s') as unknown as { accept: () => never };
+  stream.accept = () => {
+    throw new CoreError('storage-failed', 'no room');
+  };
+  expect(() => publish('a/1')).toThrow(/no room/);
+  expect(countersOf(core, 'r')).toMatchObject({ in: 1, out: 1, inFlight: 0 });
+  expect(seen.map(({ address }) => address)).toEqual(['b/1']);
+  await core.close();
 });
