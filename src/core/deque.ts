@@ -19,6 +19,12 @@ export class Deque<T> {
     this.#length++;
   }
 
+  /** Oldest first. Must not be changed meanwhile. */
+  *[Symbol.iterator](): Iterator<T> {
+    for (let i = 0; i < this.#length; i++)
+      yield this.#items[(this.#first + i) & (this.#items.length - 1)] as T;
+  }
+
   shift(): T | undefined {
     if (this.#length === 0) return undefined;
     const item = this.#items[this.#first];

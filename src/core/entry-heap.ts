@@ -18,6 +18,11 @@ export class EntryHeap {
     return this.#entries[0];
   }
 
+  /** A copy, oldest first. */
+  sorted(): Entry[] {
+    return [...this.#entries].sort((one, other) => one.sequence - other.sequence);
+  }
+
   push(entry: Entry): void {
     const entries = this.#entries;
     let at = entries.length;

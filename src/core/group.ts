@@ -15,6 +15,7 @@ import { Entry, type EntryOwner, type Loan } from './entry.ts';
 import type { DiscardReason, GroupContext, GroupOptions } from './group-context.ts';
 import type { Move, Moved } from './log-moves.ts';
 import type { Message } from './message.ts';
+import type { WaitingMessage, WaitingPlace } from './queueing.ts';
 import { type Acceptance, FULL, IGNORED, TAKEN, WRITTEN } from './router.ts';
 import type { RowLog } from './storage.ts';
 import { Visibility } from './visibility.ts';
@@ -109,7 +110,7 @@ export class Group implements EntryOwner {
     }
     if (bounds.overflow === 'reject' && this.#isFull(message)) return FULL;
     this.#enqueue(message.kept(), options, persist, this.#deadlineOf(message, nowMs), sharedOrder, loan);
-    this.#trim();
+    this.trim();
     return persist ? WRITTEN : TAKEN;
   }
 
@@ -149,6 +150,17 @@ export class Group implements EntryOwner {
       else this.#consumers.taken.hold(entry);
       return entry;
     }
+  }
+
+  browse(after: WaitingPlace | null, countMax: number): Promise<WaitingMessage[]> {
+    return this.#waiting.browse(after, countMax, this.#sequence);
+  }
+
+  /** What waits at this offset, handed out without a consumer; null where nothing does. */
+  async takeAt(offset: number): Promise<Entry | null> {
+    const entry = await this.#waiting.takeAt(offset);
+    if (entry !== null) this.#consumers.taken.hold(entry);
+    return entry;
   }
 
   /** Hands out what waits to whoever has credit. */
@@ -219,7 +231,7 @@ export class Group implements EntryOwner {
       this.#waiting.push(entry);
     }
     this.#watchDeadline(PAGE_ROWS);
-    this.#trim();
+    this.trim();
   }
 
   /** Writes down a message that passes by, for whoever takes it; null where nothing of it is to survive. */
@@ -262,7 +274,7 @@ export class Group implements EntryOwner {
       this.#giveBack(entry);
     }
     this.#watchDeadline(PAGE_ROWS);
-    this.#trim();
+    this.trim();
   }
 
   /** Ends it: consumers are told, memory is given back. The log is the caller's to delete. */
@@ -421,8 +433,8 @@ export class Group implements EntryOwner {
     return bytesMax >= 0 && this.#waiting.bodyBytes + message.body.length > bytesMax;
   }
 
-  /** Drops the oldest until the bounds hold again. */
-  #trim(): void {
+  /** Drops the oldest until the bounds hold again. Called from outside when they have changed. */
+  trim(): void {
     const { messagesMax, bytesMax } = this.#options.bounds;
     if (messagesMax < 0 && bytesMax < 0) return;
     const waiting = this.#waiting;
@@ -475,7 +487,7 @@ export class Group implements EntryOwner {
   async #load(rowsMax: number): Promise<void> {
     await this.#waiting.load(rowsMax);
     if (this.#closed) return;
-    this.#trim();
+    this.trim();
     this.#watchDeadline(PAGE_ROWS);
     this.pump();
     if (this.#waiting.isEmpty) this.#options.caughtUp?.();

@@ -83,6 +83,11 @@ export class NamedGroup implements QueueGroup {
     return this.#group.consumerCount;
   }
 
+  /** The queue's bounds have changed. */
+  trim(): void {
+    this.#group.trim();
+  }
+
   wants(address: string): boolean {
     return this.#takesAll || this.pattern.matches(address);
   }

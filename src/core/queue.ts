@@ -15,15 +15,18 @@ import type {
   DeliveryOptions,
   Outcome,
   Queue,
+  QueueChanges,
   QueueSpec,
   Subscription,
+  WaitingMessage,
+  WaitingPlace,
 } from './index.ts';
 import type { Limits } from './limits.ts';
 import type { Message } from './message.ts';
 import type { Token } from './pattern.ts';
 import type { NamedGroup } from './queue-group.ts';
 import { type GroupRecord, QueueGroups } from './queue-groups.ts';
-import type { Acceptance, Destination, Route } from './router.ts';
+import { type Acceptance, type Destination, FULL, type Route } from './router.ts';
 import type { RowLog } from './storage.ts';
 
 /** What a queue asks of the registry that made it. */
@@ -52,6 +55,7 @@ export interface QueueDeath {
 
 export class StoredQueue implements Queue, Destination {
   readonly kind = 'queue';
+  /** One object, shared with its groups: `change` changes it in place. */
   readonly spec: QueueSpec;
   /** Names its log and its row in the table of queues; 0 for one that does not survive. */
   readonly number: number;
@@ -70,17 +74,17 @@ export class StoredQueue implements Queue, Destination {
   /** `isClaimed`: it was declared or used under its own name, and not only made for messages or groups. */
   constructor(home: QueueHome, spec: QueueSpec, number: number, log: RowLog | null, isClaimed: boolean) {
     this.#isClaimed = isClaimed;
-    this.spec = spec;
+    this.spec = { ...spec };
     this.number = number;
     this.log = log;
     this.#home = home;
     this.#group = new Group(home.context, {
       log,
-      bounds: spec,
+      bounds: this.spec,
       memoryBytesMax: home.limits.queueMemoryBytesMax,
       expiresUnattended: true,
       discarded: (message, options, reason, note) =>
-        home.deadLetter(message, options, spec, { reason, note, grouped: false }),
+        home.deadLetter(message, options, this.spec, { reason, note, grouped: false }),
     });
     this.#lastUsedMs = home.context.clock.nowMs();
     this.#watchExpiry();
@@ -176,6 +180,33 @@ export class StoredQueue implements Queue, Destination {
     this.claim();
     this.touch();
     return this.#group.take(settled);
+  }
+
+  browse(after: WaitingPlace | null, countMax: number): Promise<WaitingMessage[]> {
+    return this.#group.browse(after, countMax);
+  }
+
+  takeAt(offset: number): Promise<Delivery | null> {
+    this.touch();
+    return this.#group.takeAt(offset);
+  }
+
+  offer(message: Message, options: DeliveryOptions): boolean {
+    const { expiresAtMs } = message;
+    const { clock } = this.#home.context;
+    if (expiresAtMs !== 0 && expiresAtMs <= clock.nowMs()) return true;
+    const taken =
+      this.#groups === null ? this.#group.accept(message, options) : this.#groups.accept(message, options);
+    return taken !== FULL;
+  }
+
+  change(changes: QueueChanges): void {
+    Object.assign(this.spec, changes);
+    this.#group.trim();
+    for (const group of this.groups) group.trim();
+    this.touch();
+    this.#expiry?.cancel();
+    this.#watchExpiry();
   }
 
   purge(): number {

@@ -3,8 +3,8 @@
  * `queues.ts`, `queue.ts` and `queue-group.ts`. No interface here has more than a handful of methods.
  */
 
-import type { Consumer, Delivery, Outcome, Subscription } from './delivery.ts';
-import type { Header } from './message.ts';
+import type { Consumer, Delivery, DeliveryOptions, Outcome, Subscription } from './delivery.ts';
+import type { Header, Message } from './message.ts';
 import type { Token } from './pattern.ts';
 
 export interface QueueSpec {
@@ -27,6 +27,28 @@ export interface QueueSpec {
   /** As the declaring client gave them; only compared and shown. */
   readonly arguments: readonly Header[];
 }
+
+/** What can be changed of a queue that is there: what waits keeps the deadline that it was given. */
+export type QueueChanges = Partial<
+  Pick<
+    QueueSpec,
+    'messagesMax' | 'bytesMax' | 'overflow' | 'messageTtlMs' | 'expiresMs' | 'deadLetter' | 'arguments'
+  >
+>;
+
+/** A message that waits, looked at where it is. */
+export interface WaitingMessage {
+  /** As of its delivery. */
+  readonly offset: number;
+  /** Order of arrival as far as memory tells: what stands only in the log has that of the newest in memory. */
+  readonly sequence: number;
+  readonly message: Message;
+  readonly options: DeliveryOptions;
+  readonly redelivered: boolean;
+}
+
+/** Where a look at what waits goes on: behind this message. */
+export type WaitingPlace = Pick<WaitingMessage, 'offset' | 'sequence'>;
 
 /** Members who share what reaches a queue and matches the group's filter. Every group gets its own copy. */
 export interface QueueGroup {
@@ -61,6 +83,15 @@ export interface Queue {
   take(settled: boolean): Promise<Delivery | null>;
   /** Removes what is waiting; returns how many. */
   purge(): number;
+  /**
+   * What waits for consumers who name no group, oldest first, at most `countMax` of it and what `after` says only behind
+   * that place; nothing is taken. Of a queue with named groups that nobody claimed: what no group wanted.
+   */
+  browse(after: WaitingPlace | null, countMax: number): Promise<WaitingMessage[]>;
+  /** As `take` with `settled` false, of the message that waits at this offset; null where none does. */
+  takeAt(offset: number): Promise<Delivery | null>;
+  /** Gives this queue alone a message as if it had just been routed to it. Returns false where it is full. */
+  offer(message: Message, options: DeliveryOptions): boolean;
   readonly groups: Iterable<QueueGroup>;
   /**
    * The named group with this filter, relative to the queue; made, and kept like the queue, where there is none.
@@ -88,6 +119,8 @@ export interface Queues {
   missingAt(address: string): string | null;
   get(name: string): Queue | undefined;
   list(): Iterable<Queue>;
+  /** Throws CoreError `not-found`. */
+  change(name: string, changes: QueueChanges): Queue;
   /** Returns how many messages were waiting. Throws CoreError `in-use` or `not-empty`. */
   delete(name: string, options: { readonly ifUnused: boolean; readonly ifEmpty: boolean }): number;
   /** Deletes every queue of this connection. */

@@ -12,7 +12,7 @@ import { deadLetterOf } from './dead-letter.ts';
 import { decodeDefinition, encodeDefinition } from './definition.ts';
 import { CoreError } from './errors.ts';
 import type { GroupContext } from './group-context.ts';
-import type { DeliveryOptions, Queue, QueueSpec, Queues } from './index.ts';
+import type { DeliveryOptions, Queue, QueueChanges, QueueSpec, Queues } from './index.ts';
 import type { Limits } from './limits.ts';
 import type { Message } from './message.ts';
 import { MANY, Pattern, type Token } from './pattern.ts';
@@ -134,6 +134,17 @@ export class QueueRegistry implements Queues, QueueHome {
 
   *list(): Iterable<Queue> {
     for (const { queue } of this.#queues.values()) yield queue;
+  }
+
+  change(name: string, changes: QueueChanges): StoredQueue {
+    const queue = this.get(name);
+    if (queue === undefined) throw new CoreError('not-found', `no queue '${name}'`);
+    queue.change(changes);
+    if (isStored(queue.spec)) {
+      this.#save(queue);
+      this.context.durability.written();
+    }
+    return queue;
   }
 
   get count(): number {

@@ -16,6 +16,7 @@ import { EntryHeap } from './entry-heap.ts';
 import type { GroupContext } from './group-context.ts';
 import { type Move, moveRows } from './log-moves.ts';
 import type { Message } from './message.ts';
+import type { WaitingMessage, WaitingPlace } from './queueing.ts';
 import type { RowLog } from './storage.ts';
 
 /** Bytes read back from the log at once. */
@@ -142,6 +143,55 @@ export class Waiting {
     return taken;
   }
 
+  /**
+   * What waits, oldest first, at most `countMax` of it and only what comes behind `after`; nothing is taken or read
+   * into memory. `newest`: the order of the newest entry. Rejects where the log cannot be read.
+   */
+  async browse(after: WaitingPlace | null, countMax: number, newest: number): Promise<WaitingMessage[]> {
+    const found: WaitingMessage[] = [];
+    for (const entries of [this.#returned.sorted(), this.#ready]) {
+      for (const entry of entries) {
+        if (found.length === countMax) return found;
+        if (after === null || isBehind(entry, after)) found.push(entry);
+      }
+    }
+    const log = this.#log;
+    let next = Math.max(this.#pagedFrom, (after?.offset ?? -1) + 1);
+    while (log !== null && this.#pagedFrom >= 0 && found.length < countMax) {
+      const rows = await log.read(next, countMax - found.length, PAGE_BYTES);
+      if (rows.length === 0) break;
+      for (const { offset, bytes } of rows) {
+        next = offset + 1;
+        // It may have been read back meanwhile, and then is shown the next time.
+        if (this.#pagedFrom < 0 || offset < this.#pagedFrom || this.#apart.has(offset)) continue;
+        const stored = this.#decode(bytes);
+        if (stored === null) continue;
+        found.push({ ...stored, offset, sequence: newest, redelivered: offset < this.#recoveredBelow });
+      }
+    }
+    return found;
+  }
+
+  /** Removes and returns what waits at this offset, wherever it stands. Rejects where the log cannot be read. */
+  async takeAt(offset: number): Promise<Entry | null> {
+    for (;;) {
+      const [entry] = this.takeOut((each) => each.offset === offset);
+      if (entry !== undefined) return entry;
+      if (this.#loading === null) break;
+      await this.#loading;
+    }
+    const taking = this.#takePaged(offset);
+    this.#loading = taking.then(
+      () => {
+        this.#loading = null;
+      },
+      () => {
+        this.#loading = null;
+      },
+    );
+    return taking;
+  }
+
   /** Appends to the log and keeps nothing in memory. `deadlineMs`: as of the row. */
   page(message: Message, options: DeliveryOptions, deadlineMs: number): void {
     const log = this.#log;
@@ -225,7 +275,8 @@ export class Waiting {
       this.#pagedFrom = row.offset + 1;
       if (this.#apart.has(row.offset)) continue;
       this.#pagedCount--;
-      this.#restore(log, row.offset, row.bytes);
+      const entry = this.#restored(log, row.offset, row.bytes);
+      if (entry !== null) this.push(entry);
     }
     // What was paged out since it was read is still to be read.
     if (rows.length === 0) this.#pagedFrom = end;
@@ -255,26 +306,50 @@ export class Waiting {
     return whole || this.#pagedFrom < 0;
   }
 
-  #restore(log: RowLog, offset: number, bytes: Uint8Array): void {
-    const { format, durability, readFailed } = this.#context;
-    let stored: ReturnType<typeof format.decode>;
-    try {
-      stored = format.decode(bytes);
-    } catch (error) {
-      // It stays on the disk for a version that can read it; those behind it must not wait for that.
-      readFailed(error);
-      return;
-    }
+  async #takePaged(offset: number): Promise<Entry | null> {
+    const log = this.#log;
+    const isPaged = (): boolean =>
+      this.#pagedFrom >= 0 && offset >= this.#pagedFrom && !this.#apart.has(offset);
+    if (this.#closed || log === null || !isPaged()) return null;
+    const epoch = this.#epoch;
+    const [row] = await log.read(offset, 1, 1);
+    if (epoch !== this.#epoch || row?.offset !== offset || !isPaged()) return null;
+    const entry = this.#restored(log, offset, row.bytes);
+    if (entry === null) return null;
+    this.#pagedCount--;
+    this.#apart.add(offset);
+    if (this.#pagedCount === 0) this.#allRead();
+    return entry;
+  }
+
+  /** Null for what this version cannot read, and for what need not survive and is dropped. */
+  #restored(log: RowLog, offset: number, bytes: Uint8Array): Entry | null {
+    const stored = this.#decode(bytes);
+    if (stored === null) return null;
     const { message, options, deadlineMs } = stored;
     const recovered = offset < this.#recoveredBelow;
     if (!recovered) this.#pagedBodyBytes -= message.body.length;
     else if (!message.durable && !this.#keepsAll) {
       log.remove(offset);
-      durability.written();
-      return;
+      this.#context.durability.written();
+      return null;
     }
     const entry = this.#entryOf(message, options, deadlineMs, offset);
     entry.redelivered = recovered;
-    this.push(entry);
+    return entry;
   }
+
+  /** Null for what cannot be read: it stays on the disk for a version that can; those behind it do not wait for that. */
+  #decode(bytes: Uint8Array) {
+    try {
+      return this.#context.format.decode(bytes);
+    } catch (error) {
+      this.#context.readFailed(error);
+      return null;
+    }
+  }
+}
+
+function isBehind({ offset, sequence }: Entry, after: WaitingPlace): boolean {
+  return offset >= 0 && after.offset >= 0 ? offset > after.offset : sequence > after.sequence;
 }
