@@ -16,7 +16,7 @@ import { SystemClock } from './clock.ts';
 import { readClusterId, readReplySeal } from './cluster-id.ts';
 import type { Config } from './config/index.ts';
 import { createCore } from './core/core.ts';
-import type { AnyRule, Core, CoreEvent, NativeCodec, RecordCodec } from './core/index.ts';
+import type { AnyRule, BatchLogOptions, Core, CoreEvent, NativeCodec, RecordCodec } from './core/index.ts';
 import type { Storage } from './core/storage.ts';
 import type { Adapter, Host, Logger } from './host.ts';
 import { type BoundAddress, explainListenError } from './net/bind.ts';
@@ -34,6 +34,7 @@ export interface GatewayParts {
   readonly addressFromStream: (stream: string) => string;
   readonly compileRule: (definition: unknown) => AnyRule;
   readonly protocols: AdminOptions['protocols'];
+  readonly definitions: AdminOptions['definitions'];
   readonly messageFromJson: AdminOptions['messageFromJson'];
   readonly jsonFromMessage: AdminOptions['jsonFromMessage'];
   readonly patternFromFilter: AdminOptions['patternFromFilter'];
@@ -110,6 +111,15 @@ class RunningGateway implements Gateway {
     this.#logger.error({ err: error }, 'the start failed, and so did taking it back');
   }
 
+  get #streamLog(): BatchLogOptions {
+    const { streamSegmentBytes, streamRetentionBytes, streamRetentionMs } = this.#config.host.storage;
+    return {
+      segmentBytes: streamSegmentBytes,
+      retentionBytes: streamRetentionBytes,
+      retentionMs: streamRetentionMs,
+    };
+  }
+
   get core(): Core {
     if (this.#core === null) throw new Error('the gateway has not started');
     return this.#core;
@@ -164,11 +174,7 @@ class RunningGateway implements Gateway {
       codecs,
       addressFromStream,
       compileRule,
-      streamLog: {
-        segmentBytes: stored.streamSegmentBytes,
-        retentionBytes: stored.streamRetentionBytes,
-        retentionMs: stored.streamRetentionMs,
-      },
+      streamLog: this.#streamLog,
       crc32c,
       decompress,
       randomBytes,
@@ -227,6 +233,8 @@ class RunningGateway implements Gateway {
       users: this.users,
       accessRules: this.accessRules,
       protocols: this.#parts.protocols,
+      definitions: this.#parts.definitions,
+      streamLog: this.#streamLog,
       compileRule: this.#parts.compileRule,
       messageFromJson: this.#parts.messageFromJson,
       jsonFromMessage: this.#parts.jsonFromMessage,

@@ -11,8 +11,10 @@ import { kafkaSettings } from '../adapters/kafka/settings.ts';
 import type { MqttSettings } from '../adapters/mqtt/settings.ts';
 import { mqttSettings } from '../adapters/mqtt/settings.ts';
 import { amqp091Codec } from '../mappings/amqp091.ts';
+import { argumentsOfQueue } from '../mappings/amqp091-definitions.ts';
 import { jsonFromMessage, messageFromJson, patternFromFilter, protocolViews } from '../mappings/http.ts';
 import { addressFromKafka, kafkaRecordCodec, recordCodec } from '../mappings/kafka.ts';
+import { capturesOfStream, settingsOfStream } from '../mappings/kafka-definitions.ts';
 import { mqtt5Codec } from '../mappings/mqtt.ts';
 import { compileRule } from '../mappings/rules.ts';
 import { runCommandLine } from './cli/index.ts';
@@ -71,6 +73,7 @@ export const gatewayParts: GatewayParts = {
   addressFromStream: addressFromKafka,
   compileRule,
   protocols: protocolViews,
+  definitions: { argumentsOfQueue, capturesOfStream, settingsOfStream },
   messageFromJson,
   jsonFromMessage,
   patternFromFilter,

@@ -27,8 +27,6 @@ export type ConnectionState =
 export interface Shared {
   readonly host: Host;
   readonly settings: Amqp091Settings;
-  /** Grows when exchanges are declared or deleted: what channels remember of them is checked again. */
-  topologyGeneration: number;
 }
 
 /** Somebody who is owed credit for what was settled. */

@@ -20,7 +20,7 @@ const PREDECLARED: readonly (readonly [name: string, type: ExchangeType])[] = [
 ];
 
 export function createAmqp091Adapter(host: Host, settings: Amqp091Settings): Adapter {
-  const shared: Shared = { host, settings, topologyGeneration: 0 };
+  const shared: Shared = { host, settings };
   return {
     name: 'amqp091',
     listeners: listenersFrom(settings),

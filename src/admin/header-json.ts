@@ -1,6 +1,6 @@
 /**
- * Typed header values as plain JSON for people: what clients gave as arguments of queues, exchanges and bindings.
- * Only shown, never read back: 64-bit integers and decimals are text, bytes are base64.
+ * Typed header values as plain JSON for people: what clients gave as arguments of queues, exchanges and bindings. Shown
+ * ones are not read back: 64-bit integers and decimals are text, bytes are base64.
  */
 
 import { Buffer } from 'node:buffer';
@@ -9,6 +9,18 @@ import type { Header, HeaderValue } from '../core/index.ts';
 /** Repeated names keep their last value. */
 export function jsonFromHeaders(headers: readonly Header[]): Record<string, unknown> {
   return Object.fromEntries(headers.map(({ name, value }) => [name, jsonFromHeaderValue(value)]));
+}
+
+/** What callers say of headers in plain JSON: text, numbers, true, false and null. */
+export function headersFromJson(json: Readonly<Record<string, string | number | boolean | null>>): Header[] {
+  return Object.entries(json).map(([name, value]) => ({ name, value: headerValueFromJson(value) }));
+}
+
+function headerValueFromJson(value: string | number | boolean | null): HeaderValue {
+  if (value === null) return { kind: 'null' };
+  if (typeof value === 'string') return { kind: 'string', value };
+  if (typeof value === 'boolean') return { kind: 'bool', value };
+  return Number.isSafeInteger(value) ? { kind: 'i64', value: BigInt(value) } : { kind: 'f64', value };
 }
 
 function jsonFromHeaderValue(value: HeaderValue): unknown {

@@ -1,39 +1,19 @@
-/**
- * What exists, to be looked at: queues, streams, exchanges, bindings, sessions and connections, each as a list in
- * pages and one by one. Nothing here changes anything, except that a session or connection can be ended.
- */
+/** Sessions and connections: as lists in pages, one by one, and ended. */
 
-import { Buffer } from 'node:buffer';
 import Type from 'typebox';
-import {
-  type ExchangeBinding,
-  type ExchangeSpec,
-  type MappingRules,
-  type Queue,
-  type Session,
-  type Stream,
-  streamsOfRule,
-} from '../core/index.ts';
-import { jsonFromHeaders } from './header-json.ts';
+import type { Session } from '../core/index.ts';
+import { found, nameParams } from './object-names.ts';
 import type { AdminOptions, ConnectionEntry } from './options.ts';
 import { pageOf, pageQuery, paginate } from './paging.ts';
 import { notFound } from './problems.ts';
 import {
-  type BindingView,
-  bindingSchema,
   type ConnectionView,
   connectionSchema,
-  type ExchangeView,
-  exchangeSchema,
   problemResponse,
-  type QueueView,
-  queueSchema,
   type SessionDetailView,
   type SessionView,
-  type StreamView,
   sessionDetailSchema,
   sessionSchema,
-  streamSchema,
 } from './schemas.ts';
 import { whenStored } from './stored.ts';
 import type { App } from './validation.ts';
@@ -43,7 +23,6 @@ const SUBSCRIPTIONS_SHOWN_MAX = 1_000;
 /** Digits of a connection's id in its cursor, so that text sorts as numbers do. */
 const ID_DIGITS = 16;
 
-const nameParams = Type.Object({ name: Type.String({ minLength: 1 }) });
 const connectionParams = Type.Object({ id: Type.Integer({ minimum: 0 }) });
 
 export function addObjectRoutes(app: App, options: AdminOptions): void {
@@ -64,35 +43,6 @@ export function addObjectRoutes(app: App, options: AdminOptions): void {
       response: { 200: item, '4xx': problemResponse },
     },
   });
-
-  app.get('/v1/queues', listOf('queues', 'queues', queueSchema), (request) =>
-    paginate(core.queues.list(), request.query, (queue) => queue.spec.name, viewFromQueue),
-  );
-  app.get('/v1/queues/:name', oneOf('a queue', 'queues', queueSchema), (request) =>
-    viewFromQueue(found(core.queues.get(request.params.name), 'queue', request.params.name)),
-  );
-
-  app.get('/v1/streams', listOf('streams', 'streams', streamSchema), (request) =>
-    paginate(
-      core.streams.list(),
-      request.query,
-      (stream) => stream.spec.name,
-      (stream) => viewFromStream(stream, core.rules),
-    ),
-  );
-  app.get('/v1/streams/:name', oneOf('a stream', 'streams', streamSchema), (request) =>
-    viewFromStream(found(core.streams.get(request.params.name), 'stream', request.params.name), core.rules),
-  );
-
-  app.get('/v1/exchanges', listOf('exchanges', 'exchanges', exchangeSchema), (request) =>
-    paginate(core.exchanges.list(), request.query, (exchange) => exchange.name, viewFromExchange),
-  );
-  app.get('/v1/exchanges/:name', oneOf('an exchange', 'exchanges', exchangeSchema), (request) =>
-    viewFromExchange(found(core.exchanges.get(request.params.name), 'exchange', request.params.name)),
-  );
-  app.get('/v1/bindings', listOf('bindings', 'exchanges', bindingSchema), (request) =>
-    paginate(core.exchanges.bindings(), request.query, cursorOfBinding, viewFromBinding),
-  );
 
   app.get('/v1/sessions', listOf('sessions', 'sessions', sessionSchema), (request) =>
     paginate(core.sessions.list(), request.query, (session) => session.id, viewFromSession),
@@ -178,77 +128,6 @@ function addConnectionRoutes(
       reply.code(204).send(null);
     },
   );
-}
-
-function found<Item>(item: Item | undefined, what: string, name: string): Item {
-  if (item === undefined) throw notFound('/name', `there is no ${what} ${name}`);
-  return item;
-}
-
-function viewFromQueue(queue: Queue): QueueView {
-  const { owner, arguments: given, ...spec } = queue.spec;
-  return {
-    ...spec,
-    exclusive: owner !== null,
-    readyCount: queue.readyCount,
-    unsettledCount: queue.unsettledCount,
-    consumerCount: queue.consumerCount,
-    arguments: jsonFromHeaders(given),
-  };
-}
-
-function viewFromStream(stream: Stream, rules: MappingRules): StreamView {
-  const { spec } = stream;
-  const mappings: string[] = [];
-  for (const [name, { rule }] of rules.list()) {
-    if (streamsOfRule(rule).some((each) => each.name === spec.name)) mappings.push(name);
-  }
-  return {
-    name: spec.name,
-    id: Buffer.from(stream.id).toString('hex'),
-    captures: spec.captures.map(String),
-    mappings,
-    retentionBytes: spec.log.retentionBytes,
-    retentionMs: spec.log.retentionMs,
-    segmentBytes: spec.log.segmentBytes,
-    settings: { ...spec.settings },
-    partitions: stream.partitions.map(({ index, startOffset, endOffset, sizeBytes }) => ({
-      index,
-      startOffset,
-      endOffset,
-      sizeBytes,
-    })),
-  };
-}
-
-function viewFromExchange(exchange: ExchangeSpec): ExchangeView {
-  const { name, type, durable, autoDelete, internal, alternate } = exchange;
-  return {
-    name,
-    type,
-    durable,
-    autoDelete,
-    internal,
-    alternate,
-    arguments: jsonFromHeaders(exchange.arguments),
-  };
-}
-
-function viewFromBinding(binding: ExchangeBinding): BindingView {
-  const { exchange, target, key, match } = binding;
-  return {
-    exchange,
-    target: { kind: target.kind, name: target.name },
-    key,
-    match: match === null ? null : { mode: match.mode, headers: jsonFromHeaders(match.headers) },
-    arguments: jsonFromHeaders(binding.arguments),
-  };
-}
-
-/** Everything that tells one binding from another. */
-function cursorOfBinding(binding: ExchangeBinding): string {
-  const { exchange, target, key, match, arguments: given } = viewFromBinding(binding);
-  return JSON.stringify([exchange, target.kind, target.name, key, match, given]);
 }
 
 function viewFromSession(session: Session): SessionView {

@@ -6,7 +6,17 @@
 
 import type { AccessRules } from '../auth/acl-rules.ts';
 import type { Users } from '../auth/users.ts';
-import type { AnyRule, Clock, Core, Message, Pattern } from '../core/index.ts';
+import type {
+  AnyRule,
+  BatchLogOptions,
+  Clock,
+  Core,
+  Header,
+  Message,
+  Pattern,
+  QueueSpec,
+  StreamSpec,
+} from '../core/index.ts';
 import type { ConnectionDescription, Logger } from '../host.ts';
 import type { HttpSettings } from './settings.ts';
 
@@ -20,6 +30,10 @@ export interface AdminOptions {
   readonly users: Users;
   readonly accessRules: AccessRules;
   readonly protocols: readonly ProtocolView[];
+  /** How the protocols see queues and streams that are made here. */
+  readonly definitions: ObjectDefinitions;
+  /** How a stream is kept that says nothing of it. */
+  readonly streamLog: BatchLogOptions;
   /** The same function that the core compiles stored rules with. */
   compileRule(definition: unknown): AnyRule;
   /** Throws CoreError `invalid-argument` with `field` pointing into `input`. */
@@ -35,6 +49,16 @@ export interface AdminOptions {
   readiness(): readonly ReadinessCheck[];
   /** Numbers of other parts, read at each scrape. */
   samples?(): Iterable<MetricSample>;
+}
+
+/** What a queue or stream that is made here has to say to clients of the protocols. Pure functions. */
+export interface ObjectDefinitions {
+  /** The arguments with which a client would have declared it, so that clients which do so find it the same. */
+  argumentsOfQueue(spec: QueueSpec): readonly Header[];
+  /** What a stream of this name keeps. Throws CoreError `invalid-name`. */
+  capturesOfStream(name: string): readonly Pattern[];
+  /** A stream's settings, as far as a protocol has its own words for how the log is kept. */
+  settingsOfStream(settings: StreamSpec['settings'], log: BatchLogOptions): StreamSpec['settings'];
 }
 
 /** A message as JSON, without its name. */

@@ -124,6 +124,7 @@ export const exchangeSchema = Type.Object({
 });
 
 export const bindingSchema = Type.Object({
+  id: Type.String({ description: 'A hash of what it says.' }),
   exchange: Type.String(),
   target: Type.Object({ kind: Type.String(), name: Type.String() }),
   key: Type.String({ description: 'In address form: levels separated by /.' }),

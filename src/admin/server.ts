@@ -11,6 +11,7 @@ import fastify from 'fastify';
 import type { AccessCheck } from './access.ts';
 import { addAclRoutes } from './acl-routes.ts';
 import { addressParams } from './address-path.ts';
+import { addExchangeRoutes } from './exchange-routes.ts';
 import { addExplainRoutes } from './explain-routes.ts';
 import { addHealthRoutes } from './health-routes.ts';
 import { addMappingRoutes } from './mapping-routes.ts';
@@ -19,7 +20,9 @@ import { addObjectRoutes } from './object-routes.ts';
 import type { AdminOptions } from './options.ts';
 import { problem, problemFromError } from './problems.ts';
 import { addQueueGroupRoutes } from './queue-group-routes.ts';
+import { addQueueRoutes } from './queue-routes.ts';
 import { addRetainedRoutes } from './retained-routes.ts';
+import { addStreamRoutes } from './stream-routes.ts';
 import { addUserRoutes } from './user-routes.ts';
 import { type App, schemaCompilers } from './validation.ts';
 
@@ -109,6 +112,9 @@ export async function buildRoutes(options: AdminOptions, access: AccessCheck): P
   addAclRoutes(app, options);
   addMappingRoutes(app, options);
   addExplainRoutes(app, options);
+  addQueueRoutes(app, options);
+  addStreamRoutes(app, options);
+  addExchangeRoutes(app, options);
   addObjectRoutes(app, options);
   addQueueGroupRoutes(app, options);
   addRetainedRoutes(app, options);

@@ -55,6 +55,7 @@ export class ExchangeRegistry implements Exchanges, ExchangeLinks {
   readonly #exchanges = new Map<string, { readonly spec: ExchangeSpec; readonly number: number }>();
   readonly #bindings = new BindingTable();
   #nextNumber = 1;
+  generation = 0;
 
   private constructor(options: ExchangesOptions, exchangeTable: Table, bindingTable: Table) {
     this.#options = options;
@@ -99,6 +100,7 @@ export class ExchangeRegistry implements Exchanges, ExchangeLinks {
       this.#options.durability.written();
     }
     this.#exchanges.set(spec.name, { spec, number });
+    this.generation++;
     this.#reconnect(spec.name);
     this.#subtreeChanged(spec.name);
     return spec;
@@ -119,6 +121,7 @@ export class ExchangeRegistry implements Exchanges, ExchangeLinks {
       throw new CoreError('in-use', `exchange '${name}' in use`);
     }
     this.#exchanges.delete(name);
+    this.generation++;
     if (known.number !== 0) {
       this.#exchangeTable.remove(String(known.number));
       this.#options.durability.written();

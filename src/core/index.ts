@@ -88,6 +88,8 @@ export interface ExchangeBinding {
 }
 
 export interface Exchanges {
+  /** Another number whenever an exchange was made or deleted. */
+  readonly generation: number;
   /** Returns the existing exchange of that name, whatever its spec: the caller compares. */
   declare(spec: ExchangeSpec): ExchangeSpec;
   get(name: string): ExchangeSpec | undefined;

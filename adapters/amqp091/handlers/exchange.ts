@@ -39,7 +39,6 @@ export const exchangeHandlers = {
           throw channelError('access-refused', explain.reservedPrefix('exchange', name));
         }
         requireDeclare(channel, spec);
-        channel.connection.shared.topologyGeneration++;
         exchanges.declare(spec);
         if (spec.durable) await whenStored(channel.connection);
       } else {
@@ -64,7 +63,6 @@ export const exchangeHandlers = {
     // Idempotent, as in RabbitMQ.
     if (exchanges.get(name) !== undefined) {
       requireExchangeRight(channel.connection, 'configure', name);
-      channel.connection.shared.topologyGeneration++;
       explained('exchange', name, () => exchanges.delete(name, { ifUnused: values.ifUnused }));
       await whenStored(channel.connection);
     }

@@ -135,7 +135,7 @@ export class Publishing {
     const contentAt = start + CONTENT_PREFIX_BYTES;
     if (!this.#looksTheSame(bytes, contentAt, end)) this.#load(bytes, contentAt, end);
     const { shared } = this.#channel.connection;
-    if (this.#strict || this.#route.generation !== shared.topologyGeneration)
+    if (this.#strict || this.#route.generation !== shared.host.core.exchanges.generation)
       this.#checkExchange(this.#route);
     this.#bodyBytes = bodyBytes;
     this.#expecting = 'body';
@@ -300,7 +300,7 @@ export class Publishing {
   }
 
   #checkExchange(route: Route): void {
-    const { host, settings, topologyGeneration } = this.#channel.connection.shared;
+    const { host, settings } = this.#channel.connection.shared;
     const spec = host.core.exchanges.get(route.exchange);
     if (spec?.internal === true) {
       throw channelError(
@@ -311,7 +311,7 @@ export class Publishing {
     if (spec === undefined && settings.undeclaredExchanges === 'refuse' && route.exchange !== '') {
       throw channelError('not-found', explain.noExchange(route.exchange));
     }
-    route.generation = topologyGeneration;
+    route.generation = host.core.exchanges.generation;
   }
 
   /** RabbitMQ: a message may only name the user who sends it. */

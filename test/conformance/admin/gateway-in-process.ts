@@ -61,6 +61,27 @@ export class GatewayInProcess {
     return response.status;
   }
 
+  /** Any call; `body` is sent as JSON. What is no JSON comes back as text. */
+  async call(
+    method: string,
+    path: string,
+    body?: unknown,
+    headers: Record<string, string> = {},
+  ): Promise<{ readonly status: number; readonly headers: Headers; readonly body: never }> {
+    const response = await fetch(this.url + path, {
+      method,
+      headers: { ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    const text = await response.text();
+    const isJson = response.headers.get('content-type')?.includes('json') === true;
+    return {
+      status: response.status,
+      headers: response.headers,
+      body: (isJson ? JSON.parse(text) : text) as never,
+    };
+  }
+
   stop(): Promise<void> {
     return this.#gateway?.stop() ?? Promise.resolve();
   }

@@ -119,6 +119,12 @@ export class FakeGateway {
       clock: { nowMs: () => 1_700_000_000_000 } as AdminOptions['clock'],
       logger: { debug: log, info: log, warn: log, error: log },
       protocols: [dotted],
+      definitions: {
+        argumentsOfQueue: () => [],
+        capturesOfStream: () => [],
+        settingsOfStream: (settings) => settings,
+      },
+      streamLog: { segmentBytes: 65_536, retentionBytes: -1, retentionMs: -1 },
       compileRule,
       messageFromJson: (input, address) =>
         new Message({
