@@ -13,6 +13,7 @@ import { addAclRoutes } from './acl-routes.ts';
 import { addressParams } from './address-path.ts';
 import { addExchangeRoutes } from './exchange-routes.ts';
 import { addExplainRoutes } from './explain-routes.ts';
+import { addGroupRoutes } from './group-routes.ts';
 import { addHealthRoutes } from './health-routes.ts';
 import { addMappingRoutes } from './mapping-routes.ts';
 import { addMessageRoutes } from './message-routes.ts';
@@ -117,6 +118,7 @@ export async function buildRoutes(options: AdminOptions, access: AccessCheck): P
   addExchangeRoutes(app, options);
   addObjectRoutes(app, options);
   addQueueGroupRoutes(app, options);
+  addGroupRoutes(app, options);
   addRetainedRoutes(app, options);
   const endFeeds = addMessageRoutes(app, options);
   const stopMeasuring = addHealthRoutes(app, options);

@@ -17,7 +17,7 @@
 import { Buffer } from 'node:buffer';
 import type { Durability } from './durability.ts';
 import { CoreError } from './errors.ts';
-import type { Cursor, Cursors } from './index.ts';
+import type { Cursor, Cursors, GroupMembership } from './index.ts';
 import type { Limits } from './limits.ts';
 import type { Storage, Table } from './storage.ts';
 
@@ -39,6 +39,7 @@ export class CursorTable implements Cursors {
   readonly #groups = new Map<string, Map<string, StreamCursors>>();
   #table: Table | null = null;
   #count = 0;
+  readonly #memberships = new Set<GroupMembership>();
 
   constructor(parts: CursorTableParts) {
     this.#parts = parts;
@@ -98,6 +99,15 @@ export class CursorTable implements Cursors {
     }
     if (streams.size === 0) this.#groups.delete(group);
     this.#parts.durability.written();
+  }
+
+  follow(membership: GroupMembership): () => void {
+    this.#memberships.add(membership);
+    return () => this.#memberships.delete(membership);
+  }
+
+  memberships(): Iterable<GroupMembership> {
+    return this.#memberships;
   }
 
   #set(group: string, stream: string, partition: number, cursor: Cursor): void {

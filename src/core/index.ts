@@ -282,6 +282,19 @@ export interface Cursor {
   readonly committedAtMs: number;
 }
 
+/** One reader of a group, for people. */
+export interface GroupMember {
+  readonly id: string;
+  readonly clientId: string;
+  readonly address: string;
+}
+
+/** Who knows which readers are in a group now: the core only keeps where groups are. */
+export interface GroupMembership {
+  groups(): Iterable<string>;
+  members(group: string): Iterable<GroupMember>;
+}
+
 /** Committed reading positions: group → stream → partition. Durable once `whenStored` says so. */
 export interface Cursors {
   commit(group: string, stream: string, partition: number, cursor: Cursor): void;
@@ -289,6 +302,9 @@ export interface Cursors {
   list(group: string): Iterable<readonly [stream: string, partition: number, cursor: Cursor]>;
   groups(): Iterable<string>;
   remove(group: string, stream: string | null, partition: number | null): void;
+  /** Asked by `memberships` from now on; returns a way to take it back. */
+  follow(membership: GroupMembership): () => void;
+  memberships(): Iterable<GroupMembership>;
 }
 
 // ------------------------------------------------------------------------------------------------- replies

@@ -4,7 +4,7 @@
  * how many there may be. One for the adapter.
  */
 
-import type { Clock, Core } from '../../../src/core/index.ts';
+import type { Clock, Core, GroupMember, GroupMembership } from '../../../src/core/index.ts';
 import { ERRORS, NONE } from '../errors.ts';
 import type { KafkaSettings } from '../settings.ts';
 import { Group, type JoinRequest, type MemberClaimed } from './group.ts';
@@ -13,20 +13,32 @@ import { type JoinResult, NO_ASSIGNMENT, type SyncResult } from './group-member.
 /** Bytes of a group id; the core keeps no offsets under longer names. */
 const GROUP_ID_BYTES_MAX = 255;
 
-export class GroupCoordinator {
+export class GroupCoordinator implements GroupMembership {
   readonly #core: Core;
   readonly #clock: Clock;
   readonly #settings: KafkaSettings;
   readonly #groups = new Map<string, Group>();
+  readonly #unfollow: () => void;
 
   constructor(core: Core, clock: Clock, settings: KafkaSettings) {
     this.#core = core;
     this.#clock = clock;
     this.#settings = settings;
+    this.#unfollow = core.cursors.follow(this);
   }
 
   get(groupId: string): Group | undefined {
     return this.#groups.get(groupId);
+  }
+
+  groups(): Iterable<string> {
+    return this.#groups.keys();
+  }
+
+  *members(groupId: string): Iterable<GroupMember> {
+    for (const { id, clientId, clientHost } of this.#groups.get(groupId)?.members.values() ?? []) {
+      yield { id, clientId, address: clientHost };
+    }
   }
 
   /** Names of all groups that have members or committed offsets. */
@@ -127,6 +139,7 @@ export class GroupCoordinator {
   }
 
   close(): void {
+    this.#unfollow();
     for (const group of [...this.#groups.values()]) this.#forget(group);
   }
 
