@@ -5,7 +5,7 @@
  */
 
 import Type, { type Static } from 'typebox';
-import { type Core, CoreError, type Queue, type QueueSpec } from '../core/index.ts';
+import { type Core, CoreError, type Queue, type QueueSpec, swapSeparators } from '../core/index.ts';
 import { jsonFromHeaders } from './header-json.ts';
 import { checkNewName, found, nameParams } from './object-names.ts';
 import type { AdminOptions } from './options.ts';
@@ -44,7 +44,7 @@ const queueFields = Type.Object(
               exchange: Type.String({ maxLength: 255, description: 'Empty: the key is a queue’s name.' }),
               key: Type.Optional(
                 Type.Union([Type.String({ maxLength: 255 }), Type.Null()], {
-                  description: 'With / between levels; null: the message’s own.',
+                  description: 'A queue’s name, or a key with / between levels; null: the message’s own.',
                 }),
               ),
             },
@@ -232,8 +232,17 @@ function changed({ spec }: Queue, given: Static<typeof queueFields>): QueueSpec 
   return after;
 }
 
+/** Here a queue is called by its name; in the core the key has the form of an address. */
 function deadLetterOf(given: Static<typeof queueFields>['deadLetter']): QueueSpec['deadLetter'] {
-  return given === undefined || given === null ? null : { exchange: given.exchange, key: given.key ?? null };
+  if (given === undefined || given === null) return null;
+  const { exchange, key = null } = given;
+  return { exchange, key: exchange === '' && key !== null ? swapSeparators(key) : key };
+}
+
+function viewFromDeadLetter(deadLetter: QueueSpec['deadLetter']): QueueView['deadLetter'] {
+  if (deadLetter === null) return null;
+  const { exchange, key } = deadLetter;
+  return { exchange, key: exchange === '' && key !== null ? swapSeparators(key) : key };
 }
 
 /** Of what can be put. */
@@ -256,6 +265,7 @@ function viewFromQueue(queue: Counts & { readonly spec: QueueSpec }): QueueView 
   const { owner, arguments: given, ...spec } = queue.spec;
   return {
     ...spec,
+    deadLetter: viewFromDeadLetter(spec.deadLetter),
     exclusive: owner !== null,
     ...countsOf(queue as Queue),
     arguments: jsonFromHeaders(given),

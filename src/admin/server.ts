@@ -21,6 +21,7 @@ import { addObjectRoutes } from './object-routes.ts';
 import type { AdminOptions } from './options.ts';
 import { problem, problemFromError } from './problems.ts';
 import { addQueueGroupRoutes } from './queue-group-routes.ts';
+import { addQueueMessageRoutes } from './queue-message-routes.ts';
 import { addQueueRoutes } from './queue-routes.ts';
 import { addRetainedRoutes } from './retained-routes.ts';
 import { addStreamRoutes } from './stream-routes.ts';
@@ -117,6 +118,7 @@ export async function buildRoutes(options: AdminOptions, access: AccessCheck): P
   addStreamRoutes(app, options);
   addExchangeRoutes(app, options);
   addObjectRoutes(app, options);
+  addQueueMessageRoutes(app, options);
   addQueueGroupRoutes(app, options);
   addGroupRoutes(app, options);
   addRetainedRoutes(app, options);

@@ -11,6 +11,8 @@ import type { QueueSpec } from './index.ts';
 import type { Header, HeaderValue, Message } from './message.ts';
 
 export const DEATH_HEADER = 'x-death';
+const FIRST_DEATH_PREFIX = 'x-first-death-';
+const FIRST_DEATH_QUEUE = `${FIRST_DEATH_PREFIX}queue`;
 
 const REASONS: Record<DiscardReason, string> = {
   rejected: 'rejected',
@@ -79,14 +81,77 @@ export function deadLetterOf(
       ...message.properties,
       headers: [
         { name: DEATH_HEADER, value: history },
-        ...headers.filter(
-          (header) => header.name !== DEATH_HEADER && !header.name.startsWith('x-first-death-'),
-        ),
+        ...headers.filter(({ name }) => !isHistory(name)),
         ...firstDeath(headers, text, queue.name, origin.exchange),
       ],
     },
     body: Buffer.from(message.body.buffer, message.body.byteOffset, message.body.length),
   });
+}
+
+/** One entry of a dead letter's history. */
+export interface PastDeath {
+  readonly queue: string;
+  readonly reason: string;
+  readonly count: number;
+  /** Milliseconds since 1970 of the last time; 0 where it is not known. */
+  readonly timeMs: number;
+  /** Where it was published, with its keys as publishers of that exchange write them. */
+  readonly exchange: string;
+  readonly keys: readonly string[];
+  /** What a consumer said of it, or empty. */
+  readonly note: string;
+}
+
+/** What its history says, newest first; none for a message that is no dead letter. */
+export function pastDeathsOf(message: Message): PastDeath[] {
+  return deathsOf(message.properties.headers).map((death) => {
+    const time = death.find(({ name }) => name === 'time')?.value;
+    const keys = death.find(({ name }) => name === 'routing-keys')?.value;
+    return {
+      queue: textOf(death, 'queue'),
+      reason: textOf(death, 'reason'),
+      count: Number(countOf(death)),
+      timeMs: time?.kind === 'timestamp' ? time.value : 0,
+      exchange: textOf(death, 'exchange'),
+      keys:
+        keys?.kind === 'list' ? keys.value.flatMap((key) => (key.kind === 'string' ? [key.value] : [])) : [],
+      note: textOf(death, 'detail'),
+    };
+  });
+}
+
+/** Where a dead letter comes from. */
+export interface DeathOrigin {
+  /** The queue in which it first died. */
+  readonly queue: string;
+  /** The exchange by which it came there; null for none. */
+  readonly via: string | null;
+  /** It as it was there, without its history: what dies again begins a new one. */
+  readonly message: Message;
+}
+
+/** Null for a message that has no history. */
+export function originOfDeath(message: Message): DeathOrigin | null {
+  const { headers } = message.properties;
+  const deaths = pastDeathsOf(message);
+  const firstQueue = headers.find(({ name }) => name === FIRST_DEATH_QUEUE)?.value;
+  const known = firstQueue?.kind === 'string' ? firstQueue.value : null;
+  const first = deaths.findLast(({ queue }) => queue === known) ?? deaths.at(-1);
+  if (first === undefined || first.queue === '') return null;
+  const { exchange, keys } = first;
+  return {
+    queue: first.queue,
+    via: exchange === '' ? null : exchange,
+    message: message.with({
+      address: exchangeAddress(exchange, swapSeparators(keys[0] ?? '')),
+      properties: { ...message.properties, headers: headers.filter(({ name }) => !isHistory(name)) },
+    }),
+  };
+}
+
+function isHistory(name: string): boolean {
+  return name === DEATH_HEADER || name.startsWith(FIRST_DEATH_PREFIX);
 }
 
 function firstDeath(
@@ -95,11 +160,11 @@ function firstDeath(
   queue: string,
   exchange: string,
 ): readonly Header[] {
-  const known = headers.filter((header) => header.name.startsWith('x-first-death-'));
+  const known = headers.filter((header) => header.name.startsWith(FIRST_DEATH_PREFIX));
   if (known.length > 0) return known;
   return [
     { name: 'x-first-death-reason', value: { kind: 'string', value: reason } },
-    { name: 'x-first-death-queue', value: { kind: 'string', value: queue } },
+    { name: FIRST_DEATH_QUEUE, value: { kind: 'string', value: queue } },
     { name: 'x-first-death-exchange', value: { kind: 'string', value: exchange } },
   ];
 }

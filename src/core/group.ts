@@ -152,8 +152,8 @@ export class Group implements EntryOwner {
     }
   }
 
-  browse(after: WaitingPlace | null, countMax: number): Promise<WaitingMessage[]> {
-    return this.#waiting.browse(after, countMax, this.#sequence);
+  browse(after: WaitingPlace | null, countMax: number, bytesMax: number): Promise<WaitingMessage[]> {
+    return this.#waiting.browse(after, countMax, bytesMax, this.#sequence);
   }
 
   /** What waits at this offset, handed out without a consumer; null where nothing does. */

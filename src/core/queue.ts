@@ -182,8 +182,8 @@ export class StoredQueue implements Queue, Destination {
     return this.#group.take(settled);
   }
 
-  browse(after: WaitingPlace | null, countMax: number): Promise<WaitingMessage[]> {
-    return this.#group.browse(after, countMax);
+  browse(after: WaitingPlace | null, countMax: number, bytesMax: number): Promise<WaitingMessage[]> {
+    return this.#group.browse(after, countMax, bytesMax);
   }
 
   takeAt(offset: number): Promise<Delivery | null> {

@@ -84,10 +84,10 @@ export interface Queue {
   /** Removes what is waiting; returns how many. */
   purge(): number;
   /**
-   * What waits for consumers who name no group, oldest first, at most `countMax` of it and what `after` says only behind
-   * that place; nothing is taken. Of a queue with named groups that nobody claimed: what no group wanted.
+   * What waits for consumers who name no group, oldest first, only what is behind `after`, at most `countMax` messages and
+   * about `bytesMax` bytes of bodies, but at least one; nothing is taken. Of a queue with named groups that nobody claimed: what no group wanted.
    */
-  browse(after: WaitingPlace | null, countMax: number): Promise<WaitingMessage[]>;
+  browse(after: WaitingPlace | null, countMax: number, bytesMax: number): Promise<WaitingMessage[]>;
   /** As `take` with `settled` false, of the message that waits at this offset; null where none does. */
   takeAt(offset: number): Promise<Delivery | null>;
   /** Gives this queue alone a message as if it had just been routed to it. Returns false where it is full. */

@@ -144,29 +144,47 @@ export class Waiting {
   }
 
   /**
-   * What waits, oldest first, at most `countMax` of it and only what comes behind `after`; nothing is taken or read
-   * into memory. `newest`: the order of the newest entry. Rejects where the log cannot be read.
+   * What waits, oldest first and only what comes behind `after`, until there are `countMax` messages or `bytesMax` bytes of
+   * them; nothing is taken or read into memory. `newest`: the order of the newest entry. Rejects where the log cannot be
+   * read.
    */
-  async browse(after: WaitingPlace | null, countMax: number, newest: number): Promise<WaitingMessage[]> {
+  async browse(
+    after: WaitingPlace | null,
+    countMax: number,
+    bytesMax: number,
+    newest: number,
+  ): Promise<WaitingMessage[]> {
     const found: WaitingMessage[] = [];
+    let bytes = 0;
+    const isEnough = (): boolean => found.length >= countMax || bytes >= bytesMax;
     for (const entries of [this.#returned.sorted(), this.#ready]) {
       for (const entry of entries) {
-        if (found.length === countMax) return found;
-        if (after === null || isBehind(entry, after)) found.push(entry);
+        if (after !== null && !isBehind(entry, after)) continue;
+        if (isEnough()) return found;
+        found.push(entry);
+        bytes += entry.message.body.length;
       }
     }
     const log = this.#log;
     let next = Math.max(this.#pagedFrom, (after?.offset ?? -1) + 1);
-    while (log !== null && this.#pagedFrom >= 0 && found.length < countMax) {
-      const rows = await log.read(next, countMax - found.length, PAGE_BYTES);
+    while (log !== null && this.#pagedFrom >= 0 && !isEnough()) {
+      const rows = await log.read(next, countMax - found.length, Math.min(PAGE_BYTES, bytesMax - bytes));
       if (rows.length === 0) break;
-      for (const { offset, bytes } of rows) {
+      for (const { offset, bytes: row } of rows) {
         next = offset + 1;
         // It may have been read back meanwhile, and then is shown the next time.
         if (this.#pagedFrom < 0 || offset < this.#pagedFrom || this.#apart.has(offset)) continue;
-        const stored = this.#decode(bytes);
+        const stored = this.#decode(row);
         if (stored === null) continue;
-        found.push({ ...stored, offset, sequence: newest, redelivered: offset < this.#recoveredBelow });
+        const { message, options } = stored;
+        found.push({
+          message,
+          options,
+          offset,
+          sequence: newest,
+          redelivered: offset < this.#recoveredBelow,
+        });
+        bytes += message.body.length;
       }
     }
     return found;
@@ -175,6 +193,8 @@ export class Waiting {
   /** Removes and returns what waits at this offset, wherever it stands. Rejects where the log cannot be read. */
   async takeAt(offset: number): Promise<Entry | null> {
     for (;;) {
+      // The oldest is what is asked for most, and need not be searched.
+      if (this.first()?.offset === offset) return this.shift() as Entry;
       const [entry] = this.takeOut((each) => each.offset === offset);
       if (entry !== undefined) return entry;
       if (this.#loading === null) break;

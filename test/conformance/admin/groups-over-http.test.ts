@@ -18,6 +18,7 @@ async function join(): Promise<{ readonly consumer: Consumer; readonly read: str
   const brokers = [`127.0.0.1:${gateway.port('kafka')}`];
   const consumer = new Kafka({ clientId: 'reader', brokers, logLevel: logLevel.NOTHING }).consumer({
     groupId: 'plant',
+    maxWaitTimeInMs: 100,
   });
   onTestFinished(() => consumer.disconnect());
   const read: string[] = [];

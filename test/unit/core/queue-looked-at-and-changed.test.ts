@@ -6,6 +6,7 @@ import { bodyOf, collect, messageTo, openTestCore, queueSpec } from '../../suppo
 import { MemoryStorage } from '../../support/memory-storage.ts';
 
 const PRINCIPAL = { user: '', groups: [], clientId: '' };
+const BYTES = 1_000_000;
 const OPEN = { settled: false, exclusive: false, priority: 0 };
 
 async function fill(core: Core, count: number, spec: Partial<QueueSpec> = {}): Promise<Queue> {
@@ -24,7 +25,7 @@ async function walk(queue: Queue, step: number): Promise<string[]> {
   const seen: string[] = [];
   let last: WaitingMessage | undefined;
   do {
-    const page = await queue.browse(last ?? null, step);
+    const page = await queue.browse(last ?? null, step, BYTES);
     seen.push(...bodies(page));
     last = page.at(-1);
   } while (last !== undefined);
@@ -44,10 +45,17 @@ describe.each([
     expect(queue).toMatchObject({ readyCount: 50, unsettledCount: 0 });
   });
 
+  it('shows no more than was asked for in bytes, but one at least', async () => {
+    const { core } = await openTestCore({ limits });
+    const queue = await fill(core, 20);
+    expect(bodies(await queue.browse(null, 100, 4))).toEqual(['0', '1', '2', '3']);
+    expect(bodies(await queue.browse(null, 100, 1))).toEqual(['0']);
+  });
+
   it('gives one message away from wherever it stands, and takes it back to its place', async () => {
     const { core, clock } = await openTestCore({ limits });
     const queue = await fill(core, 30);
-    const all = await queue.browse(null, 100);
+    const all = await queue.browse(null, 100, BYTES);
     for (const at of [0, 13, 29]) {
       const delivery = await queue.takeAt(all[at]!.offset);
       expect(bodyOf(delivery!.message)).toBe(`${at}`);
@@ -71,7 +79,7 @@ describe.each([
     const { core } = await openTestCore({ limits });
     const queue = await fill(core, 3);
     expect(queue.offer(messageTo('elsewhere/entirely', 'x', { reliability: 1 }), PLAIN_DELIVERY)).toBe(true);
-    expect(bodies(await queue.browse(null, 10))).toEqual(['0', '1', '2', 'x']);
+    expect(bodies(await queue.browse(null, 10, BYTES))).toEqual(['0', '1', '2', 'x']);
   });
 });
 
@@ -80,7 +88,7 @@ describe('a queue that is changed', () => {
     const { core } = await openTestCore();
     const queue = await fill(core, 10);
     core.queues.change('q', { messagesMax: 4 });
-    expect(bodies(await queue.browse(null, 10))).toEqual(['6', '7', '8', '9']);
+    expect(bodies(await queue.browse(null, 10, BYTES))).toEqual(['6', '7', '8', '9']);
     core.queues.change('q', { overflow: 'reject' });
     expect(queue.offer(messageTo('a', 'x'), PLAIN_DELIVERY)).toBe(false);
     expect(queue.spec).toMatchObject({ messagesMax: 4, overflow: 'reject' });

@@ -1,0 +1,186 @@
+/** Dead letters read, edited, sent back and removed over HTTP, as AMQP and MQTT clients made them and get them again. */
+
+import amqp from 'amqplib';
+import mqtt from 'mqtt';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { GatewayInProcess } from './gateway-in-process.ts';
+
+let gateway: GatewayInProcess;
+let connection: amqp.ChannelModel;
+let channel: amqp.ConfirmChannel;
+beforeAll(async () => {
+  gateway = await GatewayInProcess.start();
+  connection = await amqp.connect(`amqp://127.0.0.1:${gateway.port('amqp091')}`);
+  channel = await connection.createConfirmChannel();
+});
+afterAll(async () => {
+  await connection?.close();
+  await gateway.remove();
+});
+
+interface Waiting {
+  readonly offset: number;
+  readonly deaths: readonly object[];
+  readonly message: { readonly body?: string; readonly address: string };
+}
+
+async function waitingIn(queue: string, query = ''): Promise<{ items: Waiting[]; next: string | null }> {
+  const { body } = await gateway.get(`/v1/queues/${encodeURIComponent(queue)}/messages${query}`);
+  return body;
+}
+
+/** `queue` is bound to `shop` with `eu.*`, as is `audit`; what it rejects goes to `dead.<queue>`. */
+async function rejectIn(queue: string, ...bodies: string[]): Promise<string> {
+  const dead = `dead.${queue}`;
+  await gateway.call('PUT', `/v1/queues/${dead}`, {});
+  await gateway.call('PUT', `/v1/queues/${queue}`, { deadLetter: { exchange: '', key: dead } });
+  await gateway.call('PUT', '/v1/queues/audit', {});
+  for (const each of [queue, 'audit']) await channel.bindQueue(each, `shop-${queue}`, 'eu.*');
+  for (const body of bodies) {
+    channel.publish(`shop-${queue}`, 'eu.new', Buffer.from(body), {
+      persistent: true,
+      contentType: 'text/plain',
+      headers: { n: 1 },
+    });
+  }
+  await channel.waitForConfirms();
+  for (const _ of bodies) channel.reject((await channel.get(queue)) as amqp.GetMessage, false);
+  for (let i = 0; i < 500 && (await waitingIn(dead)).items.length < bodies.length; i++) {
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  return dead;
+}
+
+const getNext = async (queue: string): Promise<amqp.GetMessage> =>
+  (await channel.get(queue, { noAck: true })) as amqp.GetMessage;
+
+describe('a dead letter', () => {
+  test('is shown with its history and goes back as it was, to its queue alone', async () => {
+    const dead = await rejectIn('orders', 'first');
+    const { body } = await gateway.get('/v1/dead-letters');
+    expect(body).toMatchObject({ items: [{ queue: dead, readyCount: 1, sources: ['orders'] }] });
+    const [letter] = (await waitingIn(dead)).items;
+    expect(letter).toMatchObject({
+      deaths: [{ queue: 'orders', reason: 'rejected', count: 1, exchange: 'shop-orders', keys: ['eu.new'] }],
+      message: { body: 'first', properties: { contentType: 'text/plain' } },
+    });
+    const path = `/v1/queues/${dead}/messages/${letter!.offset}`;
+    expect(await gateway.get(path)).toMatchObject({ status: 200, body: letter });
+    expect(await gateway.call('POST', `${path}/redrive?dryRun=true`, {})).toMatchObject({ status: 200 });
+    const audited = await getNext('audit');
+    expect(audited.content.toString()).toBe('first');
+    expect(await gateway.call('POST', `${path}/redrive`, {})).toMatchObject({
+      status: 200,
+      body: { queue: 'orders' },
+    });
+    const back = await getNext('orders');
+    expect(back.content.toString()).toBe('first');
+    expect(back.fields).toMatchObject({ exchange: 'shop-orders', routingKey: 'eu.new' });
+    expect(back.properties).toMatchObject({ contentType: 'text/plain', headers: { n: 1 } });
+    expect(back.properties.headers).not.toHaveProperty('x-death');
+    expect(await channel.get('audit')).toBe(false);
+    expect((await waitingIn(dead)).items).toEqual([]);
+    expect(await gateway.call('POST', `${path}/redrive`, {})).toMatchObject({ status: 404 });
+  });
+
+  test('is edited on its way back', async () => {
+    const dead = await rejectIn('edited', 'wrong');
+    const [letter] = (await waitingIn(dead)).items;
+    const path = `/v1/queues/${dead}/messages/${letter!.offset}`;
+    const edits = { body: 'right', headers: [{ name: 'mended', value: true }] };
+    expect(await gateway.call('POST', `${path}/redrive`, edits)).toMatchObject({ status: 200 });
+    const back = await getNext('edited');
+    expect(back.content.toString()).toBe('right');
+    expect(back.properties).toMatchObject({ contentType: 'text/plain', headers: { mended: true } });
+    expect(back.fields.routingKey).toBe('eu.new');
+  });
+
+  test('of a consumer group of MQTT clients goes back to the group', async () => {
+    const client = await mqtt.connectAsync(`mqtt://127.0.0.1:${gateway.port('mqtt')}`, {
+      clientId: 'worker',
+      protocolVersion: 5,
+      reconnectPeriod: 0,
+    });
+    onTestFinished(() => client.endAsync());
+    const got: string[] = [];
+    client.on('message', (topic, payload, { properties }) => {
+      got.push(`${topic} ${payload.toString()}`);
+      const { 'message-id': id } = properties!.userProperties as Record<string, string>;
+      const said = { 'message-id': id!, 'group-id': 'workers' };
+      const settle = got.length === 1 ? '$reject' : '$ack';
+      client.publish(`$queue/jobs/${settle}`, '', { qos: 1, properties: { userProperties: said } });
+    });
+    await client.subscribeAsync('$queue/jobs/#', {
+      qos: 1,
+      properties: { userProperties: { 'consumer-group': 'workers' } },
+    });
+    await client.publishAsync('$queue/jobs/eu', 'job', { qos: 1 });
+    let letters: Waiting[] = [];
+    for (let i = 0; i < 500 && letters.length === 0; i++) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+      letters = (await waitingIn('$dlq/jobs')).items ?? [];
+    }
+    expect(letters).toMatchObject([{ deaths: [{ queue: 'jobs', reason: 'rejected' }] }]);
+    expect(await gateway.call('POST', '/v1/queues/%24dlq%2Fjobs/redrive', {})).toMatchObject({
+      status: 200,
+      body: { redrivenCount: 1, skippedCount: 0, readyCount: 0 },
+    });
+    for (let i = 0; i < 500 && got.length < 2; i++) await new Promise((resolve) => setTimeout(resolve, 10));
+    expect(got).toEqual(['$queue/jobs/eu job', '$queue/jobs/eu job']);
+  });
+
+  test('without a queue to go to stays, and so does what is no dead letter', async () => {
+    const dead = await rejectIn('vanished', 'a', 'b');
+    await gateway.call('POST', `/v1/messages/$queue/${dead}`, { body: 'no dead letter' });
+    await gateway.call('DELETE', '/v1/queues/vanished');
+    const { body } = await gateway.call('POST', `/v1/queues/${dead}/redrive`, {});
+    expect(body).toMatchObject({ redrivenCount: 0, skippedCount: 3, readyCount: 3 });
+    const { items } = await waitingIn(dead);
+    expect(items.map(({ message }) => message.body)).toEqual(['a', 'b', 'no dead letter']);
+    await gateway.call('PUT', '/v1/queues/other', { messagesMax: 2, overflow: 'reject' });
+    expect(await gateway.call('POST', `/v1/queues/${dead}/redrive`, { queue: 'other' })).toMatchObject({
+      body: { redrivenCount: 2, skipped: [{ detail: 'queue other is full' }], readyCount: 1 },
+    });
+    expect((await waitingIn('other')).items.map(({ message }) => message.body)).toEqual(['a', 'b']);
+  });
+
+  test('is removed', async () => {
+    const dead = await rejectIn('removed', 'a', 'b');
+    const [first] = (await waitingIn(dead)).items;
+    const path = `/v1/queues/${dead}/messages/${first!.offset}`;
+    expect(await gateway.call('DELETE', `${path}?dryRun=true`)).toMatchObject({ status: 204 });
+    expect(await gateway.call('DELETE', path)).toMatchObject({ status: 204 });
+    expect(await gateway.call('DELETE', path)).toMatchObject({ status: 404 });
+    expect((await waitingIn(dead)).items.map(({ message }) => message.body)).toEqual(['b']);
+  });
+});
+
+test('dead letters go back after a restart, in their order, and are looked at in pages', async () => {
+  const own = await GatewayInProcess.start();
+  onTestFinished(() => own.remove());
+  await own.call('PUT', '/v1/queues/dead', {});
+  await own.call('PUT', '/v1/queues/q', { messageTtlMs: 1, deadLetter: { exchange: '', key: 'dead' } });
+  for (let i = 0; i < 25; i++) await own.call('POST', '/v1/messages/$queue/q', { body: `${i}` });
+  const dead = async (): Promise<number> =>
+    ((await own.get('/v1/queues/dead')).body as { readyCount: number }).readyCount;
+  for (let i = 0; i < 500 && (await dead()) < 25; i++)
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  await own.stop();
+  await own.start();
+  await own.call('PUT', '/v1/queues/q', { messageTtlMs: -1 });
+  const seen: string[] = [];
+  let after = '';
+  do {
+    const { body } = await own.get(`/v1/queues/dead/messages?limit=7${after}`);
+    const { items, next } = body as { items: Waiting[]; next: string | null };
+    seen.push(...items.map(({ message }) => message.body!));
+    after = next === null ? '' : `&after=${next}`;
+  } while (after !== '');
+  const all = Array.from({ length: 25 }, (_, i) => `${i}`);
+  expect(seen).toEqual(all);
+  expect(await own.call('POST', '/v1/queues/dead/redrive', { countMax: 20 })).toMatchObject({
+    body: { redrivenCount: 20, readyCount: 5 },
+  });
+  const { body } = await own.get('/v1/queues/q/messages');
+  expect((body as { items: Waiting[] }).items.map(({ message }) => message.body)).toEqual(all.slice(0, 20));
+});
