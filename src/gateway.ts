@@ -254,6 +254,7 @@ class RunningGateway implements Gateway {
         }
       },
       disconnect: (id) => network.disconnect(id, 'administrative'),
+      settingsShown: () => this.#config.shown(),
       readiness: () => this.#checkReadiness(),
       samples: () => this.#sample(),
     });

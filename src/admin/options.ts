@@ -45,6 +45,8 @@ export interface AdminOptions {
   connections(): Iterable<ConnectionEntry>;
   /** Ends a connection as its protocol does; false where there is none of that id. */
   disconnect(id: number): boolean;
+  /** Every setting that applies, without secrets. */
+  settingsShown(): Iterable<SettingEntry>;
   /** All must be ok for the gateway to be ready: listeners bound, storage taking writes, not draining. */
   readiness(): readonly ReadinessCheck[];
   /** Numbers of other parts, read at each scrape. */
@@ -83,6 +85,15 @@ export interface ConnectionEntry {
   readonly remotePort: number;
   readonly connectedAtMs: number;
   readonly description: ConnectionDescription;
+}
+
+export interface SettingEntry {
+  readonly name: string;
+  /** Null where it is a secret that is set. */
+  readonly value: unknown;
+  readonly isSecret: boolean;
+  /** The file and line, variable or flag that it came from, or `default`. */
+  readonly origin: string;
 }
 
 export interface ReadinessCheck {

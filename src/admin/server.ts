@@ -11,6 +11,7 @@ import fastify from 'fastify';
 import type { AccessCheck } from './access.ts';
 import { addAclRoutes } from './acl-routes.ts';
 import { addressParams } from './address-path.ts';
+import { addConfigurationRoutes } from './configuration-routes.ts';
 import { addExchangeRoutes } from './exchange-routes.ts';
 import { addExplainRoutes } from './explain-routes.ts';
 import { addGroupRoutes } from './group-routes.ts';
@@ -122,6 +123,7 @@ export async function buildRoutes(options: AdminOptions, access: AccessCheck): P
   addQueueGroupRoutes(app, options);
   addGroupRoutes(app, options);
   addRetainedRoutes(app, options);
+  addConfigurationRoutes(app, options);
   const endFeeds = addMessageRoutes(app, options);
   const stopMeasuring = addHealthRoutes(app, options);
   app.get('/openapi.json', { schema: { summary: 'This description', tags: ['health'] } }, () =>

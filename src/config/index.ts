@@ -7,11 +7,12 @@ import { existsSync } from 'node:fs';
 import { relative, resolve } from 'node:path';
 import { ConfigDraft } from './draft.ts';
 import { PREFIX, readEnvironment } from './environment.ts';
+import { listShown, type ShownSetting } from './print.ts';
 import type { HostSettings } from './settings.ts';
 import { allShortcuts, type ConfigShape, rootSchema } from './shape.ts';
 import { readYamlFile } from './yaml-file.ts';
 
-export { printConfig, printReference } from './print.ts';
+export { printConfig, printReference, type ShownSetting } from './print.ts';
 export type { HostSettings } from './settings.ts';
 export { allShortcuts, type ConfigShape } from './shape.ts';
 export type { Shortcut } from './shortcuts.ts';
@@ -38,6 +39,8 @@ export interface Config {
   readonly sections: Readonly<Record<string, unknown>>;
   /** Path of a setting to where its value came from; settings at their default are not in it. */
   readonly origins: ReadonlyMap<string, string>;
+  /** Every setting that applies, without secrets. */
+  shown(): Iterable<ShownSetting>;
 }
 
 /** The operator can mend it: told without a stack, one line a problem. */
@@ -69,11 +72,13 @@ export function loadConfig(shape: ConfigShape, sources: ConfigSources): Config {
     else draft.setText(assignment.slice(0, at).split('.'), assignment.slice(at + 1), origin);
   }
   if (draft.problems.length > 0) throw new ConfigError(draft.problems);
-  return {
+  const config: Config = {
     host: draft.settings as unknown as HostSettings,
     sections: draft.settings,
     origins: draft.origins,
+    shown: () => listShown(shape, config),
   };
+  return config;
 }
 
 function readFile(draft: ConfigDraft, sources: ConfigSources): void {

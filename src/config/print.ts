@@ -88,6 +88,33 @@ function printValue(value: unknown): string {
   return stringify(value, { collectionStyle: 'flow', lineWidth: 0 }).trimEnd();
 }
 
+/** One setting as it applies, for people. */
+export interface ShownSetting {
+  /** Its path with dots between. */
+  readonly name: string;
+  /** Null where it is a secret that is set. */
+  readonly value: unknown;
+  readonly isSecret: boolean;
+  /** The file and line, variable or flag that it came from, or `default`. */
+  readonly origin: string;
+}
+
+/** Every setting in the order of the sections. */
+export function* listShown(shape: ConfigShape, config: Config): Generator<ShownSetting> {
+  for (const [path, schema] of listSettings(rootSchema(shape))) {
+    const name = path.join('.');
+    let value: unknown = config.sections;
+    for (const key of path) value = (value as Record<string, unknown>)[key];
+    const secret = isSecret(name, schema);
+    yield {
+      name,
+      value: secret && !isEmpty(value) ? null : value,
+      isSecret: secret,
+      origin: config.origins.get(name) ?? 'default',
+    };
+  }
+}
+
 /** What applies, every setting; `origins` adds where each value came from. */
 export function printConfig(shape: ConfigShape, config: Config, origins: boolean): string {
   const lines: string[] = [];

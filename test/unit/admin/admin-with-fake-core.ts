@@ -140,6 +140,7 @@ export class FakeGateway {
         this.disconnected.push(id);
         return true;
       },
+      settingsShown: () => [],
       readiness: () => this.checks,
       samples: () => [
         { name: 'listener_refused_total', help: 'x', kind: 'counter', labels: { listener: 'a' }, value: 3 },

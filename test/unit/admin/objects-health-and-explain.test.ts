@@ -111,6 +111,8 @@ test('the OpenAPI document lists every route with its answers', async () => {
     '/v1/acl:test',
     '/v1/bindings',
     '/v1/bindings/{id}',
+    '/v1/configuration',
+    '/v1/configuration/{name}',
     '/v1/connections',
     '/v1/connections/{id}',
     '/v1/dead-letters',
