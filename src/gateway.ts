@@ -18,7 +18,7 @@ import type { Config } from './config/index.ts';
 import { createCore } from './core/core.ts';
 import type { AnyRule, BatchLogOptions, Core, CoreEvent, NativeCodec, RecordCodec } from './core/index.ts';
 import type { Storage } from './core/storage.ts';
-import type { Adapter, Host, Logger } from './host.ts';
+import type { Adapter, Authenticator, Host, Logger } from './host.ts';
 import { type BoundAddress, explainListenError } from './net/bind.ts';
 import { Network } from './net/network.ts';
 import { Revocation } from './revocation.ts';
@@ -192,7 +192,7 @@ class RunningGateway implements Gateway {
       listening: (name) => this.#network.listening(name),
     });
     this.#isListening = true;
-    await this.#startAdmin(this.#core);
+    await this.#startAdmin(this.#core, authenticator);
     this.#logger.info(
       {
         version: this.#parts.version,
@@ -219,7 +219,7 @@ class RunningGateway implements Gateway {
     }
   }
 
-  async #startAdmin(core: Core): Promise<void> {
+  async #startAdmin(core: Core, authenticator: Authenticator): Promise<void> {
     const settings = this.#config.host.http;
     if (!settings.enabled) return;
     const { createAdmin } = await import('./admin/index.ts');
@@ -231,6 +231,7 @@ class RunningGateway implements Gateway {
       logger: this.#logger,
       version: this.#parts.version,
       users: this.users,
+      authenticator,
       accessRules: this.accessRules,
       protocols: this.#parts.protocols,
       definitions: this.#parts.definitions,

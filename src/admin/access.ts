@@ -1,17 +1,24 @@
 /**
- * Who may call the HTTP API: holders of a key, and on loopback everybody on the machine where no key is set. On
- * loopback the Host header must name this machine, or a web page could call through a name that it points here
- * (DNS rebinding). Keys are compared as hashes, each with all, in constant time. Asked by a hook in `index.ts`
- * before anything of a request is read.
+ * Who may call the HTTP API, and in which role: holders of a key, users and holders of a token whose group has a role, and
+ * on loopback everybody on the machine where neither is set. On loopback the Host header must name this machine, or a web
+ * page could call through a name that it points here (DNS rebinding). Keys are compared as hashes, each with all, in
+ * constant time. Asked by a hook in `server.ts` before anything of a request is read.
  */
 
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import { BlockList, isIP } from 'node:net';
+import type { Principal } from '../core/index.ts';
+import type { Authenticator } from '../host.ts';
 import { type Problem, problem } from './problems.ts';
+import { type Caller, ROLES, type Role } from './roles.ts';
 import type { HttpSettings } from './settings.ts';
 
 const HASH_PREFIX = 'sha256:';
+/** Digits of a key's hash by which the log calls it. */
+const KEY_NAME_DIGITS = 8;
+/** Three parts, as every signed token has: a wrong key is not taken for one, and shown to nobody. */
+const TOKEN = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;
 
 const loopback = new BlockList();
 loopback.addSubnet('127.0.0.0', 8, 'ipv4');
@@ -23,40 +30,97 @@ export function isLoopback(address: string): boolean {
   return family !== 0 && loopback.check(address, family === 6 ? 'ipv6' : 'ipv4');
 }
 
+/** What the check needs of whoever knows users and tokens. */
+export type CallerAuthenticator = Pick<Authenticator, 'authenticate' | 'trusting' | 'isCurrent' | 'onChange'>;
+
+/** A caller, and what its proof is where it can end. */
+export interface KnownCaller extends Caller {
+  readonly principal: Principal | null;
+}
+
+export interface CallOrigin {
+  readonly remoteAddress: string;
+  readonly localAddress: string;
+}
+
+const LOCAL: KnownCaller = { name: 'local', role: 'admin', principal: null };
+
 export class AccessCheck {
-  readonly #keyHashes: readonly Buffer[];
+  readonly #keys: readonly { readonly hash: Buffer; readonly caller: KnownCaller }[];
+  /** The first one that a user is in counts, the one that may most. */
+  readonly #roleGroups: readonly (readonly [Role, ReadonlySet<string>])[];
+  readonly #authenticator: CallerAuthenticator;
   readonly #hosts: ReadonlySet<string> | null;
 
-  /** `boundTo` is the address that is listened on. */
-  constructor(settings: HttpSettings, boundTo: string) {
-    this.#keyHashes = settings.apiKeys.map((key) =>
-      key.startsWith(HASH_PREFIX) ? Buffer.from(key.slice(HASH_PREFIX.length), 'hex') : hashKey(key),
-    );
+  /** `boundTo` is the address that is listened on. Throws where it would be open to other machines. */
+  constructor(settings: HttpSettings, boundTo: string, authenticator: CallerAuthenticator) {
+    const { apiKeys, roles } = settings;
+    this.#authenticator = authenticator;
+    const keysOf = (role: Role): readonly string[] => (role === 'admin' ? apiKeys : roles[role].apiKeys);
+    this.#keys = ROLES.flatMap((role) => keysOf(role).map((key) => keyOf(key, role)));
+    this.#roleGroups = ROLES.filter((role) => roles[role].groups.length > 0).map((role) => [
+      role,
+      new Set(roles[role].groups),
+    ]);
     this.#hosts = isLoopback(boundTo)
       ? new Set(settings.allowedHosts.map((host) => host.toLowerCase()))
       : null;
-    if (this.#hosts === null && this.#keyHashes.length === 0) {
+    if (this.#hosts === null && this.#isOpen) {
       throw new Error(
-        `http.host ${boundTo} is reachable from other machines: set at least one key in http.apiKeys, ` +
-          'or listen on 127.0.0.1',
+        `http.host ${boundTo} is reachable from other machines: set at least one key in http.apiKeys or a group in ` +
+          'http.roles, or listen on 127.0.0.1',
       );
     }
   }
 
-  /** Null where the request may go on. `open`: the path needs no key. */
-  check(headers: IncomingHttpHeaders, open: boolean): Problem | null {
-    if (this.#hosts !== null && !this.#isOwnHost(headers.host)) {
-      const detail =
-        'on loopback the Host header must be a loopback address, localhost or one of http.allowedHosts';
-      return problem('host-not-allowed', 'header', '/host', detail);
-    }
-    if (open || this.#keyHashes.length === 0) return null;
-    const shown = keyFromHeaders(headers);
-    if (shown !== null && this.#knows(shown)) return null;
+  /** Whether the Host header is one that may be used here; null where it is. */
+  checkHost(headers: IncomingHttpHeaders): Problem | null {
+    if (this.#hosts === null || this.#isOwnHost(headers.host)) return null;
     const detail =
-      shown === null ? 'send Authorization: Bearer KEY, or X-API-Key: KEY' : 'this key is not known';
-    const pointer = headers['x-api-key'] === undefined ? '/authorization' : '/x-api-key';
-    return problem('unauthorized', 'header', pointer, detail, { 'www-authenticate': 'Bearer' });
+      'on loopback the Host header must be a loopback address, localhost or one of http.allowedHosts';
+    return problem('host-not-allowed', 'header', '/host', detail);
+  }
+
+  /** Who calls. Throws a problem where that is nobody who may. */
+  async identify(headers: IncomingHttpHeaders, origin: CallOrigin): Promise<KnownCaller> {
+    if (this.#isOpen) return LOCAL;
+    const key = headers['x-api-key'];
+    if (typeof key === 'string')
+      return this.#callerOfKey(key) ?? this.#refuse('/x-api-key', 'this key is not known');
+    const [, scheme = '', credentials = ''] =
+      /^([A-Za-z]+) +(\S+) *$/.exec(headers.authorization ?? '') ?? [];
+    switch (scheme.toLowerCase()) {
+      case 'bearer': {
+        const caller =
+          this.#callerOfKey(credentials) ??
+          (TOKEN.test(credentials) ? await this.#callerOfUser('', credentials, origin) : null);
+        return caller ?? this.#refuse('/authorization', 'this key or token is not known');
+      }
+      case 'basic': {
+        const [user, password] = splitBasic(credentials);
+        const caller = user === '' ? null : await this.#callerOfUser(user, password, origin);
+        return caller ?? this.#refuse('/authorization', 'this user is not known, or the password is another');
+      }
+      default:
+        return this.#refuse('/authorization', `send ${this.#ways}`);
+    }
+  }
+
+  /** Neither key nor group: whoever reaches it may call. */
+  get #isOpen(): boolean {
+    return this.#keys.length === 0 && this.#roleGroups.length === 0;
+  }
+
+  get #ways(): string {
+    const users =
+      this.#roleGroups.length === 0 ? '' : ', a token, or Authorization: Basic with user and password';
+    return `Authorization: Bearer KEY, or X-API-Key: KEY${users}`;
+  }
+
+  #refuse(pointer: string, detail: string): never {
+    const schemes =
+      this.#roleGroups.length === 0 ? 'Bearer' : 'Bearer, Basic realm="RosettaMQ", charset="UTF-8"';
+    throw problem('unauthorized', 'header', pointer, detail, { 'www-authenticate': schemes });
   }
 
   #isOwnHost(header: string | undefined): boolean {
@@ -65,23 +129,60 @@ export class AccessCheck {
   }
 
   /** Looks at every hash whether or not one fits, so that time tells nothing. */
-  #knows(key: string): boolean {
+  #callerOfKey(key: string): KnownCaller | null {
     const hash = hashKey(key);
-    let known = 0;
-    for (const each of this.#keyHashes) known |= timingSafeEqual(each, hash) ? 1 : 0;
-    return known === 1;
+    let caller: KnownCaller | null = null;
+    for (const each of this.#keys) if (timingSafeEqual(each.hash, hash)) caller ??= each.caller;
+    return caller;
   }
+
+  /** Null where nobody is proven, also while there is no user and anybody would be believed. */
+  async #callerOfUser(user: string, password: string, origin: CallOrigin): Promise<KnownCaller | null> {
+    const authenticator = this.#authenticator;
+    if (this.#roleGroups.length === 0 || authenticator.trusting === true) return null;
+    let principal: Principal | null;
+    try {
+      principal = await authenticator.authenticate(
+        { kind: 'password', user, password: Buffer.from(password) },
+        { listener: 'http', ...origin, certificate: null, clientId: '' },
+      );
+    } catch {
+      throw problem(
+        'unavailable',
+        'header',
+        '/authorization',
+        'who this is cannot be found out now, try again',
+        {
+          'retry-after': '1',
+        },
+      );
+    }
+    if (principal === null || principal.user === '') return null;
+    const { groups } = principal;
+    const role = this.#roleGroups.find(([, members]) => groups.some((group) => members.has(group)))?.[0];
+    if (role === undefined) {
+      const detail = 'none of the user’s groups has a role here (http.roles)';
+      throw problem('access-refused', 'header', '/authorization', detail);
+    }
+    return { name: `user:${principal.user}`, role, principal };
+  }
+}
+
+function keyOf(key: string, role: Role): { readonly hash: Buffer; readonly caller: KnownCaller } {
+  const hash = key.startsWith(HASH_PREFIX) ? Buffer.from(key.slice(HASH_PREFIX.length), 'hex') : hashKey(key);
+  const name = `key:${hash.toString('hex').slice(0, KEY_NAME_DIGITS)}`;
+  return { hash, caller: { name, role, principal: null } };
 }
 
 function hashKey(key: string): Buffer {
   return createHash('sha256').update(key).digest();
 }
 
-function keyFromHeaders(headers: IncomingHttpHeaders): string | null {
-  const own = headers['x-api-key'];
-  if (typeof own === 'string') return own;
-  const bearer = /^Bearer +(\S+) *$/i.exec(headers.authorization ?? '');
-  return bearer?.[1] ?? null;
+/** User and password, RFC 7617: the first colon parts them. */
+function splitBasic(credentials: string): readonly [user: string, password: string] {
+  const text = Buffer.from(credentials, 'base64').toString();
+  const colon = text.indexOf(':');
+  return colon < 0 ? ['', ''] : [text.slice(0, colon), text.slice(colon + 1)];
 }
 
 /** The name in a Host header, without port and brackets. */

@@ -51,7 +51,7 @@ class HttpAdmin implements Admin {
     const { host: name, port, requestTimeoutMs, connectionsMax } = this.#options.settings;
     const { address: host } = await lookup(name);
     // Throws before anything listens where it would be open to other machines without a key.
-    this.#access = new AccessCheck(this.#options.settings, host);
+    this.#access = new AccessCheck(this.#options.settings, host, this.#options.authenticator);
     const server = createServer(
       {
         requestTimeout: requestTimeoutMs,

@@ -1,8 +1,9 @@
 /**
  * Messages over HTTP: publish one and be told when it is stored; subscribe and get what comes as server-sent events.
- * Whoever holds a key may do both everywhere: rules of access are for clients of the protocols.
+ * Whoever has the role for it may do so everywhere: rules of access are for clients of the protocols.
  */
 
+import type { IncomingMessage } from 'node:http';
 import Type from 'typebox';
 import {
   type Core,
@@ -12,7 +13,9 @@ import {
   OPERATOR,
   type Pattern,
   PENDING,
+  type Principal,
   type Publisher,
+  type Timer,
 } from '../core/index.ts';
 import { ADDRESS_POINTER, addressFromPath } from './address-path.ts';
 import { MessageFeed } from './message-feed.ts';
@@ -50,10 +53,26 @@ const receipt = Type.Object({
 });
 
 /** Returns what ends every feed and gives the publisher back. */
-export function addMessageRoutes(app: App, options: AdminOptions): () => void {
+export function addMessageRoutes(
+  app: App,
+  options: AdminOptions,
+  principalOf: (request: IncomingMessage) => Principal | null,
+): () => void {
   const { core, clock, settings } = options;
   const outgoing = new Outgoing(core);
   const feeds = new Set<MessageFeed>();
+  // What a proof that has ended let in ends too, as clients of the protocols do.
+  const principals = new Map<MessageFeed, { readonly principal: Principal; readonly end: Timer | null }>();
+  options.authenticator.onChange(() => {
+    for (const [feed, { principal }] of [...principals])
+      if (!options.authenticator.isCurrent(principal)) feed.end();
+  });
+  const endWith = (feed: MessageFeed, principal: Principal): void => {
+    const { expiresAtMs } = principal;
+    const leftMs = (expiresAtMs ?? 0) - clock.nowMs();
+    const end = expiresAtMs === undefined ? null : clock.after(Math.max(0, leftMs), () => feed.end());
+    principals.set(feed, { principal, end });
+  };
   let opening = 0;
 
   app.post(
@@ -142,12 +161,18 @@ export function addMessageRoutes(app: App, options: AdminOptions): () => void {
           retained: request.query.retained,
           messagesMax: request.query.count ?? Number.POSITIVE_INFINITY,
           jsonFromMessage: options.jsonFromMessage,
-          ended: () => feeds.delete(feed),
+          ended: () => {
+            feeds.delete(feed);
+            principals.get(feed)?.end?.cancel();
+            principals.delete(feed);
+          },
         });
         feeds.add(feed);
         reply.hijack();
         if (reply.raw.destroyed) feed.end();
         else feed.start();
+        const principal = principalOf(request.raw);
+        if (principal !== null && feeds.has(feed)) endWith(feed, principal);
       } catch (error) {
         throw error instanceof CoreError ? problemFromRefusal(error) : error;
       } finally {

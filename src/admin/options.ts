@@ -18,6 +18,7 @@ import type {
   StreamSpec,
 } from '../core/index.ts';
 import type { ConnectionDescription, Logger } from '../host.ts';
+import type { CallerAuthenticator } from './access.ts';
 import type { HttpSettings } from './settings.ts';
 
 export interface AdminOptions {
@@ -28,6 +29,8 @@ export interface AdminOptions {
   /** Product version, as in package.json. */
   readonly version: string;
   readonly users: Users;
+  /** Who callers are that are no holders of keys. */
+  readonly authenticator: CallerAuthenticator;
   readonly accessRules: AccessRules;
   readonly protocols: readonly ProtocolView[];
   /** How the protocols see queues and streams that are made here. */

@@ -18,7 +18,7 @@ export interface ProblemError {
 export const PROBLEMS = {
   'invalid-request': { status: 400, title: 'The request is not valid' },
   'invalid-body': { status: 400, title: 'The body cannot be read' },
-  unauthorized: { status: 401, title: 'An API key is needed' },
+  unauthorized: { status: 401, title: 'Who calls is not known' },
   'host-not-allowed': { status: 403, title: 'This Host header is not allowed' },
   'access-refused': { status: 403, title: 'Not allowed' },
   'not-found': { status: 404, title: 'There is no such thing' },

@@ -8,9 +8,10 @@ import { Buffer } from 'node:buffer';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import swagger from '@fastify/swagger';
 import fastify from 'fastify';
-import type { AccessCheck } from './access.ts';
+import type { AccessCheck, KnownCaller } from './access.ts';
 import { addAclRoutes } from './acl-routes.ts';
 import { addressParams } from './address-path.ts';
+import { auditChange } from './audit.ts';
 import { addConfigurationRoutes } from './configuration-routes.ts';
 import { addExchangeRoutes } from './exchange-routes.ts';
 import { addExplainRoutes } from './explain-routes.ts';
@@ -25,12 +26,13 @@ import { addQueueGroupRoutes } from './queue-group-routes.ts';
 import { addQueueMessageRoutes } from './queue-message-routes.ts';
 import { addQueueRoutes } from './queue-routes.ts';
 import { addRetainedRoutes } from './retained-routes.ts';
+import { abilityFor, may, rolesWith } from './roles.ts';
 import { addStreamRoutes } from './stream-routes.ts';
 import { addUserRoutes } from './user-routes.ts';
 import { type App, schemaCompilers } from './validation.ts';
 
-/** Paths that need no key: what is asked by orchestrators, which hold none. */
-const OPEN_PATHS: ReadonlySet<string> = new Set(['/livez', '/readyz']);
+/** What needs no key: it is asked by orchestrators, which hold none. */
+const OPEN_ROUTES: ReadonlySet<string> = new Set(['/livez', '/readyz']);
 /** Characters of one decoded path segment: three for each byte of a name of 255 bytes, with room. */
 const SEGMENT_MAX = 4_096;
 
@@ -73,15 +75,29 @@ export async function buildRoutes(options: AdminOptions, access: AccessCheck): P
     );
   };
   app.setErrorHandler(sendProblem);
+  const callers = new WeakMap<IncomingMessage, KnownCaller>();
   app.addHook('onRequest', async (request, reply) => {
     reply.header('cache-control', 'no-store').header('x-content-type-options', 'nosniff');
-    const refusal = access.check(request.headers, OPEN_PATHS.has(pathOf(request.url)));
+    const refusal = access.checkHost(request.headers);
     if (refusal !== null) throw refusal;
+    const route = request.routeOptions.url;
+    if (route !== undefined && OPEN_ROUTES.has(route)) return;
+    const { remoteAddress = '', localAddress = '' } = request.socket;
+    const caller = await access.identify(request.headers, { remoteAddress, localAddress });
+    callers.set(request.raw, caller);
+    const needed = abilityFor(request.method, route);
+    if (may(caller, needed)) return;
+    const roles = rolesWith(needed).join(' or ');
+    throw problem(
+      'access-refused',
+      'header',
+      '',
+      `role ${caller.role} may not do this, which needs ${roles}`,
+    );
   });
   app.addHook('onResponse', async (request, reply) => {
-    const { method, ip } = request;
-    if ((method !== 'PUT' && method !== 'DELETE') || reply.statusCode >= 400) return;
-    logger.info({ method, path: pathOf(request.url), remoteAddress: ip }, 'changed over the HTTP API');
+    const caller = callers.get(request.raw);
+    if (caller !== undefined) auditChange(logger, caller, request, reply.statusCode);
   });
 
   const routes = new Map<string, Set<string>>();
@@ -124,7 +140,7 @@ export async function buildRoutes(options: AdminOptions, access: AccessCheck): P
   addGroupRoutes(app, options);
   addRetainedRoutes(app, options);
   addConfigurationRoutes(app, options);
-  const endFeeds = addMessageRoutes(app, options);
+  const endFeeds = addMessageRoutes(app, options, (request) => callers.get(request)?.principal ?? null);
   const stopMeasuring = addHealthRoutes(app, options);
   app.get('/openapi.json', { schema: { summary: 'This description', tags: ['health'] } }, () =>
     app.swagger(),
@@ -173,11 +189,12 @@ function documentOf({ version }: AdminOptions) {
     },
     components: {
       securitySchemes: {
-        bearer: { type: 'http' as const, scheme: 'bearer', description: 'An API key.' },
+        bearer: { type: 'http' as const, scheme: 'bearer', description: 'An API key, or a token (JWT).' },
+        basic: { type: 'http' as const, scheme: 'basic', description: 'A user whose group has a role.' },
         key: { type: 'apiKey' as const, in: 'header', name: 'X-API-Key' },
       },
     },
-    security: [{ bearer: [] }, { key: [] }],
+    security: [{ bearer: [] }, { basic: [] }, { key: [] }],
   };
 }
 

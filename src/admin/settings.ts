@@ -5,6 +5,26 @@
 
 import Type, { type Static } from 'typebox';
 
+const apiKeys = (description: string) =>
+  Type.Array(Type.String({ pattern: '^(sha256:[0-9a-f]{64}|(?!sha256:)[\\x21-\\x7e]{16,256})$' }), {
+    default: [],
+    maxItems: 100,
+    writeOnly: true,
+    description,
+  });
+
+const groups = (description: string) =>
+  Type.Array(Type.String({ minLength: 1, maxLength: 255 }), { default: [], maxItems: 100, description });
+
+const role = (name: string, ability: string) =>
+  Type.Object(
+    {
+      apiKeys: apiKeys(`Keys of this role, written as http.apiKeys.`),
+      groups: groups('Groups of users and of holders of tokens who have this role.'),
+    },
+    { additionalProperties: false, default: {}, description: `Role ${name}: ${ability}.` },
+  );
+
 export const httpSettings = Type.Object(
   {
     enabled: Type.Boolean({ default: true, description: 'Serve the HTTP API, health checks and metrics.' }),
@@ -12,7 +32,7 @@ export const httpSettings = Type.Object(
       default: '127.0.0.1',
       minLength: 1,
       description:
-        'Address to listen on. Beyond loopback at least one API key must be set, or the gateway refuses to start.',
+        'Address to listen on. Beyond loopback an API key or a group with a role must be set, or the gateway refuses to start.',
     }),
     port: Type.Integer({
       default: 8080,
@@ -20,16 +40,27 @@ export const httpSettings = Type.Object(
       maximum: 65_535,
       description: 'Port to listen on; 0 lets the system choose.',
     }),
-    apiKeys: Type.Array(
-      Type.String({ pattern: '^(sha256:[0-9a-f]{64}|(?!sha256:)[\\x21-\\x7e]{16,256})$' }),
+    apiKeys: apiKeys(
+      'Keys that callers show as "Authorization: Bearer KEY" or "X-API-Key: KEY", with role admin: 16 to 256 printable ' +
+        'ASCII characters, or "sha256:" and the 64 hexadecimal digits of the key\'s SHA-256. With no key and no group ' +
+        'in http.roles, only a loopback address may be used, and everybody on the machine may call.',
+    ),
+    roles: Type.Object(
       {
-        default: [],
-        maxItems: 100,
-        writeOnly: true,
+        admin: Type.Object(
+          { groups: groups('Groups of users and of holders of tokens who have this role.') },
+          { additionalProperties: false, default: {}, description: 'Role admin: may do everything.' },
+        ),
+        operator: role('operator', 'may do everything but change users and access rules, and import'),
+        viewer: role('viewer', 'may see everything, messages too, and change nothing'),
+        publisher: role('publisher', 'may publish messages and nothing else'),
+      },
+      {
+        additionalProperties: false,
+        default: {},
         description:
-          'Keys that callers show as "Authorization: Bearer KEY" or "X-API-Key: KEY": 16 to 256 printable ASCII ' +
-          'characters, or "sha256:" and the 64 hexadecimal digits of the key\'s SHA-256. With none, only a ' +
-          'loopback address may be used, and everybody on the machine may call.',
+          'Who may call in which role besides http.apiKeys. Users of a group come in with "Authorization: Basic", holders of ' +
+          'tokens (auth.jwt) with "Authorization: Bearer". Of several roles the one that may most counts.',
       },
     ),
     allowedHosts: Type.Array(Type.String({ minLength: 1, maxLength: 253 }), {

@@ -17,6 +17,7 @@ import {
 import {
   type Core,
   CoreError,
+  DEFAULT_LIMITS,
   type MappingEntry,
   Message,
   newMappingCounters,
@@ -29,6 +30,12 @@ export const DEFAULT_SETTINGS: HttpSettings = {
   host: '127.0.0.1',
   port: 0,
   apiKeys: [],
+  roles: {
+    admin: { groups: [] },
+    operator: { apiKeys: [], groups: [] },
+    viewer: { apiKeys: [], groups: [] },
+    publisher: { apiKeys: [], groups: [] },
+  },
   allowedHosts: [],
   bodyBytesMax: 4_096,
   requestTimeoutMs: 10_000,
@@ -114,6 +121,7 @@ export class FakeGateway {
       core: this.#core(),
       settings,
       version: '1.2.3',
+      authenticator: { authenticate: () => null, isCurrent: () => true, onChange: () => {} },
       users: { list: () => [], get: () => undefined } as unknown as AdminOptions['users'],
       accessRules: { list: () => [], get: () => undefined } as unknown as AdminOptions['accessRules'],
       clock: { nowMs: () => 1_700_000_000_000 } as AdminOptions['clock'],
@@ -151,6 +159,7 @@ export class FakeGateway {
   #core(): Core {
     const { rules } = this;
     return {
+      limits: DEFAULT_LIMITS,
       counters: {
         published: 7,
         publishedBytes: 0,

@@ -41,6 +41,9 @@ test('put creates, put again replaces, get shows, delete deletes', async () => {
   await expect
     .poll(() => gateway.logged)
     .toContainEqual({
+      who: 'local',
+      role: 'admin',
+      status: 201,
       method: 'PUT',
       path: '/v1/mappings/telemetry',
       remoteAddress: '127.0.0.1',
