@@ -16,6 +16,7 @@ import { jsonFromMessage, messageFromJson, patternFromFilter, protocolViews } fr
 import { addressFromKafka, kafkaRecordCodec, recordCodec } from '../mappings/kafka.ts';
 import { capturesOfStream, settingsOfStream } from '../mappings/kafka-definitions.ts';
 import { mqtt5Codec } from '../mappings/mqtt.ts';
+import { definitionsFromRabbitmq } from '../mappings/rabbitmq-definitions.ts';
 import { compileRule } from '../mappings/rules.ts';
 import { runCommandLine } from './cli/index.ts';
 import type { ConfigShape } from './config/index.ts';
@@ -73,7 +74,14 @@ export const gatewayParts: GatewayParts = {
   addressFromStream: addressFromKafka,
   compileRule,
   protocols: protocolViews,
-  definitions: { argumentsOfQueue, capturesOfStream, settingsOfStream },
+  definitions: {
+    argumentsOfQueue,
+    capturesOfStream,
+    settingsOfStream,
+    importers: {
+      rabbitmq: { source: 'what `rabbitmqctl export_definitions` writes', read: definitionsFromRabbitmq },
+    },
+  },
   messageFromJson,
   jsonFromMessage,
   patternFromFilter,

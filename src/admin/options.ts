@@ -11,6 +11,8 @@ import type {
   BatchLogOptions,
   Clock,
   Core,
+  ExchangeBinding,
+  ExchangeSpec,
   Header,
   Message,
   Pattern,
@@ -62,8 +64,29 @@ export interface ObjectDefinitions {
   argumentsOfQueue(spec: QueueSpec): readonly Header[];
   /** What a stream of this name keeps. Throws CoreError `invalid-name`. */
   capturesOfStream(name: string): readonly Pattern[];
+  /** Readers of other brokers' definitions, by format. Throw CoreError `invalid-argument` for what is no such file. */
+  readonly importers: Readonly<Record<string, DefinitionsImporter>>;
   /** A stream's settings, as far as a protocol has its own words for how the log is kept. */
   settingsOfStream(settings: StreamSpec['settings'], log: BatchLogOptions): StreamSpec['settings'];
+}
+
+export interface DefinitionsImporter {
+  /** What writes such files, for people. */
+  readonly source: string;
+  read(json: unknown, vhost: string): ImportedDefinitions;
+}
+
+/** What another broker's file defines; what has no counterpart here is in `skipped`. */
+export interface ImportedDefinitions {
+  readonly exchanges: readonly ExchangeSpec[];
+  readonly queues: readonly QueueSpec[];
+  readonly bindings: readonly ExchangeBinding[];
+  readonly users: readonly {
+    readonly name: string;
+    readonly passwordHash: string;
+    readonly groups: readonly string[];
+  }[];
+  readonly skipped: readonly { readonly kind: string; readonly name: string; readonly reason: string }[];
 }
 
 /** A message as JSON, without its name. */

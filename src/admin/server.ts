@@ -17,6 +17,7 @@ import { addExchangeRoutes } from './exchange-routes.ts';
 import { addExplainRoutes } from './explain-routes.ts';
 import { addGroupRoutes } from './group-routes.ts';
 import { addHealthRoutes } from './health-routes.ts';
+import { addImportRoutes } from './import-routes.ts';
 import { addMappingRoutes } from './mapping-routes.ts';
 import { addMessageRoutes } from './message-routes.ts';
 import { addObjectRoutes } from './object-routes.ts';
@@ -140,6 +141,7 @@ export async function buildRoutes(options: AdminOptions, access: AccessCheck): P
   addGroupRoutes(app, options);
   addRetainedRoutes(app, options);
   addConfigurationRoutes(app, options);
+  addImportRoutes(app, options);
   const endFeeds = addMessageRoutes(app, options, (request) => callers.get(request)?.principal ?? null);
   const stopMeasuring = addHealthRoutes(app, options);
   app.get('/openapi.json', { schema: { summary: 'This description', tags: ['health'] } }, () =>

@@ -8,6 +8,7 @@
  * |-----------------------------------------------------|--------------------------------------------------------|
  * | `$6$<salt>$<digest>`                                | SHA-512 of password and salt; Mosquitto before 2.0     |
  * | `$7$<iterations>$<salt>$<digest>`                   | PBKDF2 with HMAC-SHA-512; Mosquitto 2.0                |
+ * | `$salted-sha256$<salt>$<digest>`, `-sha512`           | SHA-2 of salt and password; imported                   |
  * | `$argon2id$v=19$m=<KiB>,t=<passes>,p=<lanes>$<salt>$<digest>` | RFC 9106; Mosquitto 2.1                      |
  * | `$scrypt$ln=<log2 N>,r=<r>,p=<p>$<salt>$<digest>`   | RFC 7914                                               |
  *
@@ -22,6 +23,7 @@ export type PasswordHash = {
   readonly digest: Buffer;
 } & (
   | { readonly kind: 'sha512' }
+  | { readonly kind: 'salted-sha256' | 'salted-sha512' }
   | { readonly kind: 'pbkdf2'; readonly iterations: number }
   | { readonly kind: 'argon2id'; readonly memoryKib: number; readonly passes: number; readonly lanes: number }
   | { readonly kind: 'scrypt'; readonly costLog2: number; readonly blockSize: number; readonly lanes: number }
@@ -32,6 +34,7 @@ export const PASSWORD_BYTES_MAX = 1_024;
 
 const SALT_BYTES = 16;
 const DIGEST_BYTES = 32;
+const SHA256_BYTES = 32;
 const SHA512_BYTES = 64;
 const BLOCK_SIZE = 8;
 const ITERATIONS_MAX = 10_000_000;
@@ -57,6 +60,11 @@ export function passwordHashFromText(text: string): PasswordHash {
       salt: saltFrom(salt),
       digest: digestFrom(digest, SHA512_BYTES),
     };
+  }
+  if (before === '' && (scheme === 'salted-sha256' || scheme === 'salted-sha512') && fields.length === 2) {
+    const [salt, digest] = fields as [string, string];
+    const bytes = scheme === 'salted-sha256' ? SHA256_BYTES : SHA512_BYTES;
+    return { kind: scheme, salt: saltFrom(salt), digest: digestFrom(digest, bytes) };
   }
   if (before === '' && scheme === 'argon2id' && fields.length === 4) return argon2idFrom(fields);
   if (before === '' && scheme === 'scrypt' && fields.length === 3) return scryptFrom(fields);
@@ -128,6 +136,10 @@ function digestOf(hash: PasswordHash, password: Uint8Array): Promise<Buffer> | B
   switch (hash.kind) {
     case 'sha512':
       return createHash('sha512').update(password).update(salt).digest();
+    case 'salted-sha256':
+      return createHash('sha256').update(salt).update(password).digest();
+    case 'salted-sha512':
+      return createHash('sha512').update(salt).update(password).digest();
     case 'pbkdf2':
       return derive((done) => pbkdf2(password, salt, hash.iterations, digest.length, 'sha512', done));
     case 'argon2id':

@@ -17,6 +17,7 @@ export const API_COMMANDS: ReadonlySet<string> = new Set([
   'sessions',
   'queues',
   'retained',
+  'import',
   'publish',
   'subscribe',
 ]);
@@ -67,7 +68,24 @@ export function addApiCommands(program: Command): void {
   addSessionCommands(program.command('sessions').description('what clients left behind, and who is there'));
   addQueueCommands(program.command('queues').description('what waits in queues and their groups'));
   addRetainedCommands(program.command('retained').description('what addresses remember'));
+  addImportCommand(program);
   addMessageCommands(program);
+}
+
+function addImportCommand(program: Command): void {
+  const load = () => import('./import.ts');
+  example(
+    withOutput(program.command('import <format> <file>')),
+    'rosettamq import <format> definitions.json --dry-run',
+    'rosettamq import <format> definitions.json',
+  )
+    .description(
+      'take over exchanges, queues, bindings and users from the definitions that another broker exported; formats ' +
+        'are in docs/operations.md, and - is standard input',
+    )
+    .option('--vhost <name>', 'the virtual host that is taken over', '/')
+    .option('--dry-run', 'say what would be done, and change nothing')
+    .action(async (format, file, flags) => (await load()).importDefinitions(format, file, flags));
 }
 
 function addUserCommands(users: Command): void {

@@ -131,6 +131,7 @@ export class FakeGateway {
         argumentsOfQueue: () => [],
         capturesOfStream: () => [],
         settingsOfStream: (settings) => settings,
+        importers: {},
       },
       streamLog: { segmentBytes: 65_536, retentionBytes: -1, retentionMs: -1 },
       compileRule,

@@ -122,6 +122,7 @@ test('the OpenAPI document lists every route with its answers', async () => {
     '/v1/groups',
     '/v1/groups/{name}',
     '/v1/groups/{name}/reset',
+    '/v1/import/{format}',
     '/v1/mappings',
     '/v1/mappings/{name}',
     '/v1/mappings:apply',
