@@ -26,6 +26,7 @@ import { problem, problemFromError } from './problems.ts';
 import { addQueueGroupRoutes } from './queue-group-routes.ts';
 import { addQueueMessageRoutes } from './queue-message-routes.ts';
 import { addQueueRoutes } from './queue-routes.ts';
+import { addRecordRoutes } from './record-routes.ts';
 import { addRetainedRoutes } from './retained-routes.ts';
 import { abilityFor, may, rolesWith } from './roles.ts';
 import { addStreamRoutes } from './stream-routes.ts';
@@ -134,6 +135,7 @@ export async function buildRoutes(options: AdminOptions, access: AccessCheck): P
   addExplainRoutes(app, options);
   addQueueRoutes(app, options);
   addStreamRoutes(app, options);
+  addRecordRoutes(app, options);
   addExchangeRoutes(app, options);
   addObjectRoutes(app, options);
   addQueueMessageRoutes(app, options);

@@ -134,6 +134,7 @@ describeWith(PEERS, 'the examples of the README', () => {
   });
 
   it('a mapping rule', () => runBlock(find('/v1/mappings/telemetry')));
+  it('what clients make of the mapping rule', () => runBlock(find('-t devices/d7/telemetry')));
   it('a shared subscription', () => runBlock(find('$share/')));
   it('workers of two protocols in one group', () => runBlock(find('python worker.py')));
   it('a stream, a delayed message, the gateway about itself', () => runBlock(find('$delayed/')));

@@ -164,6 +164,34 @@ describe('a stream', () => {
     expect(await gateway.get('/v1/streams/plant.readings')).toMatchObject({ status: 404 });
   });
 
+  test('is looked at, in pages and by partition', async () => {
+    await gateway.call('PUT', '/v1/streams/seen', { partitions: 3 });
+    for (let i = 0; i < 10; i++)
+      await gateway.call('POST', '/v1/messages/seen', { body: `${i}`, key: `k${i % 4}` });
+    type Records = {
+      items: { partition: number; offset: number; message: { body: string } }[];
+      next: string | null;
+    };
+    const walk = async (query: string): Promise<Records['items']> => {
+      const items: Records['items'] = [];
+      let after = '';
+      do {
+        const page = (await gateway.get(`/v1/streams/seen/records?limit=3${query}${after}`)).body as Records;
+        items.push(...page.items);
+        after = page.next === null ? '' : `&after=${page.next}`;
+      } while (after !== '');
+      return items;
+    };
+    const all = await walk('');
+    expect(all.map(({ message }) => message.body).sort()).toEqual([...'0123456789']);
+    for (const partition of [0, 1, 2]) {
+      const own = all.filter((record) => record.partition === partition);
+      expect(own.map(({ offset }) => offset)).toEqual(own.map((_, offset) => offset));
+      expect(await walk(`&partition=${partition}`)).toEqual(own);
+    }
+    expect(await gateway.get('/v1/streams/seen/records?partition=3')).toMatchObject({ status: 404 });
+  });
+
   test('to which a mapping leads is not deleted', async () => {
     await gateway.put('/v1/mappings/m', { match: 'm/{x}', stream: 'mapped', key: '{x}' });
     const refused = await gateway.call('DELETE', '/v1/streams/mapped');
