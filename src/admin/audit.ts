@@ -20,6 +20,5 @@ export function auditChange(logger: Logger, caller: Caller, request: AnsweredReq
   if (needed !== 'operate' && needed !== 'administer') return;
   if ((query as { readonly dryRun?: unknown } | null)?.dryRun === true) return;
   const details = { who: caller.name, role: caller.role, method, path: url, status, remoteAddress: ip };
-  if (status < 400) logger.info(details, 'changed over the HTTP API');
-  else logger.warn(details, 'a change over the HTTP API was refused');
+  logger.info(details, status < 400 ? 'changed over the HTTP API' : 'a change over the HTTP API was refused');
 }

@@ -8,6 +8,7 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import Type from 'typebox';
 import { Metrics } from './metrics.ts';
 import type { AdminOptions } from './options.ts';
+import { problemResponse } from './schemas.ts';
 import type { App } from './validation.ts';
 
 const DELAY_RESOLUTION_MS = 20;
@@ -41,7 +42,7 @@ export function addHealthRoutes(app: App, options: AdminOptions): () => void {
         summary: 'Is the process alive?',
         tags: ['health'],
         security: [],
-        response: { 200: health, 503: health },
+        response: { 200: health, 503: health, '4xx': problemResponse },
       },
     },
     (_request, reply) => {
@@ -64,7 +65,7 @@ export function addHealthRoutes(app: App, options: AdminOptions): () => void {
         tags: ['health'],
         security: [],
         querystring: verboseQuery,
-        response: { 200: health, 503: health },
+        response: { 200: health, 503: health, '4xx': problemResponse },
       },
     },
     (request, reply) => {
@@ -88,7 +89,13 @@ export function addHealthRoutes(app: App, options: AdminOptions): () => void {
       schema: {
         summary: 'Metrics for Prometheus',
         tags: ['health'],
-        response: { 200: Type.String({ description: 'Text exposition format.' }) },
+        response: {
+          200: {
+            description: 'Text exposition format.',
+            content: { 'text/plain': { schema: Type.String() } },
+          },
+          '4xx': problemResponse,
+        },
       },
     },
     async (_request, reply) => {

@@ -8,6 +8,7 @@ import { Buffer } from 'node:buffer';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import swagger from '@fastify/swagger';
 import fastify from 'fastify';
+import Type from 'typebox';
 import type { AccessCheck, KnownCaller } from './access.ts';
 import { addAclRoutes } from './acl-routes.ts';
 import { addressParams } from './address-path.ts';
@@ -29,6 +30,7 @@ import { addQueueRoutes } from './queue-routes.ts';
 import { addRecordRoutes } from './record-routes.ts';
 import { addRetainedRoutes } from './retained-routes.ts';
 import { abilityFor, may, rolesWith } from './roles.ts';
+import { problemResponse } from './schemas.ts';
 import { addStreamRoutes } from './stream-routes.ts';
 import { addUserRoutes } from './user-routes.ts';
 import { type App, schemaCompilers } from './validation.ts';
@@ -87,6 +89,8 @@ export async function buildRoutes(options: AdminOptions, access: AccessCheck): P
     const { remoteAddress = '', localAddress = '' } = request.socket;
     const caller = await access.identify(request.headers, { remoteAddress, localAddress });
     callers.set(request.raw, caller);
+    // Before its body is read, or that could be what is wrong.
+    if (route === undefined) refuseUnrouted(request);
     const needed = abilityFor(request.method, route);
     if (may(caller, needed)) return;
     const roles = rolesWith(needed).join(' or ');
@@ -108,7 +112,7 @@ export async function buildRoutes(options: AdminOptions, access: AccessCheck): P
     for (const each of [method].flat()) methods.add(each);
     routes.set(url, methods);
   });
-  app.setNotFoundHandler((request) => {
+  const refuseUnrouted = (request: { readonly url: string }): never => {
     const path = pathOf(request.url);
     for (const [route, methods] of routes) {
       if (!isPathOf(route, path)) continue;
@@ -116,7 +120,8 @@ export async function buildRoutes(options: AdminOptions, access: AccessCheck): P
       throw problem('method-not-allowed', 'path', '', `${path} takes ${allow}`, { allow });
     }
     throw problem('not-found', 'path', '', `there is nothing at ${path}; /openapi.json lists what is`);
-  });
+  };
+  app.setNotFoundHandler(refuseUnrouted);
 
   await app.register(swagger, {
     openapi: documentOf(options),
@@ -124,7 +129,12 @@ export async function buildRoutes(options: AdminOptions, access: AccessCheck): P
       const url = pattern.replace(/\*$/, ':address');
       const operationId = operationFrom(String(route.method), url);
       return {
-        schema: { ...schema, ...(url === pattern ? {} : { params: addressParams }), operationId },
+        schema: {
+          ...schema,
+          ...(url === pattern ? {} : { params: addressParams }),
+          response: { ...(schema?.response as object), '5xx': problemResponse },
+          operationId,
+        },
         url,
       };
     },
@@ -146,8 +156,11 @@ export async function buildRoutes(options: AdminOptions, access: AccessCheck): P
   addImportRoutes(app, options);
   const endFeeds = addMessageRoutes(app, options, (request) => callers.get(request)?.principal ?? null);
   const stopMeasuring = addHealthRoutes(app, options);
-  app.get('/openapi.json', { schema: { summary: 'This description', tags: ['health'] } }, () =>
-    app.swagger(),
+  const description = { 200: Type.Unknown({ description: 'OpenAPI 3.1.' }), '4xx': problemResponse };
+  app.get(
+    '/openapi.json',
+    { schema: { summary: 'This description', tags: ['health'], response: description } },
+    () => app.swagger(),
   );
   await app.ready();
   return {

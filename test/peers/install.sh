@@ -6,7 +6,7 @@
 # below installs anew. It starts no service and leaves none running.
 #
 #   test/peers/install.sh                 everything
-#   test/peers/install.sh debian kafka    just these parts: debian, go, kafka, perf-test, hivemq, python
+#   test/peers/install.sh debian kafka    just these parts: debian, go, kafka, perf-test, hivemq, python, schemathesis
 #
 # The exit status is the number of parts that failed, so the rest is installed all the same.
 set -uo pipefail
@@ -19,6 +19,7 @@ readonly HIVEMQ_VERSION=1.3.5
 readonly NETTY_VERSION=4.1.118.Final
 readonly PIKA_VERSION=1.3.2
 readonly PAHO_VERSION=2.1.0
+readonly SCHEMATHESIS_VERSION=4.32.5
 
 mkdir -p "$PEERS"
 failed=0
@@ -113,16 +114,18 @@ copy_jars() {
   echo "$version" >"$home/version"
 }
 
+# install_python NAME "IMPORTS" PACKAGE...: a virtual environment of its own, in .cache/peers/NAME.
 install_python() {
-  local home="$PEERS/python" wanted="pika==$PIKA_VERSION paho-mqtt==$PAHO_VERSION"
-  if [ "$(cat "$home/version" 2>/dev/null)" = "$wanted" ] && "$home/bin/python" -c 'import pika, paho.mqtt' 2>/dev/null; then
-    say "python clients: present"
+  local name=$1 imports=$2
+  shift 2
+  local home="$PEERS/$name" wanted="$*"
+  if [ "$(cat "$home/version" 2>/dev/null)" = "$wanted" ] && "$home/bin/python" -c "import $imports" 2>/dev/null; then
+    say "$name: present"
     return 0
   fi
-  say "python clients: installing $wanted"
+  say "$name: installing $wanted"
   rm -rf "$home"
-  # shellcheck disable=SC2086
-  python3 -m venv "$home" && "$home/bin/python" -m pip install -q --disable-pip-version-check $wanted </dev/null &&
+  python3 -m venv "$home" && "$home/bin/python" -m pip install -q --disable-pip-version-check "$@" </dev/null &&
     echo "$wanted" >"$home/version"
 }
 
@@ -163,7 +166,7 @@ try() {
 
 # Compiling takes a processor and the others take the network, so Go builds beside them.
 building=
-for part in "${@:-debian go kafka perf-test hivemq python}"; do
+for part in "${@:-debian go kafka perf-test hivemq python schemathesis}"; do
   for name in $part; do
     case "$name" in
       debian) try install_debian ;;
@@ -176,9 +179,10 @@ for part in "${@:-debian go kafka perf-test hivemq python}"; do
       perf-test) try copy_jars perf-test "$PERF_TEST_VERSION" com.rabbitmq:perf-test ;;
       hivemq) try copy_jars hivemq "$HIVEMQ_VERSION" com.hivemq:hivemq-mqtt-client \
         "io.netty:netty-codec-http:$NETTY_VERSION" ;;
-      python) try install_python ;;
+      python) try install_python python 'pika, paho.mqtt' "pika==$PIKA_VERSION" "paho-mqtt==$PAHO_VERSION" ;;
+      schemathesis) try install_python schemathesis schemathesis "schemathesis==$SCHEMATHESIS_VERSION" ;;
       *)
-        say "no part '$name'; there are debian, go, kafka, perf-test, hivemq, python"
+        say "no part '$name'; there are debian, go, kafka, perf-test, hivemq, python, schemathesis"
         failed=$((failed + 1))
         ;;
     esac

@@ -23,6 +23,7 @@ export type Peer =
   | 'autopaho'
   | 'openssl'
   | 'python'
+  | 'schemathesis'
   | 'taskset';
 
 /** Debian keeps servers in /usr/sbin, which is not on everybody's path. */
@@ -50,6 +51,8 @@ const finders: Record<Peer, () => string | undefined> = {
   autopaho: () => findFile(join(CACHE, 'go/autopaho')),
   openssl: () => findProgram('openssl'),
   python: () => findFile(join(CACHE, 'python/version')) && join(CACHE, 'python/bin/python'),
+  schemathesis: () =>
+    findFile(join(CACHE, 'schemathesis/version')) && join(CACHE, 'schemathesis/bin/schemathesis'),
   taskset: () => findProgram('taskset'),
 };
 
