@@ -22,7 +22,10 @@ export interface ImportedDefinitions {
   readonly queues: readonly QueueSpec[];
   readonly bindings: readonly ExchangeBinding[];
   readonly users: readonly ImportedUser[];
+  /** None: there are no such there. */
+  readonly mappings: readonly never[];
   readonly skipped: readonly SkippedItem[];
+  readonly warnings: readonly SkippedItem[];
 }
 
 export interface ImportedUser {
@@ -93,7 +96,9 @@ export function definitionsFromRabbitmq(json: unknown, vhost = '/'): ImportedDef
     queues: readAll('queues', queueFrom),
     bindings: readAll('bindings', (item) => bindingFrom(item, types)),
     users: readAll('users', userFrom),
+    mappings: [],
     skipped,
+    warnings: [],
   };
   for (const [kind, reason] of Object.entries(UNSUPPORTED)) {
     for (const item of itemsOf(file, kind)) skipped.push({ kind, name: nameOf(item), reason });

@@ -18,6 +18,7 @@ import { capturesOfStream, settingsOfStream } from '../mappings/kafka-definition
 import { mqtt5Codec } from '../mappings/mqtt.ts';
 import { definitionsFromRabbitmq } from '../mappings/rabbitmq-definitions.ts';
 import { compileRule } from '../mappings/rules.ts';
+import { definitionsFromStrimzi } from '../mappings/strimzi.ts';
 import { runCommandLine } from './cli/index.ts';
 import type { ConfigShape } from './config/index.ts';
 import type { GatewayParts } from './gateway.ts';
@@ -80,6 +81,7 @@ export const gatewayParts: GatewayParts = {
     settingsOfStream,
     importers: {
       rabbitmq: { source: 'what `rabbitmqctl export_definitions` writes', read: definitionsFromRabbitmq },
+      strimzi: { source: 'topic mapping rules of the Strimzi MQTT bridge', read: definitionsFromStrimzi },
     },
   },
   messageFromJson,

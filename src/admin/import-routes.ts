@@ -13,7 +13,7 @@ import { problemResponse } from './schemas.ts';
 import { whenStored } from './stored.ts';
 import type { App } from './validation.ts';
 
-const KINDS = ['exchanges', 'queues', 'bindings', 'users'] as const;
+const KINDS = ['exchanges', 'queues', 'bindings', 'users', 'mappings'] as const;
 type Kind = (typeof KINDS)[number];
 
 const countsSchema = Type.Object({
@@ -21,14 +21,16 @@ const countsSchema = Type.Object({
   queues: Type.Integer({ minimum: 0 }),
   bindings: Type.Integer({ minimum: 0 }),
   users: Type.Integer({ minimum: 0 }),
+  mappings: Type.Integer({ minimum: 0 }),
 });
+
+const remarkSchema = Type.Object({ kind: Type.String(), name: Type.String(), reason: Type.String() });
 
 const reportSchema = Type.Object({
   created: countsSchema,
   unchanged: countsSchema,
-  skipped: Type.Array(Type.Object({ kind: Type.String(), name: Type.String(), reason: Type.String() }), {
-    description: 'What was not taken over, and why.',
-  }),
+  skipped: Type.Array(remarkSchema, { description: 'What was not taken over, and why.' }),
+  warnings: Type.Array(remarkSchema, { description: 'What does not do quite the same here.' }),
 });
 
 const importQuery = Type.Object(
@@ -88,12 +90,12 @@ export function addImportRoutes(app: App, options: AdminOptions): void {
 }
 
 async function apply(
-  { core, users }: AdminOptions,
+  { core, users, compileRule }: AdminOptions,
   definitions: ImportedDefinitions,
   dryRun: boolean,
 ): Promise<Report> {
-  const created: Counts = { exchanges: 0, queues: 0, bindings: 0, users: 0 };
-  const unchanged: Counts = { exchanges: 0, queues: 0, bindings: 0, users: 0 };
+  const created: Counts = { exchanges: 0, queues: 0, bindings: 0, users: 0, mappings: 0 };
+  const unchanged: Counts = { ...created };
   const skipped = [...definitions.skipped];
   /** `isThere` is null where it is there but differs. */
   const take = async (
@@ -129,7 +131,13 @@ async function apply(
     const isThere = users.get(name) === undefined ? false : null;
     await take('users', name, isThere, () => users.put(name, { passwordHash, groups: [...groups] }));
   }
-  return { created, unchanged, skipped };
+  for (const { name, definition } of definitions.mappings) {
+    const before = core.rules.get(name);
+    const isThere = before === undefined ? false : keyOf(before.definition) === keyOf(definition) || null;
+    if (dryRun && isThere === false) compileRule(definition);
+    await take('mappings', name, isThere, () => core.rules.put(name, definition));
+  }
+  return { created, unchanged, skipped, warnings: [...definitions.warnings] };
 }
 
 async function takeBindings(

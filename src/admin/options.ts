@@ -76,6 +76,12 @@ export interface DefinitionsImporter {
   read(json: unknown, vhost: string): ImportedDefinitions;
 }
 
+export interface ImportRemark {
+  readonly kind: string;
+  readonly name: string;
+  readonly reason: string;
+}
+
 /** What another broker's file defines; what has no counterpart here is in `skipped`. */
 export interface ImportedDefinitions {
   readonly exchanges: readonly ExchangeSpec[];
@@ -86,7 +92,10 @@ export interface ImportedDefinitions {
     readonly passwordHash: string;
     readonly groups: readonly string[];
   }[];
-  readonly skipped: readonly { readonly kind: string; readonly name: string; readonly reason: string }[];
+  readonly mappings: readonly { readonly name: string; readonly definition: unknown }[];
+  readonly skipped: readonly ImportRemark[];
+  /** What is taken over and does not do quite the same here. */
+  readonly warnings: readonly ImportRemark[];
 }
 
 /** A message as JSON, without its name. */

@@ -80,7 +80,7 @@ function addImportCommand(program: Command): void {
     'rosettamq import <format> definitions.json',
   )
     .description(
-      'take over exchanges, queues, bindings and users from the definitions that another broker exported; formats ' +
+      'take over exchanges, queues, bindings, users and mappings from what another broker exported; formats ' +
         'are in docs/operations.md, and - is standard input',
     )
     .option('--vhost <name>', 'the virtual host that is taken over', '/')

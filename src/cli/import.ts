@@ -7,10 +7,17 @@ import { type OutputFormat, printJson, showText } from './output.ts';
 
 type Counts = Readonly<Record<string, number>>;
 
+interface Remark {
+  readonly kind: string;
+  readonly name: string;
+  readonly reason: string;
+}
+
 interface Report {
   readonly created: Counts;
   readonly unchanged: Counts;
-  readonly skipped: readonly { readonly kind: string; readonly name: string; readonly reason: string }[];
+  readonly skipped: readonly Remark[];
+  readonly warnings: readonly Remark[];
 }
 
 type Flags = ApiFlags & { readonly output: OutputFormat; readonly vhost: string; readonly dryRun?: boolean };
@@ -30,7 +37,8 @@ export async function importDefinitions(format: string, file: string, flags: Fla
   const lines = [
     `${flags.dryRun === true ? 'would create' : 'created'} ${countsText(report.created)}`,
     `there already: ${countsText(report.unchanged)}`,
-    ...report.skipped.map(({ kind, name, reason }) => `skipped ${kind} ${name}: ${reason}`),
+    ...report.skipped.map((remark) => remarkText('skipped', remark)),
+    ...report.warnings.map((remark) => remarkText('warning:', remark)),
   ];
   process.stdout.write(`${lines.map(showText).join('\n')}\n`);
 }
@@ -43,7 +51,12 @@ function readJson(file: string): unknown {
   }
 }
 
+const remarkText = (word: string, { kind, name, reason }: Remark): string =>
+  `${word} ${kind} ${name}: ${reason}`;
+
+/** What there is none of is not said, unless there is nothing at all. */
 const countsText = (counts: Counts): string =>
   Object.entries(counts)
+    .filter(([, count]) => count > 0)
     .map(([kind, count]) => `${count} ${kind}`)
-    .join(', ');
+    .join(', ') || 'nothing';

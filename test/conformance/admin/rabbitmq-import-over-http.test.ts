@@ -83,7 +83,7 @@ test('exchanges, queues, bindings and users are taken over once, and the rest is
   expect(done.out).toBe(
     [
       'created 1 exchanges, 1 queues, 1 bindings, 2 users',
-      'there already: 0 exchanges, 0 queues, 0 bindings, 0 users',
+      'there already: nothing',
       'skipped queues elsewhere: belongs to virtual host test',
       'skipped users old: its password is hashed with rabbit_password_hashing_md5: give it a new one',
       'skipped permissions ann: rights are patterns of addresses here, not regular expressions: make access rules',
@@ -91,8 +91,8 @@ test('exchanges, queues, bindings and users are taken over once, and the rest is
     ].join('\n'),
   );
   const again = await cli.run('import', 'rabbitmq', file);
-  expect(again.out).toContain('created 0 exchanges, 0 queues, 0 bindings, 0 users\n');
-  expect(again.out).toContain('there already: 1 exchanges, 1 queues, 1 bindings, 0 users\n');
+  expect(again.out).toContain('created nothing\n');
+  expect(again.out).toContain('there already: 1 exchanges, 1 queues, 1 bindings\n');
 
   const url = (user: string, password: string) =>
     `amqp://${user}:${password}@127.0.0.1:${gateway.port('amqp091')}`;
@@ -111,6 +111,30 @@ test('exchanges, queues, bindings and users are taken over once, and the rest is
   }
   expect(await gateway.get('/v1/queues/orders')).toMatchObject({ body: { readyCount: 2 } });
   expect(await gateway.get('/v1/users/ann')).toMatchObject({ body: { groups: ['administrator'] } });
+});
+
+test('rules of the Strimzi MQTT bridge become mappings', async () => {
+  const file = join(gateway.folder, 'rules.json');
+  const rules = [
+    { mqttTopic: 'building/{building}/room/{room}/#', kafkaTopic: 'rooms', kafkaKey: '{building}-{room}' },
+    { mqttTopic: 'building/#', kafkaTopic: 'others' },
+    { mqttTopic: 'sensors/(.*)', kafkaTopic: 'sensors' },
+  ];
+  writeFileSync(file, JSON.stringify(rules));
+  const cli = new CommandLine(gateway.url);
+  expect((await cli.run('import', 'strimzi', file, '--dry-run')).out).toMatch(/^would create 2 mappings\n/);
+  expect((await cli.run('import', 'strimzi', file)).out.split('\n')).toEqual([
+    'created 2 mappings',
+    'there already: nothing',
+    'skipped mappings rule 2 (sensors/(.*)): regular expressions are not translated',
+    expect.stringMatching(/^warning: mappings rule 1 \(building\/#\): topics that rule 0 matches too/),
+    '',
+  ]);
+  expect((await cli.run('import', 'strimzi', file)).out).toContain('there already: 2 mappings\n');
+  await gateway.call('POST', '/v1/messages/building/a/room/7/x', { body: '21' });
+  expect(await gateway.get('/v1/streams/rooms/records')).toMatchObject({
+    body: { items: [{ message: { body: '21', key: 'a-7' } }] },
+  });
 });
 
 test('what is no such file is refused, and so is an unknown format', async () => {
