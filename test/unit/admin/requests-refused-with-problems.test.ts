@@ -65,6 +65,13 @@ describe('on loopback without keys', () => {
     ['limit too large', '/v1/queues?limit=1001', {}, 400, { in: 'query', pointer: '/limit' }],
     ['limit no number', '/v1/queues?limit=ten', {}, 400, { in: 'query', pointer: '/limit' }],
     ['unknown query', '/v1/queues?limt=3', {}, 400, { in: 'query', pointer: '/limt' }],
+    [
+      'a query where there is none',
+      '/v1/sessions/s%2F1?dryRun=true',
+      { method: 'DELETE' },
+      400,
+      { in: 'query', pointer: '/dryRun' },
+    ],
     ['a made-up cursor', '/v1/queues?after=!', {}, 400, { in: 'query', pointer: '/after' }],
     ['an unreadable path', '/v1/queues/%zz', {}, 400, { code: 'invalid-request', in: 'path' }],
     ['no such queue', '/v1/queues/none', {}, 404, { in: 'path', pointer: '/name' }],
