@@ -239,7 +239,11 @@ function addBindingRoutes(app: App, core: Core): void {
       const binding = bindingFrom(core, request.body);
       const id = idOf(binding);
       let known = false;
-      for (const each of exchanges.bindings()) known ||= idOf(each) === id;
+      for (const each of exchanges.bindings()) {
+        // Hashes are dear where there are many.
+        known = each.exchange === binding.exchange && each.key === binding.key && idOf(each) === id;
+        if (known) break;
+      }
       reply.code(known ? 200 : 201);
       if (!known && !request.query.dryRun) {
         exchanges.bind(binding);

@@ -83,6 +83,28 @@ describe.each([
   });
 });
 
+it('a message that goes to another queue is in one of the two whenever the process is killed', async () => {
+  const storage = new MemoryStorage();
+  const { core, clock } = await openTestCore({ storage });
+  const queue = await fill(core, 2);
+  const other = await core.queues.declare(queueSpec({ name: 'other', durable: true }));
+  await clock.turn();
+  const [, durable] = await queue.browse(null, 10, BYTES);
+  const countsAfterCrash = async (): Promise<number[]> => {
+    const found = await openTestCore({ storage: storage.afterCrash() });
+    return ['q', 'other'].map((name) => found.core.queues.get(name)!.readyCount);
+  };
+  storage.holdCommits = true;
+  const delivery = await queue.takeAt(durable!.offset);
+  expect(other.offer(delivery!.message, PLAIN_DELIVERY)).toBe(true);
+  delivery!.settle('accepted');
+  await clock.turn();
+  expect(await countsAfterCrash()).toEqual([1, 0]);
+  storage.finishCommits();
+  await clock.turn();
+  expect(await countsAfterCrash()).toEqual([0, 1]);
+});
+
 describe('a queue that is changed', () => {
   it('drops what is over its new bounds, and refuses when it is full if that is the new way', async () => {
     const { core } = await openTestCore();
