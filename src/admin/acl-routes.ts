@@ -5,9 +5,11 @@
  */
 
 import Type from 'typebox';
+import { ruleFromDefinition } from '../auth/acl-rule.ts';
 import type { Action } from '../core/index.ts';
 import type { AdminOptions } from './options.ts';
 import { pageOf, pageQuery, paginate } from './paging.ts';
+import { changeQuery, checkPreconditions, etagOf, preconditions } from './preconditions.ts';
 import { notFound, problem } from './problems.ts';
 import { problemResponse } from './schemas.ts';
 import type { App } from './validation.ts';
@@ -106,9 +108,10 @@ export function addAclRoutes(app: App, { core, accessRules: rules }: AdminOption
         response: { 200: ruleSchema, '4xx': problemResponse },
       },
     },
-    (request) => {
+    (request, reply) => {
       const rule = rules.get(request.params.name);
       if (rule === undefined) throw notFound('/name', `there is no rule ${request.params.name}`);
+      reply.header('etag', etagOf(rule.definition));
       return rule;
     },
   );
@@ -122,6 +125,8 @@ export function addAclRoutes(app: App, { core, accessRules: rules }: AdminOption
         consumes: ['application/json', 'application/yaml'],
         tags,
         params: newNameParams,
+        headers: preconditions,
+        querystring: changeQuery,
         body: Type.Unknown({
           description:
             'effect (allow or deny), one of user, client and group or none for everybody, actions (read, write, ' +
@@ -136,10 +141,15 @@ export function addAclRoutes(app: App, { core, accessRules: rules }: AdminOption
       const before = rules.get(name);
       if (before !== undefined && before.source !== 'api')
         throw problem('conflict', 'path', '/name', STANDS_IN_FILE);
+      checkPreconditions(request.headers, before && etagOf(before.definition), 'the rule');
+      reply.code(before === undefined ? 201 : 200).header('etag', etagOf(request.body));
+      if (request.query.dryRun) {
+        ruleFromDefinition(request.body);
+        return { name, source: 'api', definition: request.body };
+      }
       await rules.put(name, request.body);
       const rule = rules.get(name);
       if (rule === undefined) throw notFound('/name', `rule ${name} was removed in the meantime`);
-      reply.code(before === undefined ? 201 : 200);
       return rule;
     },
   );
@@ -151,6 +161,8 @@ export function addAclRoutes(app: App, { core, accessRules: rules }: AdminOption
         summary: 'Remove an access rule',
         tags,
         params: nameParams,
+        headers: preconditions,
+        querystring: changeQuery,
         response: { 204: Type.Null(), '4xx': problemResponse },
       },
     },
@@ -159,7 +171,9 @@ export function addAclRoutes(app: App, { core, accessRules: rules }: AdminOption
       const before = rules.get(name);
       if (before !== undefined && before.source !== 'api')
         throw problem('conflict', 'path', '/name', STANDS_IN_FILE);
-      if (!(await rules.remove(name))) throw notFound('/name', `there is no rule ${name}`);
+      if (before === undefined) throw notFound('/name', `there is no rule ${name}`);
+      checkPreconditions(request.headers, etagOf(before.definition), 'the rule');
+      if (!request.query.dryRun) await rules.remove(name);
       reply.code(204);
       return null;
     },

@@ -5,6 +5,7 @@ import type { Session } from '../core/index.ts';
 import { found, nameParams } from './object-names.ts';
 import type { AdminOptions, ConnectionEntry } from './options.ts';
 import { pageOf, pageQuery, paginate } from './paging.ts';
+import { changeQuery } from './preconditions.ts';
 import { notFound } from './problems.ts';
 import {
   type ConnectionView,
@@ -58,13 +59,16 @@ export function addObjectRoutes(app: App, options: AdminOptions): void {
         description: 'Everything that it kept goes, and its client is disconnected where it is there.',
         tags: ['sessions'],
         params: nameParams,
+        querystring: changeQuery,
         response: { 204: Type.Null(), '4xx': problemResponse },
       },
     },
     async (request, reply) => {
       const { id } = found(core.sessions.get(request.params.name), 'session', request.params.name);
-      core.sessions.end(id);
-      await whenStored(core);
+      if (!request.query.dryRun) {
+        core.sessions.end(id);
+        await whenStored(core);
+      }
       reply.code(204);
       return null;
     },

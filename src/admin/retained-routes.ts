@@ -6,6 +6,7 @@ import { ADDRESS_POINTER, addressFromPath } from './address-path.ts';
 import { type MessageView, messageSchema } from './message-schema.ts';
 import type { AdminOptions } from './options.ts';
 import { pageOf, pageQuery, paginate } from './paging.ts';
+import { changeQuery } from './preconditions.ts';
 import { notFound, problem } from './problems.ts';
 import { problemResponse } from './schemas.ts';
 import { whenStored } from './stored.ts';
@@ -70,13 +71,17 @@ export function addRetainedRoutes(app: App, options: AdminOptions): void {
         summary: 'Let an address forget',
         description: 'Subscribers are told nothing.',
         tags,
+        querystring: changeQuery,
         response: { 204: Type.Null(), '4xx': problemResponse },
       },
     },
     async (request, reply) => {
       const address = addressFromPath(request);
-      if (!core.retained.forget(address)) throw nothingAt(address);
-      await whenStored(core);
+      rememberedBy(core, address);
+      if (!request.query.dryRun) {
+        core.retained.forget(address);
+        await whenStored(core);
+      }
       reply.code(204);
       return null;
     },

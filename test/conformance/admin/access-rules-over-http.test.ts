@@ -138,3 +138,20 @@ describe('refused', () => {
     });
   });
 });
+
+test('a rule is changed only as it was seen, and tried without being put', async () => {
+  const rule = { effect: 'deny', actions: ['write'], pattern: 'tried/#' };
+  expect(await gateway.call('PUT', '/v1/acl/tried?dryRun=true', rule)).toMatchObject({ status: 201 });
+  expect(await gateway.call('PUT', '/v1/acl/tried?dryRun=true', { effect: 'no' })).toMatchObject({
+    status: 400,
+  });
+  expect(await gateway.get('/v1/acl/tried')).toMatchObject({ status: 404 });
+  const { headers } = await gateway.call('PUT', '/v1/acl/tried', rule);
+  const seen = { 'if-match': headers.get('etag')! };
+  const other = { ...rule, pattern: 'other/#' };
+  const both = await Promise.all([1, 2].map(() => gateway.call('PUT', '/v1/acl/tried', other, seen)));
+  expect(both.map(({ status }) => status).sort()).toEqual([200, 412]);
+  expect(await gateway.call('DELETE', '/v1/acl/tried', undefined, seen)).toMatchObject({ status: 412 });
+  expect(await gateway.call('DELETE', '/v1/acl/tried?dryRun=true')).toMatchObject({ status: 204 });
+  expect(await gateway.call('DELETE', '/v1/acl/tried')).toMatchObject({ status: 204 });
+});

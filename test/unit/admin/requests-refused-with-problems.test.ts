@@ -67,7 +67,7 @@ describe('on loopback without keys', () => {
     ['unknown query', '/v1/queues?limt=3', {}, 400, { in: 'query', pointer: '/limt' }],
     [
       'a query where there is none',
-      '/v1/sessions/s%2F1?dryRun=true',
+      '/v1/users/ann?dryRun=true',
       { method: 'DELETE' },
       400,
       { in: 'query', pointer: '/dryRun' },
