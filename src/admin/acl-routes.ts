@@ -142,14 +142,12 @@ export function addAclRoutes(app: App, { core, accessRules: rules }: AdminOption
       if (before !== undefined && before.source !== 'api')
         throw problem('conflict', 'path', '/name', STANDS_IN_FILE);
       checkPreconditions(request.headers, before && etagOf(before.definition), 'the rule');
-      reply.code(before === undefined ? 201 : 200).header('etag', etagOf(request.body));
-      if (request.query.dryRun) {
-        ruleFromDefinition(request.body);
-        return { name, source: 'api', definition: request.body };
-      }
-      await rules.put(name, request.body);
-      const rule = rules.get(name);
+      const { dryRun } = request.query;
+      if (dryRun) ruleFromDefinition(request.body);
+      else await rules.put(name, request.body);
+      const rule = dryRun ? { name, source: 'api', definition: request.body } : rules.get(name);
       if (rule === undefined) throw notFound('/name', `rule ${name} was removed in the meantime`);
+      reply.code(before === undefined ? 201 : 200).header('etag', etagOf(rule.definition));
       return rule;
     },
   );

@@ -145,6 +145,9 @@ test('a rule is changed only as it was seen, and tried without being put', async
   expect(await gateway.call('PUT', '/v1/acl/tried?dryRun=true', { effect: 'no' })).toMatchObject({
     status: 400,
   });
+  for (const query of ['', '?dryRun=true']) {
+    expect(await gateway.call('PUT', `/v1/acl/tried${query}`, null)).toMatchObject({ status: 400 });
+  }
   expect(await gateway.get('/v1/acl/tried')).toMatchObject({ status: 404 });
   const { headers } = await gateway.call('PUT', '/v1/acl/tried', rule);
   const seen = { 'if-match': headers.get('etag')! };
