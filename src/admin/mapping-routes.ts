@@ -1,16 +1,15 @@
 /**
  * `/v1/mappings`: the operator's mapping rules, read, put and deleted while traffic flows. PUT is idempotent. Every
  * rule has an ETag, which is a hash of its definition; `If-Match` and `If-None-Match: *` guard a change against one
- * that somebody else made. Changes run one after the other, so that between the check and the change nothing moves. A whole set is applied
- * at once; what is only tried is in `explain-routes.ts`.
+ * that somebody else made. A whole set is applied at once; what is only tried is in `explain-routes.ts`.
  */
 
-import { createHash } from 'node:crypto';
 import Type from 'typebox';
 import { CoreError, isRouting, type MappingEntry, newMappingCounters, streamsOfRule } from '../core/index.ts';
 import { endpointOf } from './mapping-trial.ts';
 import type { AdminOptions } from './options.ts';
 import { pageOf, pageQuery, paginate } from './paging.ts';
+import { changeQuery, checkPreconditions, etagOf, preconditions, takingTurns } from './preconditions.ts';
 import { notFound, problem, problemFromCore } from './problems.ts';
 import {
   type MappingView,
@@ -35,16 +34,6 @@ const nameParams = Type.Object({
   }),
 });
 
-const preconditions = Type.Object({
-  'if-match': Type.Optional(Type.String({ description: 'Do it only while the mapping has this ETag.' })),
-  'if-none-match': Type.Optional(Type.String({ description: '`*`: only where there is none of this name.' })),
-});
-
-const changeQuery = Type.Object(
-  { dryRun: Type.Boolean({ default: false, description: 'Check everything and change nothing.' }) },
-  { additionalProperties: false },
-);
-
 const applyQuery = Type.Object(
   {
     ...changeQuery.properties,
@@ -67,12 +56,7 @@ const appliedSchema = Type.Object({
 
 export function addMappingRoutes(app: App, options: AdminOptions): void {
   const { rules } = options.core;
-  let lastChange: Promise<unknown> = Promise.resolve();
-  const inTurn = <Result>(change: () => Promise<Result>): Promise<Result> => {
-    const result = lastChange.then(change);
-    lastChange = result.catch(() => undefined);
-    return result;
-  };
+  const inTurn = takingTurns();
 
   app.get(
     '/v1/mappings',
@@ -143,7 +127,7 @@ export function addMappingRoutes(app: App, options: AdminOptions): void {
         const { name } = request.params;
         const { dryRun } = request.query;
         const before = rules.get(name);
-        checkPreconditions(request.headers, before);
+        checkPreconditions(request.headers, tagOf(before), 'the mapping');
         const { warnings } = await refusing(() => rules.put(name, request.body, { dryRun }));
         if (dryRun) {
           const rule = options.compileRule(request.body);
@@ -226,7 +210,7 @@ export function addMappingRoutes(app: App, options: AdminOptions): void {
         const { name } = request.params;
         const before = rules.get(name);
         if (before === undefined) throw notFound('/name', `there is no mapping ${name}`);
-        checkPreconditions(request.headers, before);
+        checkPreconditions(request.headers, tagOf(before), 'the mapping');
         if (!request.query.dryRun) {
           rules.remove(name);
           await whenStored(options.core);
@@ -237,35 +221,8 @@ export function addMappingRoutes(app: App, options: AdminOptions): void {
   );
 }
 
-function checkPreconditions(
-  headers: { readonly 'if-match'?: string; readonly 'if-none-match'?: string },
-  before: MappingEntry | undefined,
-): void {
-  const match = headers['if-match'];
-  if (match !== undefined && !(before !== undefined && listsTag(match, etagOf(before.definition), false))) {
-    const now = before === undefined ? 'there is none' : `it is ${etagOf(before.definition)}`;
-    throw problem('precondition-failed', 'header', '/if-match', `the mapping’s ETag is another: ${now}`);
-  }
-  const noneMatch = headers['if-none-match'];
-  if (
-    noneMatch !== undefined &&
-    before !== undefined &&
-    listsTag(noneMatch, etagOf(before.definition), true)
-  ) {
-    throw problem('precondition-failed', 'header', '/if-none-match', 'there is a mapping of this name');
-  }
-}
-
-/** `*` or a list of tags. All of ours are strong; a weak one is the same to If-None-Match only (RFC 9110 8.8.3.2). */
-function listsTag(header: string, etag: string, weakly: boolean): boolean {
-  const tags = header.split(',').map((tag) => tag.trim());
-  return header.trim() === '*' || tags.includes(etag) || (weakly && tags.includes(`W/${etag}`));
-}
-
-/** Objects that differ only in the order of their names have different tags, which is harmless. */
-function etagOf(definition: unknown): string {
-  const hash = createHash('sha256').update(JSON.stringify(definition) ?? 'undefined');
-  return `"${hash.digest('base64url').slice(0, 22)}"`;
+function tagOf(entry: MappingEntry | undefined): string | undefined {
+  return entry === undefined ? undefined : etagOf(entry.definition);
 }
 
 /** What the core refuses is a problem with the body. */

@@ -1,7 +1,7 @@
 /**
  * What all changes of named objects have in common: ETags, which are hashes of definitions, `If-Match` and
  * `If-None-Match` held against them (RFC 9110 13.1), and `?dryRun=true`, which checks and changes nothing. Used by the
- * routes of queues, streams and exchanges.
+ * routes of mappings, queues, streams and exchanges.
  */
 
 import { createHash } from 'node:crypto';
@@ -25,7 +25,7 @@ export const changeQuery = Type.Object(
 
 /** Objects that differ only in the order of their names have different tags, which is harmless. */
 export function etagOf(definition: unknown): string {
-  const hash = createHash('sha256').update(JSON.stringify(definition));
+  const hash = createHash('sha256').update(JSON.stringify(definition) ?? 'undefined');
   return `"${hash.digest('base64url').slice(0, 22)}"`;
 }
 

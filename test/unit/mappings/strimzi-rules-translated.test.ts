@@ -3,6 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import { compileRule } from '../../../mappings/rules.ts';
 import { mappingsFromStrimzi } from '../../../mappings/strimzi.ts';
+import type { MappingRule } from '../../../src/core/index.ts';
 
 const one = (rule: object) => mappingsFromStrimzi([rule]);
 const textOf = (key: Uint8Array | null): string | null => (key === null ? null : Buffer.from(key).toString());
@@ -18,7 +19,7 @@ describe('a rule', () => {
     const rule = { mqttTopic, kafkaTopic: 'readings', ...(kafkaKey === null ? {} : { kafkaKey }) };
     const { mappings, skipped, warnings } = one(rule);
     expect({ skipped, warnings }).toEqual({ skipped: [], warnings: [] });
-    const compiled = compileRule(mappings['strimzi-0']);
+    const compiled = compileRule(mappings['strimzi-0']) as MappingRule;
     expect(compiled.stream).toBe('readings');
     expect(compiled.pattern.matches(topic)).toBe(true);
     expect(textOf(compiled.keyOf(topic))).toBe(key);
