@@ -1,5 +1,5 @@
 /**
- * How long and how deep an address may be. The router asks when it resolves one, so not for each message; sessions
+ * What an address may be: how long, how deep, and of which characters. The router asks when it resolves one, so not for each message; sessions
  * and exchanges ask before they bind a pattern. Code that walks levels recursively relies on it.
  */
 
@@ -10,9 +10,13 @@ import type { Pattern } from './pattern.ts';
 
 export type AddressBounds = Pick<Limits, 'addressBytesMax' | 'addressLevelsMax'>;
 
-/** Throws CoreError `invalid-name` for an address that is longer or deeper than `limits` allow. */
+/**
+ * Throws CoreError `invalid-name` for an address that is longer or deeper than `limits` allow, or holds U+0000: there are
+ * clients that close their connection at the sight of one, and come back for it again and again.
+ */
 export function checkAddress(address: string, limits: AddressBounds): void {
   const { addressBytesMax, addressLevelsMax } = limits;
+  if (address.includes('\0')) throw new CoreError('invalid-name', 'an address cannot hold U+0000');
   // No UTF-16 unit takes more than three bytes.
   if (3 * address.length > addressBytesMax && Buffer.byteLength(address, 'utf8') > addressBytesMax)
     throw new CoreError('invalid-name', `an address has at most ${addressBytesMax} bytes (addressBytesMax)`);

@@ -352,3 +352,9 @@ test('a gateway that stops ends its subscribers', async () => {
   expect(performance.now() - before).toBeLessThan(900);
   await gateway.start(['http.subscribersMax=2']);
 });
+
+test('an address with U+0000, over which MQTT clients fall, is refused and remembered by nobody', async () => {
+  const { status, body } = await call('POST', '/v1/messages/zero/x%00y', { body: 'p', retain: true });
+  expect({ status, detail: body.detail }).toEqual({ status: 400, detail: expect.stringContaining('U+0000') });
+  expect((await call('GET', '/v1/retained/zero/x%00y')).status).not.toBe(200);
+});
