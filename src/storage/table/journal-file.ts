@@ -4,7 +4,7 @@
  * A sync of a file that grows must write its length and the place of its new blocks as well, which takes twice as long
  * as a sync of bytes that are there already. So a file is filled with zeros some way ahead of its frames, and one that
  * is not needed any more is used again for the next sequence number instead of being removed: its frames are then
- * those of another file by their file number, and every frame is followed by a length of zero, where reading ends.
+ * those of another file by their sequence number, and every frame is followed by a length of zero, where reading ends.
  *
  * | at | size | field                                                                             |
  * |----|------|-----------------------------------------------------------------------------------|

@@ -9,7 +9,7 @@
  * |----|------|-------------------------------------|
  * |  0 |    4 | bytes of the changes, n; 0: the end |
  * |  4 |    4 | CRC-32C of all that follows         |
- * |  8 |    4 | file number                         |
+ * |  8 |    4 | the file's sequence number, mod 2³² |
  * | 12 |    n | changes, one after another          |
  *
  * Changes:
@@ -28,6 +28,8 @@ import { crc32c } from '../crc32c.ts';
 const FRAME_HEADER_BYTES = 12;
 /** Where the checksum begins to count. */
 const CHECKED_FROM = 8;
+/** A frame has the lower 32 bits of its file's sequence number. */
+const SEQUENCES = 2 ** 32;
 /** After the last frame: a length of zero. */
 export const END_MARK_BYTES = 4;
 
@@ -114,10 +116,10 @@ export class FrameWriter {
   }
 
   /** The whole frame and an end mark; valid until the next change is added. */
-  finish(fileNumber: number): Buffer {
+  finish(sequence: number): Buffer {
     const frame = this.#buffer.subarray(0, this.#at + END_MARK_BYTES);
     frame.writeUInt32BE(this.#at - FRAME_HEADER_BYTES, 0);
-    frame.writeUInt32BE(fileNumber, CHECKED_FROM);
+    frame.writeUInt32BE(sequence % SEQUENCES, CHECKED_FROM);
     frame.writeUInt32BE(crc32c(frame.subarray(CHECKED_FROM, this.#at)), 4);
     frame.writeUInt32BE(0, this.#at);
     return frame;
@@ -136,14 +138,14 @@ export function hasEndMark(bytes: Buffer, at: number): boolean {
 }
 
 /** Hands the changes of every whole frame of that file to `sink`; returns where they end. */
-export function readFrames(bytes: Buffer, from: number, fileNumber: number, sink: ChangeSink): number {
+export function readFrames(bytes: Buffer, from: number, sequence: number, sink: ChangeSink): number {
   let at = from;
   while (bytes.length - at >= FRAME_HEADER_BYTES) {
     const length = bytes.readUInt32BE(at);
     const end = at + FRAME_HEADER_BYTES + length;
     // A frame is never empty.
     if (length === 0 || end > bytes.length) break;
-    if (bytes.readUInt32BE(at + CHECKED_FROM) !== fileNumber) break;
+    if (bytes.readUInt32BE(at + CHECKED_FROM) !== sequence % SEQUENCES) break;
     if (bytes.readUInt32BE(at + 4) !== crc32c(bytes.subarray(at + CHECKED_FROM, end))) break;
     const changes = bytes.subarray(at + FRAME_HEADER_BYTES, end);
     if (!isWellFormed(changes)) break;

@@ -68,9 +68,9 @@ export class Journal {
     return spare;
   }
 
-  /** The number that the next frame has to carry. */
-  get fileNumber(): number {
-    return this.#sequence % 2 ** 32;
+  /** Of the file that the next frame goes to, which it has to carry. */
+  get sequence(): number {
+    return this.#sequence;
   }
 
   get bytes(): number {
@@ -132,10 +132,9 @@ export function replayJournal(
   folder: string,
   sink: ChangeSink,
   report: Report,
-): { readonly bytes: number; readonly forget: () => void } {
+): { readonly forget: () => void } {
   const sequences = sequencesIn(files, folder);
   const pathOf = (sequence: number): string => join(folder, fileNameOf(sequence));
-  let bytes = 0;
   let isTorn = false;
   /** Where the frames of the file before ended; -1 where there is none. */
   let previousEnd = -1;
@@ -157,8 +156,7 @@ export function replayJournal(
       report({ level: 'warn', text, details: { path, bytes: content.length } });
       continue;
     }
-    const end = header === null ? 0 : readFrames(content, FILE_HEADER_BYTES, sequence % 2 ** 32, sink);
-    bytes += end;
+    const end = header === null ? 0 : readFrames(content, FILE_HEADER_BYTES, sequence, sink);
     previousEnd = end;
     if (end < content.length && !hasEndMark(content, end)) {
       isTorn = true;
@@ -167,7 +165,6 @@ export function replayJournal(
     }
   }
   return {
-    bytes,
     forget: () => {
       for (const sequence of sequences) files.remove(pathOf(sequence));
     },

@@ -175,7 +175,7 @@ export class TableStore implements CommitPart, RowLogHome {
     }
     this.#registry.writeChanges(this.#frame);
     const target = this.#journal.append(
-      this.#frame.isEmpty ? null : this.#frame.finish(this.#journal.fileNumber),
+      this.#frame.isEmpty ? null : this.#frame.finish(this.#journal.sequence),
     );
     for (const part of this.#changed) part.framed();
     this.#changed = new Set();
