@@ -69,7 +69,7 @@ export class JournalFile implements SyncTarget {
     try {
       this.#begin(header);
     } catch (error) {
-      files.close(this.#fd);
+      this.discard();
       throw error;
     }
   }
@@ -104,7 +104,7 @@ export class JournalFile implements SyncTarget {
 
   /** `bytes` end in an end mark, which the next ones overwrite. Throws the system's error; then the file ends where it ended before. */
   append(bytes: Buffer): void {
-    this.#cut();
+    this.cut();
     const end = this.bytes + bytes.length;
     if (this.#fillsAhead && end > this.#length) this.#fill(end);
     this.#ragged = true;
@@ -112,7 +112,7 @@ export class JournalFile implements SyncTarget {
       writeAll(this.#files, this.#fd, [bytes], this.bytes);
     } catch (error) {
       try {
-        this.#cut();
+        this.cut();
       } catch {
         // It stays ragged, and the next append begins with cutting it.
       }
@@ -129,11 +129,12 @@ export class JournalFile implements SyncTarget {
       while (this.#length < end) this.#length += writeAll(this.#files, this.#fd, [ZEROS], this.#length);
     } catch {
       this.#ragged = true;
-      this.#cut();
+      this.cut();
     }
   }
 
-  #cut(): void {
+  /** Takes away what a failed write left behind the frames. Throws the system's error. */
+  cut(): void {
     if (!this.#ragged) return;
     this.#files.truncate(this.#fd, this.bytes);
     this.#length = this.bytes;
@@ -150,12 +151,23 @@ export class JournalFile implements SyncTarget {
     });
   }
 
+  /** Throws the system's error when the name stays; it is closed all the same, and can be deleted again. */
   delete(): void {
-    this.#files.remove(this.#path);
     this.close();
+    this.#files.remove(this.#path);
+  }
+
+  /** Nothing counts that is in it, also where its name stays. */
+  discard(): void {
+    try {
+      this.delete();
+    } catch {
+      // A new file of that name begins with an empty one; at opening it says nothing.
+    }
   }
 
   close(): void {
+    if (this.#isDone) return;
     this.#isDone = true;
     this.#closeWhenDone();
   }

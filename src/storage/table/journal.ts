@@ -44,15 +44,21 @@ export class Journal {
     this.#spareBytesMax = 2 * fileBytes + FILL_BYTES;
     this.#sequence = (sequencesIn(files, folder).at(-1) ?? 0) + 1;
     files.remove(join(folder, SPARE));
-    this.#file = this.#create(0);
+    this.#file = this.#create(this.#sequence, 0);
   }
 
-  #create(previousEnd: number): JournalFile {
-    const path = join(this.#folder, fileNameOf(this.#sequence));
-    const header = { sequence: this.#sequence, previousEnd };
+  /** Throws the system's error; then nothing of that number is left that would say anything. */
+  #create(sequence: number, previousEnd: number): JournalFile {
+    const path = join(this.#folder, fileNameOf(sequence));
+    const header = { sequence, previousEnd };
     const file = this.#reuseSpare(path, header) ?? new JournalFile(this.#files, path, header, this.#durable);
-    // A file that was used before must not be found under its old name when there are new frames in it.
-    if (this.#durable) syncFolderSync(this.#files, this.#folder);
+    try {
+      // A file that was used before must not be found under its old name when there are new frames in it.
+      if (this.#durable) syncFolderSync(this.#files, this.#folder);
+    } catch (error) {
+      file.discard();
+      throw error;
+    }
     return file;
   }
 
@@ -62,7 +68,7 @@ export class Journal {
     try {
       spare?.reuse(path, header);
     } catch {
-      spare?.delete();
+      spare?.discard();
       return null;
     }
     return spare;
@@ -89,8 +95,10 @@ export class Journal {
 
   /** The next frames go to a new file. Throws the system's error, and then goes on with the old one. */
   rotate(): void {
+    this.#file.cut();
+    // The next attempt takes the same number: frames carry that of their file, and no file may be left out between two.
+    const next = this.#create(this.#sequence + 1, this.#file.bytes);
     this.#sequence++;
-    const next = this.#create(this.#file.bytes);
     this.#old.push(this.#file);
     this.#file = next;
   }

@@ -100,14 +100,50 @@ export function filesOf(folder: string, suffix: string): string[] {
     .map((file) => join(log, file));
 }
 
-/** A file system that writes only as many bytes as it has left, the last write in part, and fails syncs on demand. */
+/** What `FaultyFileSystem.isFailing` is asked for; `begin` is a write at the beginning of a file. */
+export type FaultyCall = 'open' | 'begin' | 'rename' | 'remove' | 'sync' | 'sync folder';
+
+/**
+ * A file system that writes only as many bytes as it has left, the last write in part, and fails other calls on demand.
+ */
 export class FaultyFileSystem implements FileSystem {
   roomBytes = Number.POSITIVE_INFINITY;
   isSyncFailing = false;
   isTruncateFailing = false;
+  /** True: this call fails, before it did anything. */
+  isFailing: (call: FaultyCall, path: string) => boolean = () => false;
   syncs = 0;
+  /** Of the descriptors that are open. */
+  readonly paths = new Map<number, string>();
+
+  #ask(call: FaultyCall, path: string): void {
+    if (this.isFailing(call, path)) throw systemError('EIO');
+  }
+
+  open(path: string, flags: string): number {
+    this.#ask('open', path);
+    const fd = NODE_FILE_SYSTEM.open(path, flags);
+    this.paths.set(fd, path);
+    return fd;
+  }
+
+  close(fd: number): void {
+    this.#forget(fd);
+    NODE_FILE_SYSTEM.close(fd);
+  }
+
+  closeLater(fd: number): void {
+    this.#forget(fd);
+    NODE_FILE_SYSTEM.closeLater(fd);
+  }
+
+  /** A number that is closed twice may by then be another file's. */
+  #forget(fd: number): void {
+    if (!this.paths.delete(fd)) throw new Error(`descriptor ${fd} is closed twice`);
+  }
 
   writev(fd: number, buffers: readonly Uint8Array[], position: number): number {
+    if (position === 0) this.#ask('begin', this.paths.get(fd) as string);
     let bytes = 0;
     for (const buffer of buffers) bytes += buffer.length;
     if (bytes > 0 && this.roomBytes <= 0) throw systemError('ENOSPC');
@@ -123,22 +159,32 @@ export class FaultyFileSystem implements FileSystem {
 
   sync(fd: number, done: (error: Error | null) => void): void {
     this.syncs++;
-    if (this.isSyncFailing) setImmediate(done, systemError('EIO'));
-    else NODE_FILE_SYSTEM.sync(fd, done);
+    if (this.isSyncFailing || this.isFailing('sync', this.paths.get(fd) as string)) {
+      setImmediate(done, systemError('EIO'));
+    } else NODE_FILE_SYSTEM.sync(fd, done);
   }
 
-  open = NODE_FILE_SYSTEM.open;
-  close = NODE_FILE_SYSTEM.close;
-  closeLater = NODE_FILE_SYSTEM.closeLater;
+  syncSync(fd: number): void {
+    this.#ask('sync folder', this.paths.get(fd) as string);
+    NODE_FILE_SYSTEM.syncSync(fd);
+  }
+
+  rename(from: string, to: string): void {
+    this.#ask('rename', from);
+    NODE_FILE_SYSTEM.rename(from, to);
+  }
+
+  remove(path: string): void {
+    this.#ask('remove', path);
+    NODE_FILE_SYSTEM.remove(path);
+  }
+
   size = NODE_FILE_SYSTEM.size;
   readSync = NODE_FILE_SYSTEM.readSync;
   read = NODE_FILE_SYSTEM.read;
-  syncSync = NODE_FILE_SYSTEM.syncSync;
   makeFolder = NODE_FILE_SYSTEM.makeFolder;
   list = NODE_FILE_SYSTEM.list;
   exists = NODE_FILE_SYSTEM.exists;
-  rename = NODE_FILE_SYSTEM.rename;
-  remove = NODE_FILE_SYSTEM.remove;
   removeFolder = NODE_FILE_SYSTEM.removeFolder;
 }
 
