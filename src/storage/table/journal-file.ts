@@ -11,12 +11,12 @@
  * |  0 |    4 | magic "RMQJ"                                                                      |
  * |  4 |    4 | version, 2                                                                        |
  * |  8 |    8 | sequence number, the same as in the file's name                                   |
- * | 16 |    8 | where the frames of the file before it end, 0 where there was none                |
+ * | 16 |    8 | where the frames of the file before it end; 0: all before it is in LMDB           |
  * | 24 |      | frames, see `journal-frame.ts`; after the last one 4 bytes 0, then anything        |
  */
 
 import type { SyncTarget } from '../commit.ts';
-import { type Done, type FileSystem, writeAll } from '../file-system.ts';
+import { type Done, type FileSystem, readAllSync, writeAll } from '../file-system.ts';
 import { END_MARK_BYTES } from './journal-frame.ts';
 
 const MAGIC = 0x524d514a;
@@ -31,18 +31,30 @@ export interface FileHeader {
   readonly previousEnd: number;
 }
 
-/** Null where it is none of ours, or torn. Throws where another version wrote it. */
-export function readFileHeader(path: string, content: Buffer): FileHeader | null {
-  if (content.length < FILE_HEADER_BYTES || content.readUInt32BE(0) !== MAGIC) return null;
-  const version = content.readUInt32BE(4);
+/** Null where none was written yet, or it is none of ours. Throws where another version wrote it. */
+export function readFileHeader(files: FileSystem, path: string): FileHeader | null {
+  const header = Buffer.alloc(FILE_HEADER_BYTES);
+  const fd = files.open(path, 'r');
+  try {
+    if (readAllSync(files, fd, header, FILE_HEADER_BYTES, 0) < FILE_HEADER_BYTES) return null;
+  } finally {
+    files.close(fd);
+  }
+  if (header.readUInt32BE(0) !== MAGIC) return null;
+  const version = header.readUInt32BE(4);
   if (version !== VERSION) {
     const advice = 'start the version that wrote it, and stop it in good order';
     throw new Error(`${path} is of journal version ${version}, not ${VERSION}: ${advice}`);
   }
   return {
-    sequence: Number(content.readBigUInt64BE(8)),
-    previousEnd: Number(content.readBigUInt64BE(16)),
+    sequence: Number(header.readBigUInt64BE(8)),
+    previousEnd: Number(header.readBigUInt64BE(16)),
   };
+}
+
+/** Whether no header reached the disk, so that there are no frames that count either. */
+export function isBlank(content: Buffer): boolean {
+  return content.length < FILE_HEADER_BYTES || content.readUInt32BE(0) === 0;
 }
 
 export class JournalFile implements SyncTarget {

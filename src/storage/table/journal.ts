@@ -16,6 +16,7 @@ import {
   FILE_HEADER_BYTES,
   FILL_BYTES,
   type FileHeader,
+  isBlank,
   JournalFile,
   readFileHeader,
 } from './journal-file.ts';
@@ -36,13 +37,16 @@ export class Journal {
   #spare: JournalFile | null = null;
   readonly #spareBytesMax: number;
 
-  /** `replay` has to be done before. `fileBytes`: what a file normally grows to; one that is far longer is not used again. */
-  constructor(files: FileSystem, folder: string, durable: boolean, fileBytes: number) {
+  /**
+   * `replayJournal` comes before, and says `sequence`, the number of the first file. `fileBytes`: what a file normally
+   * grows to; one that is far longer is not used again. Throws the system's error.
+   */
+  constructor(files: FileSystem, folder: string, durable: boolean, fileBytes: number, sequence: number) {
     this.#files = files;
     this.#folder = folder;
     this.#durable = durable;
     this.#spareBytesMax = 2 * fileBytes + FILL_BYTES;
-    this.#sequence = (sequencesIn(files, folder).at(-1) ?? 0) + 1;
+    this.#sequence = sequence;
     files.remove(join(folder, SPARE));
     this.#file = this.#create(this.#sequence, 0);
   }
@@ -134,27 +138,35 @@ export class Journal {
   }
 }
 
-/** Hands all changes of all files to `sink`, oldest first. `forget` removes the files once they are elsewhere. */
+/**
+ * Hands all changes of all files to `sink`, oldest first. `forget` removes the files once they are elsewhere;
+ * `nextSequence` is the number that the next file has to have.
+ */
 export function replayJournal(
   files: FileSystem,
   folder: string,
   sink: ChangeSink,
   report: Report,
-): { readonly forget: () => void } {
+): { readonly nextSequence: number; readonly forget: () => void } {
   const sequences = sequencesIn(files, folder);
-  const pathOf = (sequence: number): string => join(folder, fileNameOf(sequence));
+  const found = sequences.map((sequence) => {
+    const path = join(folder, fileNameOf(sequence));
+    return { sequence, path, header: readFileHeader(files, path) };
+  });
+  // Files from before an opening may come back with a loss of power, some of them only: LMDB has had them.
+  const first = found.findLastIndex(({ sequence, header }) => isFirst(sequence, header));
   let isTorn = false;
-  /** Where the frames of the file before ended; -1 where there is none. */
+  /** Where the frames of the file before ended; -1 where that is not known. */
   let previousEnd = -1;
-  for (const sequence of sequences) {
-    const path = pathOf(sequence);
+  for (const { sequence, path, header } of found.slice(Math.max(first, 0))) {
+    if (header !== null && header.sequence > sequence) {
+      // LMDB has what it held: it was begun again, and its new name was lost.
+      previousEnd = -1;
+      continue;
+    }
     const content = readWholeFile(files, path) ?? Buffer.alloc(0);
-    const header = readFileHeader(path, content);
-    // Its header is on the disk as soon as one frame counts: it was begun, or begun again, and no more.
-    if (
-      header?.sequence !== sequence &&
-      (header !== null || hasEndMark(content, 0) || content.length === 0)
-    ) {
+    if (header === null ? isBlank(content) : header.sequence < sequence) {
+      // Its header is on the disk as soon as one frame counts: it was begun, or begun again, and no more.
       previousEnd = FILE_HEADER_BYTES;
       continue;
     }
@@ -173,11 +185,19 @@ export function replayJournal(
     }
   }
   return {
+    // Not 1 again: where the removal is lost with the power, the new files must come after the old ones.
+    nextSequence: (sequences.at(-1) ?? 0) + 1,
     forget: () => {
-      for (const sequence of sequences) files.remove(pathOf(sequence));
+      for (const { path } of found) files.remove(path);
+      // Also those that were removed at the last end: from here on numbers may be given anew.
+      syncFolderSync(files, folder);
     },
   };
 }
+
+/** Whether a storage was opened with this file, when LMDB had everything. */
+const isFirst = (sequence: number, header: FileHeader | null): boolean =>
+  header?.sequence === sequence && header.previousEnd === 0;
 
 const fileNameOf = (sequence: number): string => String(sequence).padStart(SEQUENCE_DIGITS, '0') + SUFFIX;
 

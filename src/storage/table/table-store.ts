@@ -84,7 +84,7 @@ export class TableStore implements CommitPart, RowLogHome {
     replayed.forget();
     const durable = options.commit.level === 'fsync';
     const checkpointBytes = options.checkpointBytes ?? CHECKPOINT_JOURNAL_BYTES;
-    const journal = new Journal(files, journalFolder, durable, checkpointBytes);
+    const journal = new Journal(files, journalFolder, durable, checkpointBytes, replayed.nextSequence);
     const store = new TableStore(options, database, journal, checkpointBytes);
     await store.#readRegistry();
     return store;

@@ -3,7 +3,7 @@
  * removed or synced when it was its turn.
  */
 
-import { readdirSync } from 'node:fs';
+import { constants, copyFileSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { RowLog, Storage } from '../../../src/core/storage.ts';
@@ -26,6 +26,7 @@ const journalOf = (folder: string): string[] =>
 
 const sequenceOf = (name: string): number => Number(name.slice(0, -'.journal'.length));
 
+const nameOf = (sequence: number): string => `${String(sequence).padStart(20, '0')}.journal`;
 const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 2));
 
 class World {
@@ -169,4 +170,51 @@ it('a file that was used again and whose folder cannot be synced is begun anew',
   await world.expectKept();
   // Its descriptor is not kept for ever.
   expect(world.descriptors).toBeLessThanOrEqual(descriptors);
+});
+
+describe('after a loss of power', () => {
+  it('a file whose beginning anew is on the disk, but under its old name, hides no other', async () => {
+    const world = await new World().open('fsync');
+    await world.addUntil(
+      () => sequenceOf(world.newest) > 4 && readdirSync(join(world.folder, 'journal')).includes('spare'),
+    );
+    const lost = copyFolder(world.folder);
+    const [older, newest] = journalOf(lost).map(sequenceOf) as [number, number];
+    expect(newest).toBe(older + 1);
+    const journal = join(lost, 'journal');
+    // It was the one before `older`, then `spare`, then the next: the first page has been written, no name has.
+    const path = join(journal, nameOf(older - 1));
+    renameSync(join(journal, 'spare'), path);
+    const content = readFileSync(path);
+    content.writeBigUInt64BE(BigInt(newest + 1), 8);
+    content.writeBigUInt64BE(2_345n, 16);
+    writeFileSync(path, content);
+    await world.expectKept(lost);
+  });
+
+  it('files that come back, though they were removed at opening, do not undo what came later', async () => {
+    const world = await new World().open('os');
+    const table = await world.storage.openTable('table');
+    table.put('key', Buffer.from('old'));
+    await world.addUntil(() => sequenceOf(world.newest) > 1);
+    const folder = copyFolder(world.folder);
+    const files = new FaultyFileSystem();
+    let isSynced = false;
+    files.isFailing = (call, path) => {
+      if (call === 'sync folder' && path.endsWith('journal')) isSynced = true;
+      return false;
+    };
+    const { storage } = await openForTest(folder, { files });
+    // Before anything new is written there.
+    expect(isSynced).toBe(true);
+    const later = await storage.openTable('table');
+    later.put('key', Buffer.from('new'));
+    await commit(storage);
+    const lost = copyFolder(folder);
+    for (const name of journalOf(world.folder)) {
+      copyFileSync(join(world.folder, 'journal', name), join(lost, 'journal', name), constants.COPYFILE_EXCL);
+    }
+    const { storage: again } = await openForTest(lost);
+    expect(String(await (await again.openTable('table')).get('key'))).toBe('new');
+  });
 });
