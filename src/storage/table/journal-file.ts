@@ -86,6 +86,10 @@ export class JournalFile implements SyncTarget {
     }
   }
 
+  get isClosed(): boolean {
+    return this.#isDone;
+  }
+
   get length(): number {
     return this.#length;
   }

@@ -87,8 +87,9 @@ export class Journal {
     return this.#file.bytes;
   }
 
+  /** A sync failed: nobody knows what the device has of the newest file, or of one before it. */
   get isDoubtful(): boolean {
-    return this.#file.isDoubtful;
+    return this.#file.isDoubtful || this.#old.some(({ isDoubtful }) => isDoubtful);
   }
 
   /** `frame`: null where there is nothing to add. Throws the system's error. */
@@ -107,13 +108,22 @@ export class Journal {
     this.#file = next;
   }
 
-  /** What the files before the last `rotate` hold is safe in LMDB; but for the newest of them, unless `everything`. */
+  /**
+   * What the files before the last `rotate` hold is safe in LMDB; but for the newest of them, unless `everything`.
+   * With `everything` they are gone for good. Throws the system's error; what is left goes with the next call.
+   */
   removeOld(everything: boolean): void {
-    for (const file of this.#old.splice(0, this.#old.length - (everything ? 0 : 1))) this.#letGo(file);
+    const kept = everything ? 0 : 1;
+    // In their order: a newer one must not be gone while an older one could still be replayed.
+    while (this.#old.length > kept) {
+      this.#letGo(this.#old[0] as JournalFile);
+      this.#old.shift();
+    }
+    if (everything && this.#durable) syncFolderSync(this.#files, this.#folder);
   }
 
   #letGo(file: JournalFile): void {
-    const isOfUse = this.#durable && this.#spare === null && !file.isDoubtful;
+    const isOfUse = this.#durable && this.#spare === null && !file.isDoubtful && !file.isClosed;
     if (isOfUse && file.length <= this.#spareBytesMax) {
       try {
         file.setAside(join(this.#folder, SPARE));
@@ -128,13 +138,14 @@ export class Journal {
 
   close(): void {
     for (const file of [...this.#old, this.#file]) file.close();
-    this.#spare?.delete();
+    this.#spare?.discard();
   }
 
-  /** Everything is in LMDB: nothing is left to replay. */
+  /** Everything is in LMDB: nothing is left to replay. Throws the system's error; `close` has to follow then. */
   closeEmpty(): void {
     for (const file of [...this.#old, this.#file]) file.delete();
-    this.#spare?.delete();
+    this.#spare?.discard();
+    if (this.#durable) syncFolderSync(this.#files, this.#folder);
   }
 }
 

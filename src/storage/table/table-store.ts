@@ -57,6 +57,7 @@ export class TableStore implements CommitPart, RowLogHome {
   #retryNow: (() => void) | null = null;
   #heldBack: (() => void) | null = null;
   #needsRepair = false;
+  #isRemovalFailing = false;
   #closing = false;
 
   private constructor(
@@ -187,7 +188,7 @@ export class TableStore implements CommitPart, RowLogHome {
    * into LMDB, and until it is there no commit can promise anything.
    */
   #repairDoubtful(): void {
-    if (this.#journal.isDoubtful) {
+    if (this.#journal.isDoubtful && !this.#needsRepair) {
       // A checkpoint that already runs would remove the doubtful file without having moved all of it.
       if (this.#moving !== null) throw new Error('a sync failed; what it covered is being written anew');
       this.#journal.rotate();
@@ -234,12 +235,30 @@ export class TableStore implements CommitPart, RowLogHome {
       });
     }
     for (const part of parts) part.endMove();
-    this.#journal.removeOld(everything);
+    const isGone = this.#removeOld(everything);
     this.#moving = null;
-    this.#needsRepair = false;
+    // While a file in doubt could come back, a replay could end in it: commits are refused, and the repair tried again.
+    if (everything && isGone) this.#needsRepair = false;
     const open = this.#heldBack;
     this.#heldBack = null;
     open?.();
+  }
+
+  /** Whether the files are gone; those that are not go with a later checkpoint. */
+  #removeOld(everything: boolean): boolean {
+    try {
+      this.#journal.removeOld(everything);
+      this.#isRemovalFailing = false;
+      return true;
+    } catch (error) {
+      if (!this.#isRemovalFailing) {
+        const details = { cause: (error as Error).message };
+        const text = 'files of the journal that are not needed any more cannot be removed';
+        this.#options.report({ level: 'error', text, details });
+      }
+      this.#isRemovalFailing = true;
+      return false;
+    }
   }
 
   async #move(parts: readonly Part[]): Promise<boolean> {

@@ -3,8 +3,16 @@
  * removed or synced when it was its turn.
  */
 
-import { constants, copyFileSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import {
+  constants,
+  copyFileSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs';
+import { basename, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { RowLog, Storage } from '../../../src/core/storage.ts';
 import type { StorageEvent } from '../../../src/storage/index.ts';
@@ -12,6 +20,7 @@ import {
   closeForTest,
   commit,
   copyFolder,
+  type FaultyCall,
   FaultyFileSystem,
   makeFolder,
   openForTest,
@@ -217,4 +226,138 @@ describe('after a loss of power', () => {
     const { storage: again } = await openForTest(lost);
     expect(String(await (await again.openTable('table')).get('key'))).toBe('new');
   });
+});
+
+describe('after a failed sync', () => {
+  const isOfJournal = (path: string): boolean => path.endsWith('.journal');
+
+  it('of the commit that filled its file, what it covered is written anew', async () => {
+    const world = await new World().open('fsync');
+    for (let count = 0; count < 12; count++) await world.add();
+    let before = '';
+    let doubtful = '';
+    world.files.isFailing = (call, path) => {
+      if (call !== 'sync' || !isOfJournal(path) || doubtful !== '' || basename(path) === world.newest)
+        return false;
+      doubtful = basename(path);
+      return true;
+    };
+    while (doubtful === '') {
+      before = copyFolder(world.folder);
+      await world.addAtLast();
+      await pause();
+    }
+    await world.add();
+    const lost = copyFolder(world.folder);
+    // The device never got what that sync was for.
+    const path = join(lost, 'journal', doubtful);
+    if (existsSync(path)) copyFileSync(join(before, 'journal', doubtful), path);
+    await world.expectKept(lost);
+  });
+
+  /** One sync fails, then rows are committed; returns the folder as a loss of power leaves it, and the refused attempts. */
+  async function repaired(
+    world: World,
+    isRepairFailing: (call: FaultyCall, path: string) => boolean = () => false,
+  ) {
+    for (let count = 0; count < 5; count++) await world.add();
+    const before = copyFolder(world.folder);
+    let hasFailed = false;
+    /** Names that are gone, but not on the disk. */
+    const removed = new Set<string>();
+    world.files.isFailing = (call, path) => {
+      if (call === 'sync' && isOfJournal(path) && !hasFailed) {
+        hasFailed = true;
+        return true;
+      }
+      if (hasFailed && isRepairFailing(call, path)) return true;
+      if (call === 'remove' && isOfJournal(path)) removed.add(basename(path));
+      if (call === 'sync folder' && path.endsWith('journal')) removed.clear();
+      return false;
+    };
+    const refused = await world.addAtLast();
+    const lost = copyFolder(world.folder);
+    for (const name of removed) copyFileSync(join(before, 'journal', name), join(lost, 'journal', name));
+    return { lost, refused };
+  }
+
+  it('the file in doubt is gone for good before a commit succeeds', async () => {
+    const world = await new World().open('fsync', 200_000);
+    const { lost } = await repaired(world);
+    await world.expectKept(lost);
+    for (let count = 0; count < 5; count++) await world.add();
+    await world.expectKept();
+  });
+
+  it('no commit succeeds while its folder cannot be synced', async () => {
+    const world = await new World().open('fsync', 200_000);
+    let isRemoved = false;
+    let failures = 0;
+    const { lost, refused } = await repaired(world, (call, path) => {
+      if (call === 'remove' && isOfJournal(path)) isRemoved = true;
+      return isRemoved && call === 'sync folder' && ++failures <= 3;
+    });
+    expect(refused).toBeGreaterThan(3);
+    await world.expectKept(lost);
+    await world.add();
+    await world.expectKept();
+  });
+
+  it('nor while that file cannot be removed', async () => {
+    const world = await new World().open('fsync', 200_000);
+    let failures = 0;
+    const { lost, refused } = await repaired(world, (call) => call === 'remove' && ++failures <= 3);
+    expect(refused).toBeGreaterThan(3);
+    await world.expectKept(lost);
+    await world.add();
+    await world.expectKept();
+    // The attempts began no files of their own.
+    expect(sequenceOf(world.newest)).toBe(2);
+    expect(world.events.map(({ text }) => text)).toEqual([
+      'files of the journal that are not needed any more cannot be removed',
+    ]);
+  });
+
+  it('a full disk keeps the repair waiting and costs nothing', async () => {
+    const world = await new World().open('fsync', 200_000);
+    let failures = 0;
+    const { lost, refused } = await repaired(world, (call) => call === 'begin' && ++failures <= 4);
+    expect(refused).toBeGreaterThan(4);
+    await world.expectKept(lost);
+    for (let count = 0; count < 5; count++) await world.add();
+    await world.expectKept();
+  });
+});
+
+describe.each(['os', 'fsync'] as const)('durability %s', (durability) => {
+  it('files that can neither be renamed nor removed are removed when they can', async () => {
+    const world = await new World().open(durability);
+    world.files.isFailing = (call) => call === 'rename' || call === 'remove';
+    await world.addUntil(() => sequenceOf(world.newest) > 5);
+    expect(journalOf(world.folder).length).toBeGreaterThan(4);
+    await world.expectKept();
+    world.files.isFailing = () => false;
+    const before = sequenceOf(world.newest);
+    await world.addUntil(() => sequenceOf(world.newest) > before + 1);
+    await expect.poll(() => journalOf(world.folder).length).toBeLessThan(3);
+    await world.expectKept();
+    expect(world.events.map(({ text }) => text)).toEqual([
+      'files of the journal that are not needed any more cannot be removed',
+    ]);
+    expect(world.descriptors).toBeLessThan(4);
+  });
+
+  it.each([1, 2, 3])(
+    'an end at which nothing can be removed from the file %i on closes everything once',
+    async (which) => {
+      const world = await new World().open(durability);
+      await world.addUntil(() => sequenceOf(world.newest) > 4);
+      let removals = 0;
+      world.files.isFailing = (call) => call === 'remove' && ++removals >= which;
+      await closeForTest(world.storage);
+      expect(world.descriptors).toBe(0);
+      // The lock is free.
+      await world.expectKept(world.folder);
+    },
+  );
 });

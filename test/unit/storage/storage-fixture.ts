@@ -172,6 +172,7 @@ export class FaultyFileSystem implements FileSystem {
   rename(from: string, to: string): void {
     this.#ask('rename', from);
     NODE_FILE_SYSTEM.rename(from, to);
+    for (const [fd, path] of this.paths) if (path === from) this.paths.set(fd, to);
   }
 
   remove(path: string): void {
