@@ -206,6 +206,13 @@ export function replayJournal(
   };
 }
 
+/** Throws where a journal of another version waits to be replayed by that version. */
+export function checkJournalVersion(files: FileSystem, folder: string): void {
+  if (!files.exists(folder)) return;
+  for (const sequence of sequencesIn(files, folder))
+    readFileHeader(files, join(folder, fileNameOf(sequence)));
+}
+
 /** Whether a storage was opened with this file, when LMDB had everything. */
 const isFirst = (sequence: number, header: FileHeader | null): boolean =>
   header?.sequence === sequence && header.previousEnd === 0;

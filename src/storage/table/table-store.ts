@@ -79,16 +79,21 @@ export class TableStore implements CommitPart, RowLogHome {
     const journalFolder = join(folder, 'journal');
     files.makeFolder(journalFolder);
     const database = new Database(join(folder, 'state.mdb'));
-    const replay = new JournalReplay(database);
-    const replayed = replayJournal(files, journalFolder, replay, report);
-    await database.apply(replay.changes());
-    replayed.forget();
-    const durable = options.commit.level === 'fsync';
-    const checkpointBytes = options.checkpointBytes ?? CHECKPOINT_JOURNAL_BYTES;
-    const journal = new Journal(files, journalFolder, durable, checkpointBytes, replayed.nextSequence);
-    const store = new TableStore(options, database, journal, checkpointBytes);
-    await store.#readRegistry();
-    return store;
+    try {
+      const replay = new JournalReplay(database);
+      const { nextSequence, forget } = replayJournal(files, journalFolder, replay, report);
+      await database.apply(replay.changes());
+      forget();
+      const durable = options.commit.level === 'fsync';
+      const checkpointBytes = options.checkpointBytes ?? CHECKPOINT_JOURNAL_BYTES;
+      const journal = new Journal(files, journalFolder, durable, checkpointBytes, nextSequence);
+      const store = new TableStore(options, database, journal, checkpointBytes);
+      await store.#readRegistry();
+      return store;
+    } catch (error) {
+      await database.close();
+      throw error;
+    }
   }
 
   async #readRegistry(): Promise<void> {

@@ -321,7 +321,8 @@ describe('after a failed sync', () => {
   it('a full disk keeps the repair waiting and costs nothing', async () => {
     const world = await new World().open('fsync', 200_000);
     let failures = 0;
-    const { lost, refused } = await repaired(world, (call) => call === 'begin' && ++failures <= 4);
+    // Each attempt makes two: to fill the file, and to write its header.
+    const { lost, refused } = await repaired(world, (call) => call === 'begin' && ++failures <= 8);
     expect(refused).toBeGreaterThan(4);
     await world.expectKept(lost);
     for (let count = 0; count < 5; count++) await world.add();
