@@ -6,8 +6,8 @@
  *
  * Life: open, then closing (what is left is sent, input is dropped), then closed. `finish` makes the first step and
  * sets the one reason; the handler is told when the turn is over. A handler that throws costs its connection only.
- * Nothing is allocated for an idle connection beyond this object. Subclasses: `tcp-transport.ts`,
- * `websocket-transport.ts`.
+ * Nothing is allocated for an idle connection beyond this object and the counters of its `WriteGathering`. Subclasses:
+ * `tcp-transport.ts`, `websocket-transport.ts`.
  */
 
 import type { Socket } from 'node:net';
@@ -157,11 +157,12 @@ export abstract class BufferedTransport implements Transport {
       this.#releaseBuffers();
       return;
     }
-    const pendingBytes = this.#measurePending();
+    this.#measurePending();
     if (this.#state === CLOSING && this.#linger === null) this.#watchEnd();
     if (this.#blocked) return;
-    if (this.#state === OPEN && !this.#wasAboveHighWater && pendingBytes > 0) {
-      if (this.#gathering.waits(pendingBytes, this.context.clock, this.context.output, this)) return;
+    const bytes = this.#gatheredBytes;
+    if (this.#state === OPEN && !this.#wasAboveHighWater && bytes > 0) {
+      if (this.#gathering.waits(bytes, this.context.clock, this.context.output, this)) return;
     }
     this.#sendOut();
   }
@@ -169,18 +170,21 @@ export abstract class BufferedTransport implements Transport {
   /** It has waited for more long enough. */
   gathered(): void {
     this.#gathering.over();
-    if (!this.#blocked && this.#state === OPEN) this.#sendOut();
+    // It may all have left with a turn that brought more.
+    if (!this.#blocked && this.#state === OPEN && this.#gatheredBytes > 0) this.#sendOut();
   }
 
   #sendOut(): void {
+    const isGiven = this.#gatheredBytes > 0;
     this.#send();
-    if (this.unsentBytes === 0) {
-      this.#giveBuffer();
-      this.#giveSlabs();
-    } else {
+    // What the socket has where nothing was given to it, such as a pong, is not waited for: nobody says when it is gone.
+    if (isGiven && this.unsentBytes > 0) {
       this.#keepSlab();
       this.#blocked = true;
       this.awaitSent();
+    } else {
+      this.#giveBuffer();
+      this.#giveSlabs();
     }
     if (this.#wasAboveHighWater) this.#tellDrained();
     if (this.#state === CLOSING && !this.#blocked) this.#endOutput();
@@ -232,9 +236,14 @@ export abstract class BufferedTransport implements Transport {
     }
   }
 
+  /** What was written and not given to the socket. */
+  get #gatheredBytes(): number {
+    return this.#piecesBytes + this.#end - this.#start;
+  }
+
   /** Whoever has seen it above the mark waits to hear that it fell, even if it falls before the turn is over. */
   #measurePending(): number {
-    const bytes = this.#piecesBytes + this.#end - this.#start + this.unsentBytes;
+    const bytes = this.#gatheredBytes + this.unsentBytes;
     if (bytes > this.listener.highWaterBytes) this.#wasAboveHighWater = true;
     return bytes;
   }
@@ -311,7 +320,8 @@ export abstract class BufferedTransport implements Transport {
   }
 
   #tellDrained(): void {
-    if (this.pendingBytes * 2 >= this.listener.highWaterBytes) return;
+    const isLeft = this.#blocked || this.#gatheredBytes > 0;
+    if (isLeft && this.pendingBytes * 2 >= this.listener.highWaterBytes) return;
     this.#wasAboveHighWater = false;
     if (this.#state !== OPEN || this.handler === null) return;
     try {

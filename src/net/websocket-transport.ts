@@ -18,6 +18,8 @@ const CLOSE_UNSUPPORTED_DATA = 1003;
 const CLOSE_POLICY = 1008;
 const CLOSE_INTERNAL = 1011;
 
+/** Of a frame with up to 125 bytes from a server. */
+const PONG_HEADER_BYTES = 2;
 /** As much as one read of a socket brings. */
 const CHUNK_BYTES = 65_536;
 
@@ -134,9 +136,13 @@ export class WebSocketTransport extends BufferedTransport {
     }
   }
 
-  /** RFC 6455 5.5.3 asks for an answer to the last ping only: who does not read them gets no more of them. */
+  /**
+   * RFC 6455 5.5.3 asks for an answer to the last ping only: who does not read them gets no more of them. They alone
+   * never stand above the mark, because nobody hears when they are gone.
+   */
   #answerPing(data: Buffer): void {
-    if (this.isOpen && this.unsentBytes <= this.listener.highWaterBytes) this.#webSocket.pong(data);
+    const pendingBytes = this.unsentBytes + PONG_HEADER_BYTES + data.length;
+    if (this.isOpen && pendingBytes <= this.listener.highWaterBytes) this.#webSocket.pong(data);
   }
 
   /** `ws` has sent the close code that belongs to the error, and ends the connection itself. */
