@@ -1,5 +1,11 @@
 /** A client that only listens gets a flood of small messages in few writes; one that talks gets each at once. */
+import { EventEmitter, once } from 'node:events';
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { connect } from 'node:tls';
 import { afterEach, expect, it, vi } from 'vitest';
+import { WebSocket } from 'ws';
+import { createAuthority, writeFolder } from '../../support/certificates.ts';
 import { countWrites, type NetWorld, openNetWorld, type RecordingHandler } from './net-world.ts';
 
 let world: NetWorld;
@@ -41,6 +47,70 @@ it('many small writes in a millisecond leave together, in order', async () => {
   } finally {
     spy.restore();
   }
+  client.destroy();
+});
+
+it('over TLS too', async () => {
+  const authority = createAuthority('Test authority');
+  const server = authority.issue({ commonName: 'server', names: ['ip:127.0.0.1'] });
+  const folder = writeFolder({ 'server.pem': server.certificate, 'server.key': server.key });
+  const certificates = [{ certificateFile: join(folder, 'server.pem'), keyFile: join(folder, 'server.key') }];
+  world = await openNetWorld({ tls: { clientCertificate: 'none' } }, {}, { certificates });
+  const accepted = world.accepted();
+  const client = connect({ port: world.port, host: '127.0.0.1', ca: authority.certificate });
+  await once(client, 'secureConnect');
+  const spy = countWrites(world.port);
+  try {
+    expect(await flood(client, await accepted, () => {})).toEqual(IN_ORDER);
+    expect(spy.counts.writes).toBeGreaterThan(0);
+    expect(spy.counts.writes).toBeLessThan(TURNS / 4);
+  } finally {
+    spy.restore();
+    client.destroy();
+    rmSync(folder, { recursive: true });
+  }
+});
+
+it('over WebSocket too, where they are one message', async () => {
+  world = await openNetWorld({ transport: 'websocket', path: '/wire', subprotocols: ['one'] });
+  const client = new WebSocket(`ws://127.0.0.1:${world.port}/wire`, ['one']);
+  await once(client, 'open');
+  const data = new EventEmitter();
+  let messages = 0;
+  client.on('message', (message: Buffer) => {
+    messages++;
+    data.emit('data', message);
+  });
+  expect(await flood(data, await world.accepted(), () => {})).toEqual(IN_ORDER);
+  expect(messages).toBeLessThan(TURNS / 4);
+  client.terminate();
+});
+
+/** Writes until output waits for more of it. */
+async function writeUntilGathered({ transport }: RecordingHandler): Promise<void> {
+  const gather = vi.spyOn(world.network.output, 'gather');
+  while (gather.mock.calls.length === 0) {
+    transport.write(Buffer.from(PIECE));
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  expect(transport.pendingBytes).toBeGreaterThan(0);
+}
+
+it.each([
+  ['as much as 16 KiB', 100_000, 16_384],
+  ['more than the high-water mark', 4_000, 4_000],
+])('%s leaves with its turn, whatever waits', async (_what, highWaterBytes, bytes) => {
+  world = await openNetWorld({ highWaterBytes });
+  const { client, handler } = await world.open();
+  const { transport } = handler;
+  await writeUntilGathered(handler);
+  transport.write(Buffer.alloc(bytes / 2));
+  transport.write(Buffer.alloc(bytes / 2));
+  // As adapters look before they write more.
+  const isAboveMark = transport.pendingBytes > highWaterBytes;
+  await new Promise<void>((resolve) => world.clock.lastInTurn(resolve));
+  expect(transport.pendingBytes).toBe(0);
+  await expect.poll(() => handler.drainedCount).toBe(isAboveMark ? 1 : 0);
   client.destroy();
 });
 
