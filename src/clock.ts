@@ -5,7 +5,8 @@
  * A turn ends in `setImmediate`, so after every socket that had something to say was read. Then, in this order: the
  * tasks of `afterTurn` (batches are built, a group commit begins), then those of `lastInTurn` (output leaves). What
  * either of them leaves for the end of the turn runs in the same one, a bounded number of rounds, so that bytes written
- * by a task wait for nothing; the rest waits for the next turn, so that tasks cannot starve the sockets. What one task
+ * by a task wait for nothing; the rest waits for the next turn, so that tasks cannot starve the sockets. Tasks of
+ * `afterNextTurn` join those of `afterTurn` one turn later, when the sockets have been read once more. What one task
  * throws is reported and keeps no other from running.
  */
 

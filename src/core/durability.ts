@@ -104,7 +104,8 @@ export class Durability {
       const refusal = cause === null ? null : asStorageError(cause);
       this.#refusal = error === null ? null : refusal;
       if (error !== null) this.retry();
-      // The next commit begins before receipts go out: the disk works while sockets are written.
+      // Not at once: the next commit begins when the turn after this one is over, so that it covers what clients send
+      // in answer to the receipts that go out now.
       if (this.#dirty || this.#sinks.length > 0 || this.#callbacks.length > 0) this.#schedule();
       giveOut(sinks, tokens, refusal);
       for (const done of callbacks) done(refusal);
