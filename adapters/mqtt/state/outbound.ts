@@ -185,6 +185,10 @@ export class Outbound implements Consumer {
     }
     const qos = qosOf(delivery);
     const id = this.#takeId(delivery);
+    if (qos === 2 && this.#options.session.durable) {
+      this.#deliverStored(message, options, delivery, id);
+      return;
+    }
     if (this.#write(message, options, qos, delivery.redelivered, id)) {
       this.#inflight.add(id, delivery);
       this.#inflightBytes += message.body.length;
@@ -193,6 +197,28 @@ export class Outbound implements Consumer {
       // [MQTT-3.1.2-25]: too large for the client counts as sent.
       this.#passOver(delivery);
     }
+  }
+
+  /**
+   * `[MQTT-4.3.3-8]`: a client may take a message as soon as it has the PUBLISH. Were the gateway to lose the message in a
+   * crash after that, its publisher would send it again, and it would come under another identifier.
+   */
+  #deliverStored(message: Message, options: DeliveryOptions, delivery: Delivery, id: number): void {
+    this.#inflight.add(id, delivery);
+    this.#inflightBytes += message.body.length;
+    if (this.#isFull) this.#throttle();
+    this.#core.whenStored((error) => {
+      // It may have been taken back, and be under way again.
+      if (!this.#open || this.#inflight.get(id) !== delivery) return;
+      if (error !== null) {
+        this.#options.events.fail(error);
+        return;
+      }
+      if (this.#write(message, options, 2, delivery.redelivered, id)) return;
+      this.#inflight.remove(id);
+      this.#inflightBytes -= message.body.length;
+      this.#passOver(delivery);
+    });
   }
 
   mayHave(address: string): boolean {

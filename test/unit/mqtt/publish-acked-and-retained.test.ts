@@ -28,6 +28,31 @@ class HeldStorage extends MemoryStorage {
   }
 }
 
+describe('a QoS 2 message', () => {
+  it('is sent to a session that survives when it is stored, for it would be sent again under another name', async () => {
+    const storage = new HeldStorage();
+    const world = await openMqttWorld({ storage });
+    const subscriber = await world.connected({ clientId: 's', clean: false });
+    await subscriber.subscribe('t', 2);
+    const publisher = await world.connected({ clientId: 'p', version: 5 });
+    storage.held = [];
+    publisher.write({
+      cmd: 'publish',
+      topic: 't',
+      payload: 'twice is too much',
+      qos: 2,
+      messageId: 1,
+      dup: false,
+      retain: false,
+    });
+    expect(await publisher.read()).toEqual([]);
+    expect(await subscriber.read()).toEqual([]);
+    storage.release();
+    expect(await publisher.read()).toMatchObject([{ cmd: 'pubrec', messageId: 1 }]);
+    expect(payloads(await subscriber.read())).toEqual(['twice is too much']);
+  });
+});
+
 describe('acknowledgements', () => {
   it('of QoS 1 leave after the receipt, in the order received, whatever was stored first', async () => {
     const storage = new HeldStorage();
