@@ -11,8 +11,6 @@ import {
   DEAD_LETTER_ROOT,
   type Delivery,
   type Message,
-  originOfDeath,
-  PLAIN_DELIVERY,
   pastDeathsOf,
   type Queue,
   swapSeparators,
@@ -24,7 +22,8 @@ import { found, nameParams } from './object-names.ts';
 import type { AdminOptions } from './options.ts';
 import { pageOf, pageQuery, paginate } from './paging.ts';
 import { changeQuery } from './preconditions.ts';
-import { notFound, type Problem, problem } from './problems.ts';
+import { Problem, problem } from './problems.ts';
+import { nothingAt, redrive, type WayBack, wayBack } from './redrive.ts';
 import { problemResponse } from './schemas.ts';
 import { whenStored } from './stored.ts';
 import type { App } from './validation.ts';
@@ -207,12 +206,11 @@ export function addQueueMessageRoutes(app: App, options: AdminOptions): void {
       const { message } = await waitingAt(queue, request.params.offset);
       const way = wayBack(core, edited(options, message, edits), queue, wanted);
       if (!request.query.dryRun) {
-        const delivery = await taken(queue, request.params.offset);
-        const refusal = passOn(delivery, way);
+        const refusal = await redrive(core, queue, request.params.offset, way);
         if (refusal !== null) throw refusal;
         await whenStored(core);
       }
-      return { queue: way.queue.spec.name };
+      return { queue: way.queue };
     },
   );
 
@@ -258,11 +256,11 @@ export function addQueueMessageRoutes(app: App, options: AdminOptions): void {
         if (last === undefined) break;
         // What is seen may be a living entry: its place is remembered before it goes.
         place = { offset: last.offset, sequence: last.sequence };
-        for (const { offset, message } of page) {
+        for (const waiting of page) {
           seenCount++;
-          const refusal = await redrive(core, queue, offset, message, wanted, request.query.dryRun);
+          const refusal = await redriveWaiting(core, queue, waiting, wanted, request.query.dryRun);
           if (refusal === null) redrivenCount++;
-          else skipped.push({ offset, detail: refusal.message });
+          else skipped.push({ offset: waiting.offset, detail: refusal.message });
         }
       }
       if (redrivenCount > 0 && !request.query.dryRun) await whenStored(core);
@@ -321,45 +319,11 @@ async function taken(queue: Queue, offset: number): Promise<Delivery> {
   return delivery;
 }
 
-function nothingAt(queue: Queue, offset: number): Problem {
-  return notFound('/offset', `nothing waits at ${offset} in queue ${queue.spec.name}`);
-}
-
-/** Where a message goes back to, and as what. */
-interface WayBack {
-  readonly queue: Queue;
-  readonly message: Message;
-  readonly via: string | null;
-}
-
-/** Throws a problem where it has no way back. */
-function wayBack(core: Core, message: Message, from: Queue, wanted: string | undefined): WayBack {
-  const origin = originOfDeath(message);
-  const name = wanted ?? origin?.queue;
-  if (name === undefined) {
-    throw problem('conflict', 'body', '/queue', 'is needed: the message does not tell where it comes from');
-  }
-  const queue = core.queues.get(name);
-  if (queue === undefined) throw problem('conflict', 'body', '/queue', `there is no queue ${name}`);
-  if (queue === from) throw problem('conflict', 'body', '/queue', `it is in queue ${name} already`);
-  return { queue, message: origin?.message ?? message, via: origin?.via ?? null };
-}
-
-/** In one turn, so in one commit. Returns why it stayed, or null where it went. */
-function passOn(delivery: Delivery, { queue, message, via }: WayBack): Problem | null {
-  if (queue.offer(message, { ...PLAIN_DELIVERY, via })) {
-    delivery.settle('accepted');
-    return null;
-  }
-  delivery.settle('released');
-  return problem('limit-reached', 'body', '/queue', `queue ${queue.spec.name} is full`);
-}
-
-async function redrive(
+/** Why it stayed, or would stay; null where it went, or would go. */
+async function redriveWaiting(
   core: Core,
   queue: Queue,
-  offset: number,
-  message: Message,
+  { offset, message }: WaitingMessage,
   wanted: string | undefined,
   dryRun: boolean,
 ): Promise<Problem | null> {
@@ -367,11 +331,10 @@ async function redrive(
   try {
     way = wayBack(core, message, queue, wanted);
   } catch (error) {
-    return error as Problem;
+    if (!(error instanceof Problem)) throw error;
+    return error;
   }
-  if (dryRun) return null;
-  const delivery = await queue.takeAt(offset);
-  return delivery === null ? nothingAt(queue, offset) : passOn(delivery, way);
+  return dryRun ? null : redrive(core, queue, offset, way);
 }
 
 /** The message with what the request says in place of what it had. Its history stays, whatever the edits say. */

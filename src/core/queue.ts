@@ -192,6 +192,7 @@ export class StoredQueue implements Queue, Destination {
   }
 
   offer(message: Message, options: DeliveryOptions): boolean {
+    if (this.#closed) return false;
     const { expiresAtMs } = message;
     const { clock } = this.#home.context;
     if (expiresAtMs !== 0 && expiresAtMs <= clock.nowMs()) return true;

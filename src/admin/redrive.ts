@@ -1,0 +1,64 @@
+/**
+ * The way of a message from one queue back into another, made for dead letters: it goes to the queue in which it first
+ * died, under the name that it had there. Called by `queue-message-routes.ts`. It is in one of the two queues whatever
+ * fails: nothing here leaves it taken and unsettled, and nothing waits between its arrival there and its removal here.
+ */
+
+import {
+  type Core,
+  CoreError,
+  type Message,
+  originOfDeath,
+  PLAIN_DELIVERY,
+  type Queue,
+} from '../core/index.ts';
+import { notFound, type Problem, problem, problemFromCore } from './problems.ts';
+
+/** Where a message goes back to, and as what. */
+export interface WayBack {
+  /** A name: the queue may go, or another of its name come, before the message does. */
+  readonly queue: string;
+  readonly message: Message;
+  readonly via: string | null;
+}
+
+/** Throws a problem where it has no way back. */
+export function wayBack(core: Core, message: Message, from: Queue, wanted: string | undefined): WayBack {
+  const origin = originOfDeath(message);
+  const queue = wanted ?? origin?.queue;
+  if (queue === undefined) {
+    throw problem('conflict', 'body', '/queue', 'is needed: the message does not tell where it comes from');
+  }
+  const target = core.queues.get(queue);
+  if (target === undefined) throw problem('conflict', 'body', '/queue', `there is no queue ${queue}`);
+  if (target === from) throw problem('conflict', 'body', '/queue', `it is in queue ${queue} already`);
+  return { queue, message: origin?.message ?? message, via: origin?.via ?? null };
+}
+
+/** Returns why it stayed, or null where it went. What is not foreseen is thrown; the message stays then too. */
+export async function redrive(
+  core: Core,
+  from: Queue,
+  offset: number,
+  { queue, message, via }: WayBack,
+): Promise<Problem | null> {
+  const delivery = await from.takeAt(offset);
+  if (delivery === null) return nothingAt(from, offset);
+  let isTaken = false;
+  try {
+    const target = core.queues.get(queue);
+    if (target === undefined) return problem('conflict', 'body', '/queue', `there is no queue ${queue}`);
+    // In the turn of the settlement below, so in one commit with it.
+    isTaken = target.offer(message, { ...PLAIN_DELIVERY, via });
+    return isTaken ? null : problem('limit-reached', 'body', '/queue', `queue ${queue} is full`);
+  } catch (error) {
+    if (!(error instanceof CoreError)) throw error;
+    return problemFromCore(error);
+  } finally {
+    delivery.settle(isTaken ? 'accepted' : 'released');
+  }
+}
+
+export function nothingAt(queue: Queue, offset: number): Problem {
+  return notFound('/offset', `nothing waits at ${offset} in queue ${queue.spec.name}`);
+}
