@@ -124,8 +124,7 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     publish: (message) => {
       const missing = queues.missingAt(message.address);
       if (missing !== null) queues.provide(missing);
-      mappings.principal = null;
-      publishing.publish(message, null, 0);
+      publishing.publish(message, null, null, 0);
     },
     provideQueue: (address, principal) => publishing.provideQueue(address, principal),
     readFailed: context.readFailed,

@@ -107,8 +107,7 @@ export class Publishing {
           throw new CoreError('access-refused', `may not publish to '${address}'`);
         }
         if (isReserved && info.providesQueues === true) this.provideQueue(address, info.principal);
-        this.#mappings.principal = info.principal;
-        return this.publish(message, sink, token);
+        return this.publish(message, info.principal, sink, token);
       },
       close: () => congestion.forget(info),
     };
@@ -129,15 +128,22 @@ export class Publishing {
       counters.refused++;
       throw error;
     }
-    if (answer !== null) return this.publish(answer, sink, token);
+    if (answer !== null) return this.publish(answer, principal, sink, token);
     counters.published++;
     counters.publishedBytes += message.body.length;
     counters.noRoute++;
     return NO_ROUTE;
   }
 
-  publish(message: Message, sink: ReceiptSink | null, token: number): PublishResult {
+  /** `principal`: who publishes, for the rules that ask; null where no client does. */
+  publish(
+    message: Message,
+    principal: Principal | null,
+    sink: ReceiptSink | null,
+    token: number,
+  ): PublishResult {
     const counters = this.#counters;
+    this.#mappings.principal = principal;
     counters.published++;
     counters.publishedBytes += message.body.length;
     if (message.body.length > this.#options.limits.messageBytesMax) {
