@@ -128,15 +128,18 @@ export class ReplyTokens implements Replies {
     }
     const { address, correlation } = target;
     const isLent = ((bytes[0] as number) & LENT) !== 0;
-    const mayAnswer =
-      isLent || access.unrestricted || principal === OPERATOR || access.may(principal, 'publish', address);
+    const mayPublish = (): boolean =>
+      access.unrestricted || principal === OPERATOR || access.may(principal, 'publish', address);
+    const mayAnswer = isLent || mayPublish();
     if (!mayAnswer) {
       counters.repliesRefused++;
       throw new CoreError('access-refused', `may not publish to '${address}', where the answer goes`);
     }
     counters.repliesPassed++;
-    if (correlation === undefined) return message.with({ address });
-    return message.with({ address, properties: { ...message.properties, correlation } });
+    // What is lent is an answer to the requester, not a message that the address remembers for everybody.
+    const retain = message.retain && (!isLent || mayPublish());
+    if (correlation === undefined) return message.with({ address, retain });
+    return message.with({ address, retain, properties: { ...message.properties, correlation } });
   }
 
   targetOf(address: string): string | null {

@@ -265,6 +265,18 @@ describe('rights', () => {
     expect(allowed.answer(allowed.ask('answers/7', text('c'), false))).toBe(STORED);
   });
 
+  it.each([
+    ['a lent right leaves nothing that the address remembers', false, 0],
+    ['a responder with the right itself may have its answer remembered', true, 1],
+  ])('%s', async (_what, isAllowed, count) => {
+    const { core, answers, ask } = await openWorld({ mayPublish: () => isAllowed });
+    const publisher = core.openPublisher({ principal: RESPONDER, congested() {} });
+    const answer = messageTo(ask('answers/7') as string, 'x', { retain: true });
+    expect(publisher.publish(answer, null, 0)).toBe(STORED);
+    expect(answers).toHaveLength(1);
+    expect(core.retained.count).toBe(count);
+  });
+
   it('a requester lends only what it has', async () => {
     const { core } = await openWorld({ mayPublish: (address) => address === 'answers/7' });
     expect(core.replies.mayLend(RESPONDER, 'answers/7')).toBe(true);
