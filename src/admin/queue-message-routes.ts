@@ -7,9 +7,11 @@
 import { Buffer } from 'node:buffer';
 import Type, { type Static } from 'typebox';
 import {
+  believedHeaders,
   type Core,
   DEAD_LETTER_ROOT,
   type Delivery,
+  isHistory,
   type Message,
   pastDeathsOf,
   type Queue,
@@ -340,15 +342,17 @@ async function redriveWaiting(
 /** The message with what the request says in place of what it had. Its history stays, whatever the edits say. */
 function edited(options: AdminOptions, message: Message, edits: Edits): Message {
   const fresh = options.messageFromJson(edits, message.address, message.timestampMs);
-  const { headers: old, ...said } = message.properties;
+  const { headers: _, ...said } = message.properties;
   const { headers: given, ...properties } = fresh.properties;
-  const history = old.filter(({ name }) => name === 'x-death' || name.startsWith('x-first-death-'));
+  const old = believedHeaders(message);
+  const history = old.filter(({ name }) => isHistory(name));
+  const own = given.filter(({ name }) => !isHistory(name));
   const isBodyEdited = edits.body !== undefined || edits.bodyBase64 !== undefined;
   return message.with({
     ...(isBodyEdited ? { body: fresh.body, nullBody: fresh.nullBody } : {}),
     properties: {
       ...(edits.properties === undefined ? said : properties),
-      headers: edits.headers === undefined ? old : [...given, ...history],
+      headers: edits.headers === undefined ? old : [...own, ...history],
     },
   });
 }

@@ -2,6 +2,10 @@
  * Where messages go that nobody consumed: to an exchange named by the queue, with a history in the header
  * `x-death` (newest first, one entry for each queue and reason, with a count). They are published in the same
  * commit that removes them from the queue, so that a crash between the two cannot lose them.
+ *
+ * Only histories that the core wrote are believed: they say where a dead letter is sent back to, and which ones go in
+ * circles. What the core wrote has no encoded form of a protocol (`codec`); what clients publish either has one or
+ * lost its claims on the way in (`withoutHistory`).
  */
 
 import { Buffer } from 'node:buffer';
@@ -12,6 +16,8 @@ import type { Header, HeaderValue, Message } from './message.ts';
 
 export const DEATH_HEADER = 'x-death';
 const FIRST_DEATH_PREFIX = 'x-first-death-';
+/** Written beside the others by other brokers. */
+const LAST_DEATH_PREFIX = 'x-last-death-';
 const FIRST_DEATH_QUEUE = `${FIRST_DEATH_PREFIX}queue`;
 
 const REASONS: Record<DiscardReason, string> = {
@@ -45,7 +51,7 @@ export function deadLetterOf(
   const { reason, note } = death;
   if (target === null && death.address === null) return null;
   const origin = originOf(message.address, via);
-  const { headers } = message.properties;
+  const headers = believedHeaders(message);
   const deaths = deathsOf(headers);
   if (reason !== 'rejected' && isCircle(deaths, queue.name)) return null;
   const text = REASONS[reason];
@@ -105,7 +111,7 @@ export interface PastDeath {
 
 /** What its history says, newest first; none for a message that is no dead letter. */
 export function pastDeathsOf(message: Message): PastDeath[] {
-  return deathsOf(message.properties.headers).map((death) => {
+  return deathsOf(believedHeaders(message)).map((death) => {
     const time = death.find(({ name }) => name === 'time')?.value;
     const keys = death.find(({ name }) => name === 'routing-keys')?.value;
     return {
@@ -133,7 +139,7 @@ export interface DeathOrigin {
 
 /** Null for a message that has no history. */
 export function originOfDeath(message: Message): DeathOrigin | null {
-  const { headers } = message.properties;
+  const headers = believedHeaders(message);
   const deaths = pastDeathsOf(message);
   const firstQueue = headers.find(({ name }) => name === FIRST_DEATH_QUEUE)?.value;
   const known = firstQueue?.kind === 'string' ? firstQueue.value : null;
@@ -150,8 +156,25 @@ export function originOfDeath(message: Message): DeathOrigin | null {
   };
 }
 
-function isHistory(name: string): boolean {
-  return name === DEATH_HEADER || name.startsWith(FIRST_DEATH_PREFIX);
+/** The message without what it says of deaths; itself where it says nothing. */
+export function withoutHistory(message: Message): Message {
+  const { properties } = message;
+  if (!properties.headers.some(({ name }) => isHistory(name))) return message;
+  return message.with({ properties: { ...properties, headers: withoutDeaths(properties.headers) } });
+}
+
+/** Its headers, with a history only where the core wrote that. */
+export function believedHeaders(message: Message): readonly Header[] {
+  const { headers } = message.properties;
+  return message.codec === null ? headers : withoutDeaths(headers);
+}
+
+export function isHistory(name: string): boolean {
+  return name === DEATH_HEADER || name.startsWith(FIRST_DEATH_PREFIX) || name.startsWith(LAST_DEATH_PREFIX);
+}
+
+function withoutDeaths(headers: readonly Header[]): readonly Header[] {
+  return headers.filter(({ name }) => !isHistory(name));
 }
 
 function firstDeath(

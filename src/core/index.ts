@@ -421,7 +421,14 @@ export interface CoreEvent {
 export * from './access.ts';
 export * from './address.ts';
 export type { Clock, Timer } from './clock.ts';
-export { type DeathOrigin, originOfDeath, type PastDeath, pastDeathsOf } from './dead-letter.ts';
+export {
+  believedHeaders,
+  type DeathOrigin,
+  isHistory,
+  originOfDeath,
+  type PastDeath,
+  pastDeathsOf,
+} from './dead-letter.ts';
 export * from './delivery.ts';
 export * from './errors.ts';
 export { DEFAULT_LIMITS, type Limits } from './limits.ts';

@@ -9,6 +9,7 @@ import { queueAddress } from './address.ts';
 import { checkAddress } from './address-bounds.ts';
 import type { Clock } from './clock.ts';
 import type { Congestion } from './congestion.ts';
+import { withoutHistory } from './dead-letter.ts';
 import type { Durability } from './durability.ts';
 import { CoreError } from './errors.ts';
 import { matchesHeaders } from './header-match.ts';
@@ -107,7 +108,7 @@ export class Publishing {
           throw new CoreError('access-refused', `may not publish to '${address}'`);
         }
         if (isReserved && info.providesQueues === true) this.provideQueue(address, info.principal);
-        return this.publish(message, info.principal, sink, token);
+        return this.publish(asClientsMay(message), info.principal, sink, token);
       },
       close: () => congestion.forget(info),
     };
@@ -128,7 +129,7 @@ export class Publishing {
       counters.refused++;
       throw error;
     }
-    if (answer !== null) return this.publish(answer, principal, sink, token);
+    if (answer !== null) return this.publish(asClientsMay(answer), principal, sink, token);
     counters.published++;
     counters.publishedBytes += message.body.length;
     counters.noRoute++;
@@ -330,6 +331,13 @@ export class Publishing {
     }
     return result;
   }
+}
+
+/** Clients write no history of deaths. In a protocol's encoded form it is not believed, so that is not looked into. */
+function asClientsMay(message: Message): Message {
+  return message.codec !== null || message.properties.headers.length === 0
+    ? message
+    : withoutHistory(message);
 }
 
 /** The bindings whose condition the message meets. */
