@@ -52,24 +52,29 @@ export function definitionsFromStrimzi(json: unknown) {
 class Untranslatable extends Error {}
 
 const PLACEHOLDER = /\{([A-Za-z_][A-Za-z0-9_]*)\}/g;
+/** Rules that a warning names: where each overlaps all before it, the warnings would grow as the square of the rules. */
+const EARLIER_SHOWN_MAX = 10;
+/** Each rule is compared with those before it: so many take well under a second. */
+const RULES_MAX = 4_000;
 /** What only a regular expression holds. */
 const REGEX_SIGNS = /[\\()[\]*?^$|]/;
 
-/** Throws CoreError `invalid-argument` where it is no list of rules. */
+/** Throws CoreError `invalid-argument` where it is no list of rules, or a longer one than any bridge has. */
 export function mappingsFromStrimzi(json: unknown): StrimziTranslation {
   if (!Array.isArray(json)) throw new CoreError('invalid-argument', 'is no list of rules');
+  if (json.length > RULES_MAX) throw new CoreError('invalid-argument', `has more than ${RULES_MAX} rules`);
   const mappings: Record<string, StrimziMapping> = {};
   const skipped: StrimziRemark[] = [];
   const warnings: StrimziRemark[] = [];
-  const taken: { readonly index: number; readonly tokens: readonly Token[] }[] = [];
+  const taken: TakenRule[] = [];
   for (const [index, rule] of json.entries()) {
     const { mqttTopic, kafkaTopic, kafkaKey } = rulesFields(rule, index);
     try {
       const mapping = mappingFrom(mqttTopic, kafkaTopic, kafkaKey);
       const tokens = tokensOf(mqttTopic);
-      const earlier = taken.filter((other) => overlaps(tokens, other.tokens)).map((other) => other.index);
-      if (earlier.length > 0) {
-        const reason = `topics that rule ${earlier.join(', ')} matches too went there alone, and go into both streams here`;
+      const earlier = earlierRules(taken, tokens);
+      if (earlier !== '') {
+        const reason = `topics that rule ${earlier} matches too went there alone, and go into both streams here`;
         warnings.push({ index, mqttTopic, reason });
       }
       taken.push({ index, tokens });
@@ -80,6 +85,22 @@ export function mappingsFromStrimzi(json: unknown): StrimziTranslation {
     }
   }
   return { mappings, skipped, warnings };
+}
+
+interface TakenRule {
+  readonly index: number;
+  readonly tokens: readonly Token[];
+}
+
+/** Numbers of those that some topic of these levels fits too, no more of them than a reader looks at; empty for none. */
+function earlierRules(taken: readonly TakenRule[], tokens: readonly Token[]): string {
+  const found: number[] = [];
+  for (const other of taken) {
+    if (!overlaps(tokens, other.tokens)) continue;
+    if (found.length === EARLIER_SHOWN_MAX) return `${found.join(', ')} and others`;
+    found.push(other.index);
+  }
+  return found.join(', ');
 }
 
 function rulesFields(
@@ -157,7 +178,8 @@ function tokensOf(mqttTopic: string): Token[] {
 /** Whether some topic fits both. `#` stands only at the end, for one level or more. */
 function overlaps(one: readonly Token[], other: readonly Token[]): boolean {
   for (let at = 0; ; at++) {
-    const [a, b] = [one[at], other[at]];
+    const a = one[at];
+    const b = other[at];
     if (a === undefined || b === undefined) return a === b;
     if (a === MANY || b === MANY) return true;
     if (a !== ONE && b !== ONE && a !== b) return false;

@@ -97,18 +97,19 @@ async function apply(
   const created: Counts = { exchanges: 0, queues: 0, bindings: 0, users: 0, mappings: 0 };
   const unchanged: Counts = { ...created };
   const skipped = [...definitions.skipped];
-  /** `isThere` is null where it is there but differs. */
+  /** `isThere` is null where it is there but differs. `check` is what a trial can tell of it. */
   const take = async (
     kind: Kind,
     name: string,
     isThere: boolean | null,
     make: () => unknown,
+    check?: () => unknown,
   ): Promise<void> => {
     if (isThere === true) unchanged[kind]++;
     else if (isThere === null) skipped.push({ kind, name, reason: 'is there already, and is not the same' });
     else {
       try {
-        if (!dryRun) await make();
+        await (dryRun ? check : make)?.();
         created[kind]++;
       } catch (error) {
         if (!(error instanceof CoreError)) throw error;
@@ -134,8 +135,8 @@ async function apply(
   for (const { name, definition } of definitions.mappings) {
     const before = core.rules.get(name);
     const isThere = before === undefined ? false : keyOf(before.definition) === keyOf(definition) || null;
-    if (dryRun && isThere === false) compileRule(definition);
-    await take('mappings', name, isThere, () => core.rules.put(name, definition));
+    const check = () => compileRule(definition);
+    await take('mappings', name, isThere, () => core.rules.put(name, definition), check);
   }
   return { created, unchanged, skipped, warnings: [...definitions.warnings] };
 }

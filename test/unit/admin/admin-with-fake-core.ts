@@ -131,7 +131,15 @@ export class FakeGateway {
         argumentsOfQueue: () => [],
         capturesOfStream: () => [],
         settingsOfStream: (settings) => settings,
-        importers: {},
+        importers: {
+          mappings: {
+            source: 'definitions of mappings by name',
+            read: (json) => ({
+              ...{ exchanges: [], queues: [], bindings: [], users: [], skipped: [], warnings: [] },
+              mappings: Object.entries(json as object).map(([name, definition]) => ({ name, definition })),
+            }),
+          },
+        },
       },
       streamLog: { segmentBytes: 65_536, retentionBytes: -1, retentionMs: -1 },
       compileRule,

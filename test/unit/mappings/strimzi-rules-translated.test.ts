@@ -69,3 +69,14 @@ it.each([
     expect.objectContaining({ code: 'invalid-argument', field }),
   );
 });
+
+it('a warning names ten earlier rules at most, so that thousands that overlap are told in little room', () => {
+  const rules = Array.from({ length: 4_000 }, (_, i) => ({ mqttTopic: `+/x{a}/${i}/#`, kafkaTopic: 't' }));
+  const overlapping = rules.map((rule) => ({ ...rule, mqttTopic: rule.mqttTopic.replace(/\d+/, '{b}') }));
+  const { warnings } = mappingsFromStrimzi(overlapping);
+  expect(warnings).toHaveLength(3_999);
+  expect(warnings[9]?.reason).toContain('rule 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 matches too');
+  expect(warnings.at(-1)?.reason).toContain('rule 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and others matches too');
+  expect(mappingsFromStrimzi(rules.slice(0, 300)).warnings).toEqual([]);
+  expect(() => mappingsFromStrimzi([...rules, rules[0]])).toThrow('has more than 4000 rules');
+});
