@@ -383,7 +383,7 @@ export interface RecordCodec {
   messageFromRecord(record: StreamRecord, address: string): Message;
   /**
    * Text that stands in every record whose message asks to be retained. Batches that nobody subscribed to are
-   * searched for it; absent, such batches are not looked into and records are retained only where others want them.
+   * searched for it, compressed ones at the cost of their decompression; absent, such batches are not looked into and records are retained only where others want them.
    */
   readonly retainMarker?: string;
 }

@@ -1,6 +1,7 @@
 /**
  * The way of records from a stream to everybody else: a batch that a producer appended is read once, and each of
- * its records is published to its address. Batches are not decoded while nobody else could want their records.
+ * its records is published to its address. Batches are not decoded while nobody else could want their records; with a
+ * codec that has a `retainMarker` they are searched for it, and decompressed for that.
  * Belongs to one stream; its partitions ask `open` before they append a batch, so that one whose records are
  * malformed is refused while that is still possible, and call `publish` after it.
  */
@@ -78,7 +79,8 @@ export class RecordOutlet {
     const { retainMarker } = records;
     if (!wanted && retainMarker === undefined) return null;
     const area = recordArea(batch, { decompress, bytesMax: limits.decompressedBytesMax });
-    // Addresses remember whether or not anybody listens, so a record may be wanted by nobody and still count.
+    // Addresses remember whether or not anybody listens, so a record may be wanted by nobody and still count. The
+    // search costs next to nothing; the decompression above, some milliseconds for a MiB, is what the promise costs.
     if (!wanted && retainMarker !== undefined && !holds(area, retainMarker)) return null;
     new RecordReader(batch, area).check();
     return area;

@@ -141,6 +141,17 @@ describe('records of a batch', () => {
     expect(bodies).toEqual(['a', 'KEEP this', 'KEEP that']);
   });
 
+  it('that are compressed beyond the bound are refused though nobody listens, where they are searched', async () => {
+    const limits = { decompressedBytesMax: 4 };
+    const remembering = await openWorld(undefined, limits, { ...plainRecords, retainMarker: 'KEEP' });
+    const [first] = (await remembering.streams.declare(spec('t'))).partitions;
+    expect(codeOf(() => first?.appendBatch(compressBatch(batchOf(['a'])), null, 0))).toBe('corrupt-batch');
+    expect(remembering.decompressed).toHaveLength(1);
+    first?.appendBatch(batchOf(['a']), null, 0);
+    expect(remembering.decompressed).toHaveLength(1);
+    expect(first?.endOffset).toBe(1);
+  });
+
   it('go on after one that cannot be translated', async () => {
     const limited = await openWorld(
       undefined,
