@@ -62,13 +62,17 @@ const TEXT_PROPERTIES = [
 const NUMBER_PROPERTIES = ['timestampMs', 'groupSequence'] as const;
 const VALUE_PROPERTIES = ['correlation', 'messageId'] as const;
 
-/** Throws CoreError `invalid-argument` with `field` pointing into `input`. */
+const PRIORITY_MAX = 255;
+/** The last millisecond that a date can be (ECMAScript 21.4.1.1). */
+const TIME_MS_MAX = 8.64e15;
+
+/** Throws CoreError `invalid-argument` with `field` pointing into `input`. Nothing of `input` is believed to be what its type says. */
 export function messageFromJson(input: HttpMessage, address: string, nowMs: number): Message {
+  checkFields(input);
   if (input.body !== undefined && input.bodyBase64 !== undefined) {
     refuse('/bodyBase64', 'give either body or bodyBase64');
   }
-  const bytes = input.bodyBase64 === undefined ? undefined : bytesFromBase64(input.bodyBase64);
-  if (bytes === null) refuse('/bodyBase64', 'is not base64 with its padding');
+  const bytes = input.bodyBase64 === undefined ? undefined : bytesFromJson(input.bodyBase64, '/bodyBase64');
   return new Message({
     address,
     body: bytes ?? Buffer.from(input.body ?? ''),
@@ -81,6 +85,51 @@ export function messageFromJson(input: HttpMessage, address: string, nowMs: numb
     key: input.key === undefined ? null : Buffer.from(input.key),
     properties: propertiesFromJson(input.properties ?? {}, input.headers ?? []),
   });
+}
+
+/** What no schema has looked at, such as the body of somebody's message, comes here too. */
+function checkFields(input: { readonly [Field in keyof HttpMessage]?: unknown }): void {
+  const { body, bodyBase64, key, reliability, retain, priority, expiryMs, properties, headers } = input;
+  if (body !== undefined && body !== null && typeof body !== 'string')
+    refuse('/body', 'must be text, or null for none');
+  if (bodyBase64 !== undefined && typeof bodyBase64 !== 'string') refuse('/bodyBase64', 'must be text');
+  if (key !== undefined && typeof key !== 'string') refuse('/key', 'must be text');
+  if (reliability !== undefined && reliability !== 0 && reliability !== 1 && reliability !== 2)
+    refuse('/reliability', 'must be 0, 1 or 2');
+  if (retain !== undefined && typeof retain !== 'boolean') refuse('/retain', 'must be true or false');
+  if (priority !== undefined && !isWholeNumber(priority, PRIORITY_MAX))
+    refuse('/priority', `must be a whole number from 0 to ${PRIORITY_MAX}`);
+  if (expiryMs !== undefined && !isWholeNumber(expiryMs, TIME_MS_MAX))
+    refuse('/expiryMs', 'must be a whole number of milliseconds, 0 or more');
+  if (properties !== undefined && !isObject(properties)) refuse('/properties', 'must be an object');
+  if (headers === undefined) return;
+  if (!Array.isArray(headers)) refuse('/headers', 'must be a list');
+  for (const [index, header] of headers.entries()) {
+    if (!isObject(header) || typeof header.name !== 'string')
+      refuse(`/headers/${index}`, 'must be an object with a name that is text');
+  }
+}
+
+/** A time as the API shows it, which need not be whole. Throws CoreError `invalid-argument`. */
+export function timeFromJson(value: unknown, field: string): number {
+  if (typeof value !== 'number' || !(value >= 0 && value <= TIME_MS_MAX))
+    refuse(field, 'must be milliseconds since 1970');
+  return value;
+}
+
+/** Bytes as the API shows them. Throws CoreError `invalid-argument`. */
+export function bytesFromJson(value: unknown, field: string): Uint8Array {
+  const bytes = typeof value === 'string' ? bytesFromBase64(value) : null;
+  if (bytes === null) refuse(field, 'is not base64 with its padding');
+  return bytes;
+}
+
+function isWholeNumber(value: unknown, max: number): boolean {
+  return Number.isInteger(value) && (value as number) >= 0 && (value as number) <= max;
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function refuse(field: string, reason: string): never {

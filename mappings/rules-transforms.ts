@@ -12,7 +12,7 @@ import {
   RuleError,
   type RuleInput,
 } from '../src/core/index.ts';
-import { jsonFromMessage, messageFromJson } from './http.ts';
+import { bytesFromJson, type HttpMessage, jsonFromMessage, messageFromJson, timeFromJson } from './http.ts';
 import { refuse } from './rules-syntax.ts';
 import { bytesOf, parsePath, readJson, textFromBytes, textOf, valueAt } from './rules-values.ts';
 
@@ -97,16 +97,18 @@ function unwrap(message: Message, { nowMs }: RuleInput): Message {
     throw new RuleError('payload', 'the body is no envelope: it is no JSON object');
   const { address: _, expiresAtMs, timestampMs, keyBase64, ...fields } = value as Record<string, unknown>;
   try {
-    const inner = messageFromJson(fields as never, message.address, nowMs);
+    // A client wrote it: every field is checked in there.
+    const inner = messageFromJson(fields as HttpMessage, message.address, nowMs);
     return inner.with({
       publisherId: message.publisherId,
-      ...(typeof expiresAtMs === 'number' && expiresAtMs > 0 ? { expiresAtMs } : {}),
-      ...(typeof timestampMs === 'number' ? { timestampMs } : {}),
-      ...(typeof keyBase64 === 'string' ? { key: Buffer.from(keyBase64, 'base64') } : {}),
+      ...(expiresAtMs === undefined ? {} : { expiresAtMs: timeFromJson(expiresAtMs, '/expiresAtMs') }),
+      ...(timestampMs === undefined ? {} : { timestampMs: timeFromJson(timestampMs, '/timestampMs') }),
+      ...(keyBase64 === undefined ? {} : { key: bytesFromJson(keyBase64, '/keyBase64') }),
     });
   } catch (error) {
     if (!(error instanceof CoreError) && !(error instanceof TypeError)) throw error;
-    throw new RuleError('payload', `the body is no envelope: ${error.message}`);
+    const at = error instanceof CoreError && error.field !== undefined ? `${error.field} ` : '';
+    throw new RuleError('payload', `the body is no envelope: ${at}${error.message}`);
   }
 }
 

@@ -31,17 +31,11 @@ export async function createCore(options: CoreOptions): Promise<Core> {
   const congestion = new Congestion(limits.heldBytesMax);
   const router = new Router(limits.routeCacheEntriesMax, limits);
   const format = new MessageFormat(options.codecs);
-  const context: GroupContext = {
-    clock,
-    durability,
-    congestion,
-    format,
-    counters,
-    readFailed: (error) =>
-      options.report({ level: 'error', text: 'a log could not be read', details: { error: String(error) } }),
-  };
+  const readFailed = (error: unknown) =>
+    options.report({ level: 'error', text: 'a log could not be read', details: { error: String(error) } });
+  const context: GroupContext = { clock, durability, congestion, format, counters, readFailed };
 
-  const retained = await RetainedStore.load({ storage, durability, format, clock, limits });
+  const retained = await RetainedStore.load({ storage, durability, format, clock, limits, readFailed });
   const replies = new ReplyTokens({
     clock,
     limits,
@@ -127,7 +121,7 @@ export async function createCore(options: CoreOptions): Promise<Core> {
       publishing.publish(message, null, null, 0);
     },
     provideQueue: (address, principal) => publishing.provideQueue(address, principal),
-    readFailed: context.readFailed,
+    readFailed,
   });
   await cursors.load();
   await streams.load();

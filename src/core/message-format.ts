@@ -46,8 +46,12 @@ export class MessageFormat {
     this.#codecs = new Map(codecs.map((codec) => [codec.name, codec]));
   }
 
-  /** `deadlineMs`: where it waits it does so until then, 0 for ever. */
+  /**
+   * `deadlineMs`: where it waits it does so until then, 0 for ever. Throws CoreError `invalid-argument` for a message
+   * whose fields do not fit the row: written all the same it could not be read, or would be another one.
+   */
   encode(message: Message, options: DeliveryOptions, deadlineMs: number): Buffer {
+    checkFits(message, options);
     const ownDeadline = deadlineMs !== message.expiresAtMs;
     const { codec, key, body } = message;
     const native = codec === null ? null : (message.native ?? new Uint8Array(0));
@@ -204,6 +208,25 @@ class Reader {
   text(): string {
     return this.bytes().toString('utf8');
   }
+}
+
+function checkFits(message: Message, options: DeliveryOptions): void {
+  const { priority } = message;
+  if (
+    !isReliability(message.reliability) ||
+    !isReliability(options.reliability) ||
+    !(priority >= 0 && priority <= 255 && priority === (priority | 0)) ||
+    Number.isNaN(message.expiresAtMs + message.timestampMs)
+  ) {
+    throw new CoreError(
+      'invalid-argument',
+      'a message says a reliability, priority or time that none can have',
+    );
+  }
+}
+
+function isReliability(value: number): boolean {
+  return value === 0 || value === 1 || value === 2;
 }
 
 function hasProperties(properties: Properties): boolean {

@@ -22,6 +22,7 @@ export interface RetainedOptions {
   readonly format: MessageFormat;
   readonly clock: Clock;
   readonly limits: Limits;
+  readonly readFailed: (error: unknown) => void;
 }
 
 interface Slot {
@@ -58,10 +59,15 @@ export class RetainedStore implements Retained {
       const rows = await log.read(from, ROWS_AT_ONCE, BYTES_AT_ONCE);
       if (rows.length === 0) break;
       for (const { offset, bytes } of rows) {
-        const { message } = options.format.decode(bytes);
-        // The log keeps the newest last; an older row of the same address was not removed before the end came.
-        store.#put(message.kept(), offset);
         from = offset + 1;
+        try {
+          const { message } = options.format.decode(bytes);
+          // The log keeps the newest last; an older row of the same address was not removed before the end came.
+          store.#put(message.kept(), offset);
+        } catch (error) {
+          // It stays on the disk for a version that can read it.
+          options.readFailed(error);
+        }
       }
     }
     return store;

@@ -8,6 +8,7 @@ import {
   type HeaderValue,
   Message,
   type NativeCodec,
+  PLAIN_DELIVERY,
   type Reliability,
 } from '../../../src/core/index.ts';
 import { MessageFormat } from '../../../src/core/message-format.ts';
@@ -91,6 +92,18 @@ describe('stored message', () => {
         expect(after.message.properties).toEqual(before.properties);
       }),
     );
+  });
+
+  it.each([
+    { reliability: 16 as Reliability },
+    { reliability: 129 as Reliability },
+    { priority: 256 },
+    { priority: 0.5 },
+    { priority: 'abc' as never },
+    { expiresAtMs: Number.NaN },
+  ])('is not written where a field does not fit: %o', (fields) => {
+    const bad = new Message({ address: 'a', body: new Uint8Array(1), ...fields });
+    expect(() => format.encode(bad, PLAIN_DELIVERY, 0)).toThrow(CoreError);
   });
 
   it('is refused with a typed error where its bytes are cut or changed beyond reading', () => {
