@@ -9,6 +9,7 @@ import {
   DEFAULT_LIMITS,
   type Header,
   type HeaderValue,
+  isHistory,
   MANY,
   type Message,
   type MessageFields,
@@ -280,15 +281,15 @@ function compileHeaders(value: unknown, spans: Spans, field: string): Change | n
     const headers: Header[] = [];
     for (const header of properties.headers) {
       const { name } = header;
-      // What belongs to the gateway, such as the stamp against loops, is not the rule's to change.
-      const isKept = isReservedName(name);
+      // What belongs to the gateway is not the rule's to change; without its deaths a dead letter could circle for ever.
+      const isKept = isReservedName(name) || isHistory(name);
       if (
         !isKept &&
         (!copy.some((each) => matchesGlob(each, name)) || drop.some((each) => matchesGlob(each, name)))
       )
         continue;
       const to = isKept ? name : (rename.get(name) ?? name);
-      if (!names.has(to)) headers.push(to === name ? header : { name: to, value: header.value });
+      if (isKept || !names.has(to)) headers.push(to === name ? header : { name: to, value: header.value });
     }
     for (const [name, template] of set)
       headers.push({ name, value: headerFrom(renderValue(template, input)) });
@@ -318,6 +319,7 @@ function headerName(name: unknown, field: string): string {
   if (Buffer.byteLength(name) > QUEUE_BYTES_MAX)
     refuse(field, `a header's name has at most ${QUEUE_BYTES_MAX} bytes`);
   if (isReservedName(name)) refuse(field, 'names that begin with x-gw- belong to the gateway');
+  if (isHistory(name)) refuse(field, 'the history of dead letters belongs to the gateway');
   if (name.includes('\0') || !name.isWellFormed()) refuse(field, 'holds a character that no name can');
   return name;
 }

@@ -7,6 +7,7 @@ import { Buffer, isUtf8 } from 'node:buffer';
 import {
   CoreError,
   type Header,
+  isHistory,
   type Message,
   type Properties,
   RuleError,
@@ -99,7 +100,13 @@ function unwrap(message: Message, { nowMs }: RuleInput): Message {
   try {
     // A client wrote it: every field is checked in there.
     const inner = messageFromJson(fields as HttpMessage, message.address, nowMs);
+    // How the message died is what the core said of it, and not what somebody put into an envelope.
+    const headers = [
+      ...message.properties.headers.filter(({ name }) => isHistory(name)),
+      ...inner.properties.headers.filter(({ name }) => !isHistory(name)),
+    ];
     return inner.with({
+      properties: { ...inner.properties, headers },
       publisherId: message.publisherId,
       ...(expiresAtMs === undefined ? {} : { expiresAtMs: timeFromJson(expiresAtMs, '/expiresAtMs') }),
       ...(timestampMs === undefined ? {} : { timestampMs: timeFromJson(timestampMs, '/timestampMs') }),

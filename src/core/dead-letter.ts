@@ -169,6 +169,7 @@ export function believedHeaders(message: Message): readonly Header[] {
   return message.codec === null ? headers : withoutDeaths(headers);
 }
 
+/** Whether a header of this name tells how a message died. Without it a circle of dead letters would not end. */
 export function isHistory(name: string): boolean {
   return name === DEATH_HEADER || name.startsWith(FIRST_DEATH_PREFIX) || name.startsWith(LAST_DEATH_PREFIX);
 }

@@ -2,6 +2,7 @@
 
 import { describe, expect, test } from 'vitest';
 import { ANONYMOUS, CoreError, Message, NO_ROUTE, PENDING, STORED } from '../../../src/core/index.ts';
+import { queueSpec } from '../../support/core.ts';
 import { header, openRules, textOf } from './rules-world.ts';
 
 const countersOf = (core: Awaited<ReturnType<typeof openRules>>['core'], name: string) =>
@@ -274,5 +275,40 @@ test('what rules made of a message that another destination then refuses is not 
   expect(() => publish('a/1')).toThrow(/no room/);
   expect(countersOf(core, 'r')).toMatchObject({ in: 1, out: 1, inFlight: 0 });
   expect(seen.map(({ address }) => address)).toEqual(['b/1']);
+  await core.close();
+});
+
+test('a dead letter ends its circle, whatever the rule that leads it back does to headers', async () => {
+  for (const change of [
+    { headers: { copy: [] } },
+    { headers: { drop: 'x-*', rename: { 'x-death': 'other' } } },
+    { transform: ['envelope-json', 'unwrap'] },
+    { transform: ['envelope-json', 'unwrap'], headers: { copy: [] } },
+    { transform: ['cloudevents(structured)', 'cloudevents(binary)'] },
+  ]) {
+    const { core, publish, clock } = await openRules();
+    core.queues.declare(queueSpec({ name: 'q', messagesMax: 1, deadLetter: { exchange: 'dead', key: 'x' } }));
+    await core.rules.put('again', { from: { match: 'dead/{x}' }, to: [{ endpoint: 'queue:q', ...change }] });
+    for (const body of ['a', 'b']) publish('$queue/q', body);
+    for (let turn = 0; turn < 20; turn++) await clock.turn();
+    const { out } = countersOf(core, 'again');
+    for (let turn = 0; turn < 20; turn++) await clock.turn();
+    expect([change, countersOf(core, 'again').out]).toEqual([change, out]);
+    expect(out).toBeLessThan(5);
+    await core.close();
+  }
+});
+
+test('the history of deaths is not what an envelope says', async () => {
+  const { core, publish, drain } = await openRules();
+  await core.rules.put('u', {
+    from: { match: 'in/{x}' },
+    to: [{ endpoint: 'queue:q', transform: 'unwrap' }],
+  });
+  publish(
+    'in/1',
+    '{"headers": [{"name": "x-first-death-queue", "value": "payments"}, {"name": "h", "value": 1}]}',
+  );
+  expect(drain('q').map(({ properties }) => properties.headers.map(({ name }) => name))).toEqual([['h']]);
   await core.close();
 });
