@@ -6,6 +6,7 @@
 
 import { Buffer } from 'node:buffer';
 import {
+  checkDerivedAddress,
   DEFAULT_LIMITS,
   type Header,
   type HeaderValue,
@@ -382,7 +383,9 @@ function reachOf(template: Template): Pattern {
   );
 }
 
+/** Of targets of every kind: what waits in a queue may be published at its own address again, as dead letters are. */
 function checkAddress(address: string): void {
+  checkDerivedAddress(address);
   const { addressBytesMax, addressLevelsMax } = DEFAULT_LIMITS;
   if (address.includes('\0') || !address.isWellFormed())
     throw new RuleError('address', 'the topic holds a character that no address can');

@@ -50,6 +50,13 @@ export class RuleError extends Error {
   }
 }
 
+/** Checks the address that a rule made, whatever it is for. Throws RuleError `address`. */
+export function checkDerivedAddress(address: string): void {
+  if (address === '') throw new RuleError('address', 'the template made an empty address');
+  if (address.startsWith('$'))
+    throw new RuleError('address', `'${address}': addresses that begin with $ belong to the gateway`);
+}
+
 /** One message on its way through the rules. Made once for each message that some routing rule could take. */
 export interface RuleInput {
   readonly message: Message;

@@ -10,7 +10,7 @@
  * way through the core, not to the message: no client sees it, and none can make it up.
  */
 
-import { isSystemAddress, type Principal } from './access.ts';
+import type { Principal } from './access.ts';
 import { originOf } from './address.ts';
 import { DEATH_HEADER } from './dead-letter.ts';
 import { type DeliveryOptions, PLAIN_DELIVERY } from './delivery.ts';
@@ -260,13 +260,6 @@ function takes(rule: RoutingRule, input: RuleInput): boolean {
   } catch {
     return false;
   }
-}
-
-/** Checks what a rule made before it is routed. Throws RuleError `address`. */
-export function checkDerivedAddress(address: string): void {
-  if (address === '') throw new RuleError('address', 'the template made an empty address');
-  if (address.startsWith('$') || isSystemAddress(address))
-    throw new RuleError('address', `'${address}': addresses that begin with $ belong to the gateway`);
 }
 
 export function compareRules(a: PlacedRule, b: PlacedRule): number {

@@ -24,8 +24,8 @@ import {
   STORED,
 } from './index.ts';
 import type { Limits } from './limits.ts';
-import { RuleError } from './mapping-rule.ts';
-import { checkDerivedAddress, type Derived, type MappingRunner, RULE_OUTPUTS_MAX } from './mapping-runner.ts';
+import { checkDerivedAddress, RuleError } from './mapping-rule.ts';
+import { type Derived, type MappingRunner, RULE_OUTPUTS_MAX } from './mapping-runner.ts';
 import type { Message } from './message.ts';
 import type { ReplyTokens } from './replies.ts';
 import { isReplyAddress } from './reply-address.ts';

@@ -312,3 +312,20 @@ test('the history of deaths is not what an envelope says', async () => {
   expect(drain('q').map(({ properties }) => properties.headers.map(({ name }) => name))).toEqual([['h']]);
   await core.close();
 });
+
+test('no target makes an address that is the gateway’s own, or none: dead letters would be published there', async () => {
+  const { core, publish, drain, clock } = await openRules();
+  core.queues.declare(queueSpec({ name: 'payments' }));
+  core.queues.declare(queueSpec({ name: 'jobs', messagesMax: 1, deadLetter: { exchange: '', key: null } }));
+  await core.rules.put('r', {
+    from: { match: 'in/{x}' },
+    to: [{ endpoint: 'queue:jobs', topic: '{payload.t}', onError: 'drop' }],
+  });
+  for (const t of ['$queue/payments', '', '$SYS/x', 'fine', 'fine too'])
+    publish('in/1', JSON.stringify({ t }));
+  for (let turn = 0; turn < 5; turn++) await clock.turn();
+  expect(drain('payments')).toEqual([]);
+  expect(drain('jobs').map(({ address }) => address)).toEqual(['fine too']);
+  expect(countersOf(core, 'r')).toMatchObject({ out: 2, dropped: { address: 3 } });
+  await core.close();
+});
