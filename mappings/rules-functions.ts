@@ -21,8 +21,8 @@ export interface PipelineFunction {
   apply(value: unknown, given: readonly Argument[]): unknown;
 }
 
-/** Characters that one function makes at most. */
-const TEXT_CHARS_MAX = 1024 * 1024;
+/** Characters that one function makes at most, and a whole template. */
+export const TEXT_CHARS_MAX = 1024 * 1024;
 const PAD_MAX = 1_024;
 const MAP_PAIRS_MAX = 100;
 const HASH_DIGITS_MAX = 64;

@@ -57,6 +57,8 @@ const DEAD_LETTERS_DEFAULT = '$dlq/mappings';
 const QUEUE_BYTES_MAX = 255;
 const TOPICS_MAX = 100_000;
 const HEADERS_MAX = 100;
+/** Of all the values that one target sets, as bytes or characters. */
+const HEADERS_SIZE_MAX = 1024 * 1024;
 const PRIORITY_MAX = 255;
 const FIELDS = [
   'endpoint',
@@ -292,8 +294,14 @@ function compileHeaders(value: unknown, spans: Spans, field: string): Change | n
       const to = isKept ? name : (rename.get(name) ?? name);
       if (isKept || !names.has(to)) headers.push(to === name ? header : { name: to, value: header.value });
     }
-    for (const [name, template] of set)
-      headers.push({ name, value: headerFrom(renderValue(template, input)) });
+    let size = 0;
+    for (const [name, template] of set) {
+      const value = headerFrom(renderValue(template, input));
+      if (value.kind === 'string' || value.kind === 'bytes') size += value.value.length;
+      if (size > HEADERS_SIZE_MAX)
+        throw new RuleError('too-large', `the headers that are set have more than ${HEADERS_SIZE_MAX} bytes`);
+      headers.push({ name, value });
+    }
     return message.with({ properties: { ...properties, headers } });
   };
 }

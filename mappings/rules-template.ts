@@ -10,7 +10,7 @@
 import { Buffer } from 'node:buffer';
 import { type Properties, RuleError, type RuleInput } from '../src/core/index.ts';
 import { capturedText, type Span } from './rules-captures.ts';
-import { type Argument, FUNCTIONS } from './rules-functions.ts';
+import { type Argument, FUNCTIONS, TEXT_CHARS_MAX } from './rules-functions.ts';
 import { ADDRESS_VARIABLE, refuse, type TemplatePart } from './rules-syntax.ts';
 import {
   headerValue,
@@ -76,11 +76,19 @@ export function compileTemplate(text: unknown, spans: ReadonlyMap<string, Span>,
   return { parts };
 }
 
-/** The template's text for a message. Throws RuleError. */
+/** The template's text for a message. Throws RuleError: `too-large` above `TEXT_CHARS_MAX`. */
 export function render(template: Template, input: RuleInput): string {
   let text = '';
-  for (const part of template.parts) text += typeof part === 'string' ? part : textOf(readValue(part, input));
+  for (const part of template.parts) {
+    text += typeof part === 'string' ? part : textOf(readValue(part, input));
+    checkSize(text.length);
+  }
   return text;
+}
+
+function checkSize(size: number): void {
+  if (size > TEXT_CHARS_MAX)
+    throw new RuleError('too-large', `a template made more than ${TEXT_CHARS_MAX} characters`);
 }
 
 /** The same as bytes: one variable alone keeps the bytes that it has. */
@@ -88,7 +96,9 @@ export function renderBytes(template: Template, input: RuleInput): Uint8Array {
   const [only] = template.parts;
   if (template.parts.length === 1 && only !== undefined && typeof only !== 'string') {
     const value = readValue(only, input);
-    return value instanceof Uint8Array ? value : Buffer.from(textOf(value));
+    const bytes = value instanceof Uint8Array ? value : Buffer.from(textOf(value));
+    checkSize(bytes.length);
+    return bytes;
   }
   return Buffer.from(render(template, input));
 }

@@ -57,6 +57,13 @@ export function checkDerivedAddress(address: string): void {
     throw new RuleError('address', `'${address}': addresses that begin with $ belong to the gateway`);
 }
 
+/** Checks the size of what a rule made. Throws RuleError `too-large`. */
+export function checkMadeSize({ message, key }: RuleOutput, messageBytesMax: number): void {
+  const bytes = Math.max(message.body.length, key === null ? 0 : key.length);
+  if (bytes > messageBytesMax)
+    throw new RuleError('too-large', `${bytes} bytes are more than ${messageBytesMax} (messageBytesMax)`);
+}
+
 /** One message on its way through the rules. Made once for each message that some routing rule could take. */
 export interface RuleInput {
   readonly message: Message;

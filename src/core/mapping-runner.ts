@@ -18,6 +18,7 @@ import { CoreError } from './errors.ts';
 import type { CoreCounters } from './index.ts';
 import type { Limits } from './limits.ts';
 import {
+  checkMadeSize,
   isRouting,
   type MappingCounters,
   type RoutingRule,
@@ -160,8 +161,7 @@ export class MappingRunner implements Destination {
     try {
       if (looped !== null) throw new RuleError('loop', looped);
       output = target.make(input);
-      if (output.message.body.length > this.#parts.limits.messageBytesMax)
-        throw new RuleError('too-large', `${output.message.body.length} bytes are more than messageBytesMax`);
+      checkMadeSize(output, this.#parts.limits.messageBytesMax);
     } catch (error) {
       // Whatever a rule does to a message, it is that rule's fault and never the end of the process.
       const failure = error instanceof RuleError ? error.failure : 'payload';

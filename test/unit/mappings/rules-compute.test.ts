@@ -381,3 +381,22 @@ describe('transforms', () => {
     );
   });
 });
+
+test('what templates make of a large body is bounded', () => {
+  const input = inputOf('a/b', 'x'.repeat(600 * 1024));
+  const many = '{payload}'.repeat(455);
+  const set = (value: string, count: number) =>
+    Object.fromEntries(Array.from({ length: count }, (_, index) => [`h${index}`, value]));
+  for (const target of [
+    { endpoint: 'stream:s', key: many },
+    { endpoint: 'core', topic: 'o/{x}', key: '{payload}{payload}' },
+    { endpoint: 'core', topic: many, maxTopics: 1 },
+    { endpoint: 'core', topic: 'o/{x}', set: { contentType: many } },
+    { endpoint: 'core', topic: 'o/{x}', headers: { set: set(many, 1) } },
+    { endpoint: 'core', topic: 'o/{x}', headers: { set: set('{payload}', 2) } },
+    { endpoint: 'core', topic: 'o/{x}', headers: { set: set('-{payload}', 2) } },
+  ]) {
+    expect([target, failureOf(() => make(target, input, 'a/{x}'))]).toEqual([target, 'too-large']);
+  }
+  expect(failureOf(() => make({ endpoint: 'stream:s', key: '{payload}' }, input, 'a/{x}'))).toBe('none');
+});
