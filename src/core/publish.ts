@@ -225,18 +225,22 @@ export class Publishing {
     mappings.principal = null;
     let result = before;
     let count = 0;
-    while (mappings.waiting > 0) {
-      for (const derived of mappings.take()) {
-        const said =
-          ++count > RULE_OUTPUTS_MAX
-            ? mappings.failed(derived, 'fan-out', `one message made more than ${RULE_OUTPUTS_MAX} messages`)
-            : this.#publishDerived(derived);
-        if (said > result) result = said;
+    try {
+      while (mappings.waiting > 0) {
+        for (const derived of mappings.take()) {
+          const said =
+            ++count > RULE_OUTPUTS_MAX
+              ? mappings.failed(derived, 'fan-out', `one message made more than ${RULE_OUTPUTS_MAX} messages`)
+              : this.#publishDerived(derived);
+          if (said > result) result = said;
+        }
       }
+    } finally {
+      // Whatever was thrown: the next message did not come this way.
+      mappings.principal = principal;
+      mappings.origin = origin;
+      mappings.path = path;
     }
-    mappings.principal = principal;
-    mappings.origin = origin;
-    mappings.path = path;
     return result;
   }
 

@@ -329,3 +329,22 @@ test('no target makes an address that is the gateway’s own, or none: dead lett
   expect(countersOf(core, 'r')).toMatchObject({ out: 2, dropped: { address: 3 } });
   await core.close();
 });
+
+test('a fault while a made message is routed leaves no trace for the next message', async () => {
+  const { core, publish, storage, subscribe } = await openRules();
+  await core.rules.put('r', {
+    from: { match: 'in/{x}' },
+    to: [{ endpoint: 'core', topic: 'out/{x}', set: { retain: true } }],
+  });
+  const log = storage.createRowLog('retained');
+  const { append } = log;
+  log.append = () => {
+    throw new TypeError('a fault');
+  };
+  expect(() => publish('in/1')).toThrow('a fault');
+  log.append = append;
+  const seen = await subscribe('out/#');
+  publish('in/2');
+  expect(seen.map(({ address }) => address)).toEqual(['out/2']);
+  await core.close();
+});
