@@ -350,6 +350,10 @@ function edited(options: AdminOptions, message: Message, edits: Edits): Message 
   const isBodyEdited = edits.body !== undefined || edits.bodyBase64 !== undefined;
   return message.with({
     ...(isBodyEdited ? { body: fresh.body, nullBody: fresh.nullBody } : {}),
+    // What its publisher lent was the right to answer at its own reply address, and at no other.
+    replyLent:
+      message.replyLent &&
+      (edits.properties === undefined || properties.replyTo === message.properties.replyTo),
     properties: {
       ...(edits.properties === undefined ? said : properties),
       headers: edits.headers === undefined ? old : [...own, ...history],

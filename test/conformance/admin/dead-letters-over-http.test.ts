@@ -95,6 +95,31 @@ describe('a dead letter', () => {
     expect(back.fields.routingKey).toBe('eu.new');
   });
 
+  test('with another reply address asks for answers there, and lends no right to publish there', async () => {
+    await gateway.call('PUT', '/v1/queues/dead.asked', {});
+    await gateway.call('PUT', '/v1/queues/asked', { deadLetter: { exchange: '', key: 'dead.asked' } });
+    const client = await mqtt.connectAsync(`mqtt://127.0.0.1:${gateway.port('mqtt')}`, {
+      protocolVersion: 5,
+      reconnectPeriod: 0,
+    });
+    onTestFinished(() => client.endAsync());
+    const answerAt: (string | undefined)[] = [];
+    client.on('message', (_topic, _payload, { properties }) => answerAt.push(properties?.responseTopic));
+    for (const edits of [{ body: 'again' }, { properties: { replyTo: 'answers/other' } }]) {
+      channel.sendToQueue('asked', Buffer.from('?'), { persistent: true, replyTo: 'answers.mine' });
+      await channel.waitForConfirms();
+      channel.reject((await channel.get('asked')) as amqp.GetMessage, false);
+      await expect.poll(async () => (await waitingIn('dead.asked')).items.length).toBe(1);
+      const [letter] = (await waitingIn('dead.asked')).items;
+      const path = `/v1/queues/dead.asked/messages/${letter!.offset}/redrive`;
+      expect(await gateway.call('POST', path, edits)).toMatchObject({ status: 200 });
+    }
+    await client.subscribeAsync('$queue/asked', { qos: 1 });
+    await expect.poll(() => answerAt.length).toBe(2);
+    // Where the right to answer is lent, the address is one that carries it.
+    expect(answerAt).toEqual([expect.stringMatching(/^\$reply\//), 'answers/other']);
+  });
+
   test('of a consumer group of MQTT clients goes back to the group', async () => {
     const client = await mqtt.connectAsync(`mqtt://127.0.0.1:${gateway.port('mqtt')}`, {
       clientId: 'worker',
