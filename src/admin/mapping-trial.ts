@@ -8,7 +8,11 @@ import { randomUUID } from 'node:crypto';
 import Type, { type Static } from 'typebox';
 import {
   type AnyRule,
+  checkDerivedAddress,
+  checkMadeSize,
   isRouting,
+  type Limits,
+  loopOf,
   type MappingRule,
   type Message,
   type Principal,
@@ -44,13 +48,21 @@ export type OutputView = Static<typeof outputSchema>;
 /** Messages followed and outputs shown of one message. */
 const OUTPUTS_MAX = 256;
 
+type TrialOptions = Pick<AdminOptions, 'jsonFromMessage'> & {
+  readonly core: { readonly limits: Pick<Limits, 'messageBytesMax'> };
+};
+
+/** The addresses that each target made in this trial. Those that it made in the core are not counted. */
+type Topics = Map<RuleTarget, Set<string>>;
+
 export function outputsOf(
-  options: Pick<AdminOptions, 'jsonFromMessage'>,
+  options: TrialOptions,
   rules: readonly (readonly [name: string, rule: AnyRule])[],
   message: Message,
   from: { readonly principal: Principal; readonly nowMs: number; readonly writtenTo: string | null },
 ): OutputView[] {
   const outputs: OutputView[] = [];
+  const topics: Topics = new Map();
   const waiting: { message: Message; path: readonly string[] }[] = [{ message, path: [] }];
   for (let at = 0; at < waiting.length && outputs.length < OUTPUTS_MAX; at++) {
     const { message: source, path } = waiting[at] as (typeof waiting)[number];
@@ -68,11 +80,8 @@ export function outputsOf(
         if (!isFirst || rule.stream !== from.writtenTo) outputs.push(captured(name, rule, source));
         continue;
       }
-      const refusal = taker === null ? rule.refusal(input) : null;
-      const loop =
-        path.includes(name) || path.length > rule.hopsMax
-          ? `the message came through mappings ${path.join(', ')} before`
-          : null;
+      const refusal = taker === null ? refusalOf(rule, input) : null;
+      const loop = path.length === 0 ? null : loopOf({ name, rule }, path);
       for (const [index, target] of rule.targets.entries()) {
         const place = { mapping: name, source: source.address, target: index, endpoint: endpointOf(target) };
         if (taker !== null)
@@ -81,7 +90,7 @@ export function outputsOf(
         else if (isFirst && target.kind === 'stream' && target.name === from.writtenTo)
           outputs.push({ ...place, outcome: 'filtered', reason: 'the message came from this stream' });
         else {
-          const made = tryTarget(options, place, rule, target, input, loop);
+          const made = tryTarget(options, place, rule, target, input, loop, topics);
           outputs.push(made.output);
           if (made.message !== null) waiting.push({ message: made.message, path: [...path, name] });
         }
@@ -92,22 +101,49 @@ export function outputsOf(
   return outputs.slice(0, OUTPUTS_MAX);
 }
 
+/** As in the core: what a condition cannot be asked about it does not take. */
+function refusalOf(rule: RoutingRule, input: RuleInput): string | null {
+  try {
+    return rule.conditional ? rule.refusal(input) : null;
+  } catch (error) {
+    return `a condition cannot be asked: ${(error as Error).message}`;
+  }
+}
+
+/** Where a target's message is published: at the address that was made, or at `overflowTopic` above `maxTopics`. */
+function addressWithin(topics: Topics, target: RuleTarget, address: string): string {
+  if (target.topicsMax === null) return address;
+  const made = topics.get(target) ?? new Set();
+  topics.set(target, made);
+  if (made.has(address)) return address;
+  if (made.size < target.topicsMax) {
+    made.add(address);
+    return address;
+  }
+  if (target.overflowTopic !== null) return target.overflowTopic;
+  throw new RuleError('topics', `'${address}' is one more than ${target.topicsMax} (maxTopics)`);
+}
+
 function tryTarget(
-  options: Pick<AdminOptions, 'jsonFromMessage'>,
+  options: TrialOptions,
   place: Pick<OutputView, 'mapping' | 'source' | 'target' | 'endpoint'>,
   rule: RoutingRule,
   target: RuleTarget,
   input: RuleInput,
   loop: string | null,
+  topics: Topics,
 ): { output: OutputView; message: Message | null } {
   try {
-    if (loop !== null && target.kind === 'core') throw new RuleError('loop', loop);
-    const { message, key, partitionBy } = target.make(input);
-    if (target.kind === 'core' && message.address.startsWith('$'))
-      throw new RuleError(
-        'address',
-        `'${message.address}': addresses that begin with $ belong to the gateway`,
-      );
+    if (loop !== null) throw new RuleError('loop', loop);
+    const made = target.make(input);
+    checkMadeSize(made, options.core.limits.messageBytesMax);
+    const { key, partitionBy } = made;
+    let { message } = made;
+    if (target.kind === 'core') {
+      const address = addressWithin(topics, target, message.address);
+      checkDerivedAddress(address);
+      if (address !== message.address) message = message.with({ address });
+    }
     const output: OutputView = {
       ...place,
       outcome: 'out',

@@ -433,6 +433,7 @@ export * from './delivery.ts';
 export * from './errors.ts';
 export { DEFAULT_LIMITS, type Limits } from './limits.ts';
 export * from './mapping-rule.ts';
+export { loopOf } from './mapping-runner.ts';
 export * from './message.ts';
 export * from './pattern.ts';
 export * from './queueing.ts';

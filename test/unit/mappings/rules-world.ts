@@ -6,6 +6,7 @@ import {
   type CoreOptions,
   type Delivery,
   type Header,
+  type Limits,
   Message,
   type MessageFields,
   Pattern,
@@ -20,7 +21,9 @@ export interface Appended {
   readonly message: Message;
 }
 
-export async function openRules(options: { storage?: MemoryStorage; core?: Partial<CoreOptions> } = {}) {
+export async function openRules(
+  options: { storage?: MemoryStorage; limits?: Partial<Limits>; core?: Partial<CoreOptions> } = {},
+) {
   const appended: Appended[] = [];
   const records: CoreOptions['records'] = {
     recordFromMessage: (message, stream, key) => {
@@ -32,6 +35,7 @@ export async function openRules(options: { storage?: MemoryStorage; core?: Parti
   };
   const opened = await openTestCore({
     ...(options.storage === undefined ? {} : { storage: options.storage }),
+    ...(options.limits === undefined ? {} : { limits: options.limits }),
     core: { compileRule, records, ...options.core },
   });
   const { core } = opened;
