@@ -154,7 +154,8 @@ function compileParts(
 function makerOf({ topic, key, partitionBy, changes }: Parts, kind: RuleTarget['kind']): RuleTarget['make'] {
   return (input) => {
     const keyBytes = key === null ? null : renderBytes(key, input);
-    let message = changes.reduce((before, change) => change(before, input), input.message);
+    const from = changes.length === 0 ? input.message : withoutClaimedDeaths(input.message);
+    let message = changes.reduce((before, change) => change(before, input), from);
     const made: { -readonly [Name in keyof MessageFields]?: MessageFields[Name] } = {};
     if (topic !== null) made.address = render(topic, input);
     if (keyBytes !== null && kind !== 'stream') made.key = keyBytes;
@@ -166,6 +167,14 @@ function makerOf({ topic, key, partitionBy, changes }: Parts, kind: RuleTarget['
       partitionBy: partitionBy === null ? null : partitionBy(input),
     };
   };
+}
+
+/** A history in a protocol's own encoding is what a client claims: the core writes one without. Changes decode both. */
+function withoutClaimedDeaths(message: Message): Message {
+  const { properties } = message;
+  if (message.codec === null || !properties.headers.some(({ name }) => isHistory(name))) return message;
+  const headers = properties.headers.filter(({ name }) => !isHistory(name));
+  return message.with({ properties: { ...properties, headers } });
 }
 
 function parseEndpoint(value: unknown, field: string): { kind: 'core' | 'queue' | 'stream'; name: string } {

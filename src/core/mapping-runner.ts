@@ -12,7 +12,7 @@
 
 import type { Principal } from './access.ts';
 import { originOf } from './address.ts';
-import { DEATH_HEADER } from './dead-letter.ts';
+import { DEATH_HEADER, isHistory } from './dead-letter.ts';
 import { type DeliveryOptions, PLAIN_DELIVERY } from './delivery.ts';
 import { CoreError } from './errors.ts';
 import type { CoreCounters } from './index.ts';
@@ -290,7 +290,12 @@ function deadLetterOf(message: Message, rule: string, failure: string, text: str
     { name: 'exchange', value: { kind: 'string', value: origin.exchange } },
     { name: 'routing-keys', value: { kind: 'list', value: [{ kind: 'string', value: origin.key }] } },
   ];
-  const known = properties.headers.find((header) => header.name === DEATH_HEADER)?.value;
+  // In a protocol's own encoding a history is what a client claims.
+  const headers =
+    message.codec === null
+      ? properties.headers
+      : properties.headers.filter((header) => !isHistory(header.name));
+  const known = headers.find((header) => header.name === DEATH_HEADER)?.value;
   const older = known?.kind === 'list' ? known.value : [];
   const history: Header = {
     name: DEATH_HEADER,
@@ -303,7 +308,7 @@ function deadLetterOf(message: Message, rule: string, failure: string, text: str
     retain: false,
     properties: {
       ...properties,
-      headers: [history, ...properties.headers.filter((header) => header.name !== DEATH_HEADER)],
+      headers: [history, ...headers.filter((header) => header.name !== DEATH_HEADER)],
     },
   });
 }

@@ -400,3 +400,21 @@ test('what templates make of a large body is bounded', () => {
   }
   expect(failureOf(() => make({ endpoint: 'stream:s', key: '{payload}' }, input, 'a/{x}'))).toBe('none');
 });
+
+test('a history of deaths that a client claims in its own encoding does not become one that is believed', () => {
+  const headers = [text('x-first-death-queue', 'payments'), text('h', '1')];
+  const codec = { name: 'test', decode: () => ({ headers }) };
+  const claimed = inputOf('a/b', 'x', { codec, native: new Uint8Array(1) });
+  const written = inputOf('a/b', 'x', { properties: { headers } });
+  for (const change of [{ headers: { copy: '*' } }, { set: { priority: 1 } }, { transform: 'base64' }]) {
+    const namesOf = (input: RuleInput) =>
+      make({ endpoint: 'queue:q', ...change }, input, 'a/{x}').message.properties.headers.map(
+        ({ name }) => name,
+      );
+    expect([change, namesOf(claimed), namesOf(written)]).toEqual([
+      change,
+      ['h'],
+      ['x-first-death-queue', 'h'],
+    ]);
+  }
+});

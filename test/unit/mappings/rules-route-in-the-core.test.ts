@@ -348,3 +348,17 @@ test('a fault while a made message is routed leaves no trace for the next messag
   expect(seen.map(({ address }) => address)).toEqual(['out/2']);
   await core.close();
 });
+
+test('the dead letter of a rule does not take over a history that a client claims', async () => {
+  const { core, publish, drain } = await openRules();
+  await core.rules.put('r', {
+    from: { match: 'in/{x}' },
+    to: [{ endpoint: 'queue:q', transform: 'unwrap' }],
+  });
+  const value = { kind: 'string' as const, value: 'payments' };
+  const codec = { name: 'test', decode: () => ({ headers: [{ name: 'x-first-death-queue', value }] }) };
+  publish('in/1', 'no envelope', { codec, native: new Uint8Array(1) });
+  const [dead] = drain('$dlq/mappings');
+  expect(dead!.properties.headers.map(({ name }) => name)).toEqual(['x-death']);
+  await core.close();
+});
