@@ -35,7 +35,7 @@ test.each(files.map((text, index) => [index, text] as const))('example %i', asyn
   const { code, out, err } = await cli.run('mapping', 'test', write(text));
   expect(`${out}${err}`).not.toMatch(/FAILED/);
   expect({ code, err }).toEqual({ code: 0, err: '' });
-  const shown = /^\$ rosettamq mapping test mappings\.yaml\n([\s\S]*?)^\$/m.exec(page)![1];
+  const shown = /^\$ npx rosettamq mapping test mappings\.yaml\n([\s\S]*?)^\$/m.exec(page)![1];
   if (text === files[0]) expect(out).toBe(shown);
 });
 
@@ -51,13 +51,13 @@ test('tests that do not hold are told with what came instead', async () => {
 
 test('a file is applied, all of it or nothing', async () => {
   const applied = await cli.run('mapping', 'apply', write(files[0]!));
-  expect(applied).toMatchObject({ code: 0, out: 'created telemetry\n' });
+  expect(applied).toMatchObject({ code: 0, out: 'created factory-lines\n' });
   const broken = `${files[1]!.replace('queue:big-orders', 'bridge:x')}`;
   const refused = await cli.run('mapping', 'apply', write(broken), '--prune');
   expect(refused.code).toBe(1);
   expect(refused.err).toMatch(/mappings\/events\/to\/0\/endpoint: there are no bridges/);
   const { body }: { body: { items: { name: string }[] } } = await gateway.get('/v1/mappings');
-  expect(body.items.map(({ name }) => name)).toEqual(['telemetry']);
+  expect(body.items.map(({ name }) => name)).toEqual(['factory-lines']);
   const dry = await cli.run('mapping', 'apply', write(files[1]!), '--prune', '--dry-run');
   expect(dry).toMatchObject({ code: 0, out: 'created events\ndeleted telemetry\n' });
   expect((await gateway.get('/v1/mappings/events')).status).toBe(404);
