@@ -59,7 +59,7 @@ test('a file is applied, all of it or nothing', async () => {
   const { body }: { body: { items: { name: string }[] } } = await gateway.get('/v1/mappings');
   expect(body.items.map(({ name }) => name)).toEqual(['factory-lines']);
   const dry = await cli.run('mapping', 'apply', write(files[1]!), '--prune', '--dry-run');
-  expect(dry).toMatchObject({ code: 0, out: 'created events\ndeleted telemetry\n' });
+  expect(dry).toMatchObject({ code: 0, out: 'created events\ndeleted factory-lines\n' });
   expect((await gateway.get('/v1/mappings/events')).status).toBe(404);
 });
 
