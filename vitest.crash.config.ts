@@ -4,11 +4,11 @@
  */
 import { defineConfig } from 'vitest/config';
 
-process.env.ROSETTAMQ_CRASH_KILLS ??= '20';
-
 export default defineConfig({
   test: {
     include: ['test/crash/**/*.test.ts'],
+    // Not set here: other tests import this file.
+    env: { ROSETTAMQ_CRASH_KILLS: process.env.ROSETTAMQ_CRASH_KILLS ?? '20' },
     testTimeout: 300_000,
     hookTimeout: 60_000,
     pool: 'forks',

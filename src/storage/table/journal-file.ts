@@ -31,8 +31,26 @@ export interface FileHeader {
   readonly previousEnd: number;
 }
 
-/** Null where none was written yet, or it is none of ours. Throws where another version wrote it. */
+/** Null where none was written yet, or it is none that this version reads. */
 export function readFileHeader(files: FileSystem, path: string): FileHeader | null {
+  const header = readHeaderBytes(files, path);
+  if (header === null || header.readUInt32BE(4) !== VERSION) return null;
+  return {
+    sequence: Number(header.readBigUInt64BE(8)),
+    previousEnd: Number(header.readBigUInt64BE(16)),
+  };
+}
+
+/** Throws where another version wrote the file. */
+export function checkFileVersion(files: FileSystem, path: string): void {
+  const version = readHeaderBytes(files, path)?.readUInt32BE(4) ?? VERSION;
+  if (version === VERSION) return;
+  const advice = 'start the version that wrote it, and stop it in good order';
+  throw new Error(`${path} is of journal version ${version}, not ${VERSION}: ${advice}`);
+}
+
+/** Null where there is none with our magic. */
+function readHeaderBytes(files: FileSystem, path: string): Buffer | null {
   const header = Buffer.alloc(FILE_HEADER_BYTES);
   const fd = files.open(path, 'r');
   try {
@@ -40,16 +58,7 @@ export function readFileHeader(files: FileSystem, path: string): FileHeader | nu
   } finally {
     files.close(fd);
   }
-  if (header.readUInt32BE(0) !== MAGIC) return null;
-  const version = header.readUInt32BE(4);
-  if (version !== VERSION) {
-    const advice = 'start the version that wrote it, and stop it in good order';
-    throw new Error(`${path} is of journal version ${version}, not ${VERSION}: ${advice}`);
-  }
-  return {
-    sequence: Number(header.readBigUInt64BE(8)),
-    previousEnd: Number(header.readBigUInt64BE(16)),
-  };
+  return header.readUInt32BE(0) === MAGIC ? header : null;
 }
 
 /** Whether no header reached the disk, so that there are no frames that count either. */

@@ -13,6 +13,7 @@ import type { SyncTarget } from '../commit.ts';
 import { type FileSystem, readWholeFile, syncFolderSync } from '../file-system.ts';
 import type { Report } from '../report.ts';
 import {
+  checkFileVersion,
   FILE_HEADER_BYTES,
   FILL_BYTES,
   type FileHeader,
@@ -210,7 +211,7 @@ export function replayJournal(
 export function checkJournalVersion(files: FileSystem, folder: string): void {
   if (!files.exists(folder)) return;
   for (const sequence of sequencesIn(files, folder))
-    readFileHeader(files, join(folder, fileNameOf(sequence)));
+    checkFileVersion(files, join(folder, fileNameOf(sequence)));
 }
 
 /** Whether a storage was opened with this file, when LMDB had everything. */

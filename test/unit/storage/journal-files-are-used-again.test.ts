@@ -158,15 +158,3 @@ it('where there is no room ahead of the frames, they are written all the same', 
   }
   expect(await rowsIn(copyFolder(folder))).toEqual({ offsets: kept, warned: [] });
 });
-
-it('a journal of another version is not taken for a torn one', async () => {
-  const folder = makeFolder();
-  const { storage } = await openForTest(folder, OPTIONS);
-  await fill(storage, 3);
-  const copy = copyFolder(folder);
-  const path = join(copy, 'journal', journalOf(copy)[0] as string);
-  const content = readFileSync(path);
-  content.writeUInt32BE(1, 4);
-  writeFileSync(path, content);
-  await expect(openForTest(copy, OPTIONS)).rejects.toThrow('is of journal version 1, not 2');
-});
