@@ -69,7 +69,9 @@ export class Durability {
   }
 
   whenStored(done: (error: CoreError | null) => void): void {
-    if (!this.#dirty && !this.#committing && this.#sinks.length === 0) {
+    const isIdle = !this.#dirty && !this.#committing && this.#sinks.length === 0;
+    // Whoever waits already is told before: deliveries leave in this order.
+    if (isIdle && this.#callbacks.length === 0) {
       done(null);
       return;
     }
