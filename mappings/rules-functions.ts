@@ -27,6 +27,19 @@ const PAD_MAX = 1_024;
 const MAP_PAIRS_MAX = 100;
 const HASH_DIGITS_MAX = 64;
 
+function encoded(encoding: 'base64' | 'hex'): PipelineFunction {
+  return {
+    argumentsMin: 0,
+    argumentsMax: 0,
+    apply: (value) =>
+      value === undefined || value === null
+        ? value
+        : bounded(
+            (value instanceof Uint8Array ? bytesOf(value) : Buffer.from(textOf(value))).toString(encoding),
+          ),
+  };
+}
+
 function onText(
   argumentsMin: number,
   argumentsMax: number,
@@ -130,26 +143,8 @@ export const FUNCTIONS: Readonly<Record<string, PipelineFunction>> = {
   kafka: onText(0, 0, kafkaFromAddress),
   amqp: onText(0, 0, swapSeparators),
   url: onText(0, 0, (text) => encodeURIComponent(text.toWellFormed())),
-  base64: {
-    argumentsMin: 0,
-    argumentsMax: 0,
-    apply: (value) =>
-      value === undefined || value === null
-        ? value
-        : bounded(
-            (value instanceof Uint8Array ? bytesOf(value) : Buffer.from(textOf(value))).toString('base64'),
-          ),
-  },
-  hex: {
-    argumentsMin: 0,
-    argumentsMax: 0,
-    apply: (value) =>
-      value === undefined || value === null
-        ? value
-        : bounded(
-            (value instanceof Uint8Array ? bytesOf(value) : Buffer.from(textOf(value))).toString('hex'),
-          ),
-  },
+  base64: encoded('base64'),
+  hex: encoded('hex'),
   hash: onText(
     0,
     1,
