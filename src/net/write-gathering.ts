@@ -4,9 +4,9 @@
  * It falls behind, its receive buffer fills with segments that are mostly overhead, and its kernel then offers a window
  * smaller than one segment of the loopback interface: from there on the sender's kernel gets one through in each 200 ms.
  *
- * So once such a client is written to in several turns of one millisecond its output is gathered, for as long as there
- * is more to gather. Whoever sends something meanwhile may be waiting for the answer and is never kept waiting. Where
- * nothing more comes in a wait, the client may be waiting for this very message before it asks, on another connection,
+ * So once such a client is written to in many turns of one millisecond its output is gathered, for as long as there
+ * is as much to gather. Whoever sends something meanwhile may be waiting for the answer and is never kept waiting. Where
+ * little more comes in a wait, the client may be waiting for this very message before it asks, on another connection,
  * for the next: after some such waits in a row four times as many messages as before leave at once.
  *
  * One for each connection, asked by `buffered-transport.ts` at the end of each turn with output.
@@ -16,8 +16,10 @@ import type { Clock } from '../core/index.ts';
 import type { BufferedTransport } from './buffered-transport.ts';
 import type { TurnOutput } from './turn-output.ts';
 
-/** Turns of one millisecond with output before it is gathered. */
-const TURNS_MIN = 4;
+/** Turns of one millisecond with output before it is gathered: fewer are no flood, and each message is worth its time. */
+const TURNS_MIN = 12;
+/** Turns with output while it was gathered, for which it is gathered again at once. */
+const TURNS_BUSY_MIN = 6;
 /** Turns with output since the client last sent something, or was kept waiting for nothing too often. */
 const TURNS_UNANSWERED_MIN = 16;
 const TURNS_UNANSWERED_MAX = 4_096;
@@ -68,7 +70,7 @@ export class WriteGathering {
   /** The wait is over. */
   over(): void {
     this.#isWaiting = false;
-    this.#isBusy = this.#turns > 1;
+    this.#isBusy = this.#turns >= TURNS_BUSY_MIN;
     if (this.#isBusy) {
       this.#vainWaits = 0;
       this.#turnsUnansweredMin = TURNS_UNANSWERED_MIN;
