@@ -22,7 +22,7 @@ export type BridgeDelivery = 'at-most-once' | 'at-least-once' | 'exactly-once';
 
 /** One protocol's client of outside brokers. */
 export interface BridgeDriver {
-  /** As in `type` of a connection: `kafka`, `mqtt`. */
+  /** As in `type` of a connection. */
   readonly type: string;
   /** An object schema of what a connection says beside `type`. Secrets are `secretSetting`s. */
   readonly connectionSchema: TSchema;
@@ -33,7 +33,8 @@ export interface BridgeDriver {
   isStampLost?(connection: unknown): boolean;
   /**
    * What to receive from, in the outside's own words, for a mapping that does not say: made from the pattern of
-   * addresses that the mapping matches, in MQTT's script (`devices/+/commands`). Null: the mapping has to say. For `in` only.
+   * addresses that the mapping matches, with `+` for one level and `#` at the end for the rest (`devices/+/commands`).
+   * Null: the mapping has to say. For `in` only.
    */
   sourceFrom(pattern: string): string | null;
   /** Checks such words. Throws Error with a text for people. */
