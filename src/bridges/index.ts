@@ -45,16 +45,20 @@ export interface BridgeStatus {
 }
 
 /**
- * Since the start of the gateway. Out: `taken = sent + deadLettered + dropped + expired + lag`, with what had waited at the
- * start in `taken`. In: `taken = published + deadLettered + dropped + refused + inFlight`.
+ * Since the start of the gateway. At any time `taken = done + deadLettered + every number of dropped + refused +
+ * lag.messages`, in both directions.
  */
 export interface BridgeCounters {
+  /** Out: put into the buffer, with what had waited there at the start. In: received. */
   readonly taken: number;
+  /** Out: the outside has it. In: published and stored. */
   readonly done: number;
   readonly doneBytes: number;
   /** Sent again because an answer did not come. */
   readonly repeated: number;
   readonly deadLettered: number;
+  /** In: given back, because it could not be stored. */
+  readonly refused: number;
   readonly dropped: Readonly<Record<BridgeDropReason, number>>;
 }
 
@@ -63,6 +67,8 @@ export const BRIDGE_DROP_REASONS = [
   'expired', // its time was over before it could be sent
   'loop', // it has been on the other side, or through too many gateways
   'unmapped', // in: no mapping takes it
+  'mapping', // in: a mapping could not make something of it, and its onError is "drop"
+  'lost', // out, at most once: it was sent, and the outside has not said that it has it
 ] as const;
 export type BridgeDropReason = (typeof BRIDGE_DROP_REASONS)[number];
 
