@@ -134,8 +134,7 @@ function inverseDefinition(
 }
 
 function noStreamReason(targets: readonly RuleTarget[]): string {
-  const kinds = [...new Set(targets.map(({ kind }) => (kind === 'core' ? 'an address' : 'a queue')))].join(
-    ' and ',
-  );
+  const names = { core: 'an address', queue: 'a queue', stream: 'a stream', bridge: 'a bridge' };
+  const kinds = [...new Set(targets.map(({ kind }) => names[kind]))].join(' and ');
   return `messages that it leads to ${kinds} do not come back by themselves; only records of streams do`;
 }

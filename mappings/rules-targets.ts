@@ -60,6 +60,7 @@ const HEADERS_MAX = 100;
 /** Of all the values that one target sets, as bytes or characters. */
 const HEADERS_SIZE_MAX = 1024 * 1024;
 const PRIORITY_MAX = 255;
+const BRIDGE_NAME = /^[a-z0-9][a-z0-9._-]{0,63}$/;
 const FIELDS = [
   'endpoint',
   'topic',
@@ -75,7 +76,7 @@ const FIELDS = [
 ];
 const SET_FIELDS = ['qos', 'retain', 'contentType', 'ttl', 'priority', 'timestamp'];
 /** Marks of events' attributes in headers, as the protocols that mostly read such targets have them. */
-const EVENT_PREFIXES = { core: '', queue: 'cloudEvents:', stream: 'ce_' };
+const EVENT_PREFIXES = { core: '', queue: 'cloudEvents:', stream: 'ce_', bridge: '' };
 
 export function compileTarget(value: unknown, spans: Spans, onError: unknown, field: string): TargetParts {
   const fields = knownFields(objectAt(value, field), FIELDS, field);
@@ -86,8 +87,8 @@ export function compileTarget(value: unknown, spans: Spans, onError: unknown, fi
   };
   only('partitions', 'stream');
   only('partitionBy', 'stream');
-  only('maxTopics', 'core');
-  only('overflowTopic', 'core');
+  only('maxTopics', 'core', 'bridge');
+  only('overflowTopic', 'core', 'bridge');
   if (kind === 'stream' && fields.topic !== undefined)
     refuse(
       `${field}/topic`,
@@ -104,7 +105,8 @@ export function compileTarget(value: unknown, spans: Spans, onError: unknown, fi
     fields.maxTopics === undefined
       ? null
       : wholeNumber(fields.maxTopics, 0, 1, TOPICS_MAX, `${field}/maxTopics`);
-  if (kind === 'core' && topic !== null && topicsMax === null && !comesFromAddress(topic))
+  const isAddressed = kind === 'core' || kind === 'bridge';
+  if (isAddressed && topic !== null && topicsMax === null && !comesFromAddress(topic))
     refuse(
       `${field}/maxTopics`,
       'is missing: the topic is made of what messages say, so its number has no bound but this one',
@@ -119,7 +121,7 @@ export function compileTarget(value: unknown, spans: Spans, onError: unknown, fi
     ),
     topicsMax,
     overflowTopic: compileOverflow(fields.overflowTopic, topicsMax, `${field}/overflowTopic`),
-    reach: kind === 'core' && topic !== null ? reachOf(topic) : null,
+    reach: isAddressed && topic !== null ? reachOf(topic) : null,
     make: lazily(() => makerOf(compileParts(fields, kind, spans, field), kind)),
   };
   return { target, key, topic };
@@ -177,17 +179,19 @@ function withoutClaimedDeaths(message: Message): Message {
   return message.with({ properties: { ...properties, headers } });
 }
 
-function parseEndpoint(value: unknown, field: string): { kind: 'core' | 'queue' | 'stream'; name: string } {
+function parseEndpoint(value: unknown, field: string): { kind: RuleTarget['kind']; name: string } {
+  const known = 'must be "core", "queue:NAME", "stream:NAME" or "bridge:NAME"';
   if (value === 'core') return { kind: 'core', name: '' };
-  if (typeof value !== 'string') refuse(field, 'must be "core", "queue:NAME" or "stream:NAME"');
+  if (typeof value !== 'string') refuse(field, known);
   const colon = value.indexOf(':');
   const kind = value.slice(0, colon);
   const name = value.slice(colon + 1);
-  if (kind === 'bridge')
-    refuse(field, 'there are no bridges to other brokers; use "core", "queue:NAME" or "stream:NAME"');
-  if (kind !== 'queue' && kind !== 'stream') refuse(field, 'must be "core", "queue:NAME" or "stream:NAME"');
-  if (/[{}]/.test(name))
-    refuse(field, 'the name of a queue or stream has no captures; put them into key or topic');
+  if (kind !== 'queue' && kind !== 'stream' && kind !== 'bridge') refuse(field, known);
+  if (/[{}]/.test(name)) refuse(field, `the name of a ${kind} has no captures; put them into key or topic`);
+  if (kind === 'bridge') {
+    if (!BRIDGE_NAME.test(name)) refuse(field, 'is no name of a bridge');
+    return { kind, name };
+  }
   if (kind === 'stream') return { kind, name: checkStream(name, field) };
   return { kind, name: checkQueue(name, field) };
 }
@@ -266,7 +270,7 @@ function compilePartitionBy(
   return template(value);
 }
 
-function compileOnError(value: unknown, field: string): RuleErrorPolicy {
+export function compileOnError(value: unknown, field: string): RuleErrorPolicy {
   if (value === 'drop') return { kind: 'drop' };
   if (value === 'nack-source') return { kind: 'refuse' };
   if (value === 'dlq') return { kind: 'dead-letter', queue: DEAD_LETTERS_DEFAULT };

@@ -10,6 +10,9 @@ export const QUEUE_ROOT = '$queue';
 /** The root of the queues that gather dead letters: the queue `$dlq/q` has the address of that name. */
 export const DEAD_LETTER_ROOT = '$dlq';
 
+/** The root of the names of queues that are the buffers of bridges. They have no address, and no client sees them. */
+export const BUFFER_ROOT = '$bridge';
+
 /** The exchange whose subtree is the whole address space. */
 export const ROOT_EXCHANGE = 'amq.topic';
 

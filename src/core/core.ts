@@ -14,6 +14,7 @@ import { MappingRuleTable } from './mapping-rules.ts';
 import { MappingRunner } from './mapping-runner.ts';
 import type { Message } from './message.ts';
 import { MessageFormat } from './message-format.ts';
+import { OutletTable } from './outlets.ts';
 import { Publishing } from './publish.ts';
 import { QueueRegistry } from './queues.ts';
 import { ReplyTokens } from './replies.ts';
@@ -51,6 +52,7 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     randomBytes: options.randomBytes,
     stream: (name) => streams.get(name),
     queue: (name) => queues.get(name) ?? queues.provide(name),
+    outlet: (name) => outlets.get(name),
   });
   const publishing = new Publishing({
     mappings,
@@ -73,6 +75,7 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     limits,
     publishLater: (message) => publishing.publishLater(message),
   });
+  const outlets = new OutletTable({ queues, router, runner: mappings, counters });
   const exchanges = await ExchangeRegistry.load({ router, queues, storage, durability, limits });
   const sessions = await SessionRegistry.load({ context, router, storage, limits });
   const cursors = new CursorTable({ storage, durability, limits });
@@ -105,6 +108,7 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     clock,
     runner: mappings,
     provideQueue: (name) => void (queues.get(name) ?? queues.provide(name)),
+    isBridge: (name) => outlets.isKnown(name),
     streamLog: options.streamLog ?? DEFAULT_STREAM_LOG,
   });
   const schedule = await StoredSchedule.load({
@@ -141,6 +145,7 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     rules,
     schedule,
     replies,
+    outlets,
     counters,
     get storageRefusal() {
       return durability.refusal;
@@ -187,10 +192,10 @@ function explain(router: Router, retained: RetainedStore, address: string): Matc
   const matches: Match[] = [];
   for (const { destination, bindings } of router.routes(address).routes) {
     const kind = destination.kind as Match['kind'];
-    // All mappings are one destination, but each has its name.
+    // All mappings are one destination, but each has its name, and those of bridges are their bridges'.
     if (destination instanceof MappingRunner) {
-      for (const { name, rule } of destination.explain(bindings))
-        matches.push({ kind, name, patterns: [`${rule.pattern}`] });
+      for (const { name, rule, family } of destination.explain(bindings))
+        matches.push({ kind: family === '' ? kind : 'bridge', name, patterns: [`${rule.pattern}`] });
       continue;
     }
     const patterns = bindings.map(({ pattern, via }) =>

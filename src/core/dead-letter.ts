@@ -1,4 +1,6 @@
 /**
+ * What becomes of a message that could not be given to anybody, for queues, mapping rules and bridges.
+ *
  * Where messages go that nobody consumed: to an exchange named by the queue, with a history in the header
  * `x-death` (newest first, one entry for each queue and reason, with a count). They are published in the same
  * commit that removes them from the queue, so that a crash between the two cannot lose them.
@@ -57,23 +59,8 @@ export function deadLetterOf(
   const text = REASONS[reason];
   const same = deaths.findIndex((d) => textOf(d, 'queue') === queue.name && textOf(d, 'reason') === text);
   const count = same < 0 ? 1n : countOf(deaths[same] as readonly Header[]) + 1n;
-  const entry: Header[] = [
-    { name: 'count', value: { kind: 'i64', value: count } },
-    { name: 'reason', value: { kind: 'string', value: text } },
-    { name: 'queue', value: { kind: 'string', value: queue.name } },
-    { name: 'time', value: { kind: 'timestamp', value: nowMs, seconds: true } },
-    { name: 'exchange', value: { kind: 'string', value: origin.exchange } },
-    {
-      name: 'routing-keys',
-      value: { kind: 'list', value: [{ kind: 'string', value: swapSeparators(origin.key) }] },
-    },
-  ];
-  if (note !== '') entry.push({ name: 'detail', value: { kind: 'string', value: note } });
-  const older = deaths.filter((_, i) => i !== same);
-  const history: HeaderValue = {
-    kind: 'list',
-    value: [entry, ...older].map((value) => ({ kind: 'map', value })),
-  };
+  const entry = deathOf(count, text, ['queue', queue.name], note, origin, nowMs);
+  const history = historyOf([entry, ...deaths.filter((_, i) => i !== same)]);
   return message.with({
     address:
       target === null
@@ -93,6 +80,63 @@ export function deadLetterOf(
     },
     body: Buffer.from(message.body.buffer, message.body.byteOffset, message.body.length),
   });
+}
+
+/**
+ * The message as the queue of dead letters gets it that a mapping rule could not make something of, or that the other
+ * side of a bridge does not want. Its address stays.
+ */
+export function undeliverable(
+  message: Message,
+  by: { readonly kind: 'mapping' | 'bridge'; readonly name: string },
+  reason: string,
+  detail: string,
+  nowMs: number,
+): Message {
+  const headers = believedHeaders(message);
+  const origin = originOf(message.address, null);
+  const entry = deathOf(1n, reason, [by.kind, by.name], detail, origin, nowMs);
+  return message.with({
+    // Kept there whatever its publisher asked: somebody has to look at it.
+    reliability: message.reliability === 0 ? 1 : message.reliability,
+    expiresAtMs: 0,
+    retain: false,
+    properties: {
+      ...message.properties,
+      headers: [
+        { name: DEATH_HEADER, value: historyOf([entry, ...deathsOf(headers)]) },
+        ...headers.filter(({ name }) => name !== DEATH_HEADER),
+      ],
+    },
+  });
+}
+
+/** One entry of a history. `by`: what gave the message up, and its name. */
+function deathOf(
+  count: bigint,
+  reason: string,
+  by: readonly [kind: string, name: string],
+  detail: string,
+  origin: { readonly exchange: string; readonly key: string },
+  nowMs: number,
+): Header[] {
+  const entry: Header[] = [
+    { name: 'count', value: { kind: 'i64', value: count } },
+    { name: 'reason', value: { kind: 'string', value: reason } },
+    { name: by[0], value: { kind: 'string', value: by[1] } },
+    { name: 'time', value: { kind: 'timestamp', value: nowMs, seconds: true } },
+    { name: 'exchange', value: { kind: 'string', value: origin.exchange } },
+    {
+      name: 'routing-keys',
+      value: { kind: 'list', value: [{ kind: 'string', value: swapSeparators(origin.key) }] },
+    },
+  ];
+  if (detail !== '') entry.push({ name: 'detail', value: { kind: 'string', value: detail } });
+  return entry;
+}
+
+function historyOf(deaths: readonly (readonly Header[])[]): HeaderValue {
+  return { kind: 'list', value: deaths.map((value) => ({ kind: 'map', value })) };
 }
 
 /** One entry of a dead letter's history. */

@@ -22,6 +22,8 @@ export interface GroupBounds {
   readonly overflow: 'drop-oldest' | 'reject';
   /** -1: as long as the message itself allows. */
   readonly messageTtlMs: number;
+  /** Every message is kept on disk whatever its publisher asked. */
+  readonly keepsAll?: boolean;
 }
 
 export interface GroupOptions {

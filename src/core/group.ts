@@ -33,7 +33,6 @@ export class Group implements EntryOwner {
   readonly #log: RowLog | null;
   readonly #consumers: Consumers;
   readonly #waiting: Waiting;
-  readonly #keepsAll: boolean;
   #visibility: Visibility | null = null;
   #sequence = 0;
   /** Runs for the entry at the front. */
@@ -44,13 +43,12 @@ export class Group implements EntryOwner {
     this.#context = context;
     this.#options = options;
     this.#log = options.log;
-    this.#keepsAll = options.members !== undefined;
-    this.#consumers = new Consumers(this, this.#keepsAll);
+    this.#consumers = new Consumers(this, options.members !== undefined);
     this.#waiting = new Waiting(
       context,
       options.log,
       options.memoryBytesMax,
-      this.#keepsAll,
+      () => this.#keepsAll,
       (message, wishes, deadlineMs, row) => {
         const entry = this.#entryOf(message, wishes, deadlineMs);
         entry.row = row;
@@ -63,6 +61,14 @@ export class Group implements EntryOwner {
 
   get readyCount(): number {
     return this.#waiting.count;
+  }
+
+  get waits(): Pick<Waiting, 'bodyBytes' | 'first'> {
+    return this.#waiting;
+  }
+
+  get #keepsAll(): boolean {
+    return this.#options.members !== undefined || this.#options.bounds.keepsAll === true;
   }
 
   /** Some of what waits stands only in the log. */
@@ -346,9 +352,8 @@ export class Group implements EntryOwner {
   }
 
   #append(message: Message, options: DeliveryOptions, deadlineMs: number): number {
-    const log = this.#log;
-    assert(log !== null);
-    const row = log.append(this.#context.format.encode(message, options, deadlineMs));
+    assert(this.#log !== null);
+    const row = this.#log.append(this.#context.format.encode(message, options, deadlineMs));
     this.#context.durability.written();
     return row;
   }

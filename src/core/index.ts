@@ -11,6 +11,7 @@ import type { CoreError } from './errors.ts';
 import type { Limits } from './limits.ts';
 import type { AnyRule, MappingRules } from './mapping-rule.ts';
 import type { Header, Message, NativeCodec, Reliability } from './message.ts';
+import type { Outlets } from './outlets.ts';
 import type { Pattern } from './pattern.ts';
 import type { Queues } from './queueing.ts';
 import type { StreamRecord } from './record-batch.ts';
@@ -38,6 +39,8 @@ export interface PublisherInfo {
   readonly principal: Principal;
   /** Sending to the address of a queue that is not there makes it, where the principal may. */
   readonly providesQueues?: boolean;
+  /** A part of the gateway that publishes what its operator told it to: no rule is asked. */
+  readonly isGateway?: boolean;
   /** The core is short of room (`true`: stop reading the publisher's socket) or has it again (`false`). */
   congested(yes: boolean): void;
 }
@@ -327,7 +330,7 @@ export interface Replies {
 
 /** One thing that an address reaches, for people. */
 export interface Match {
-  readonly kind: 'session' | 'shared' | 'queue' | 'stream' | 'retained' | 'mapping';
+  readonly kind: 'session' | 'shared' | 'queue' | 'stream' | 'retained' | 'mapping' | 'bridge';
   readonly name: string;
   /** The patterns that matched, readable. */
   readonly patterns: readonly string[];
@@ -346,6 +349,7 @@ export interface Core {
   readonly rules: MappingRules;
   readonly schedule: Schedule;
   readonly replies: Replies;
+  readonly outlets: Outlets;
   readonly counters: CoreCounters;
   /** Why the disk took nothing when it was last asked; null while it does. */
   readonly storageRefusal: CoreError | null;
@@ -428,13 +432,15 @@ export {
   originOfDeath,
   type PastDeath,
   pastDeathsOf,
+  undeliverable,
 } from './dead-letter.ts';
 export * from './delivery.ts';
 export * from './errors.ts';
 export { DEFAULT_LIMITS, type Limits } from './limits.ts';
 export * from './mapping-rule.ts';
-export { loopOf } from './mapping-runner.ts';
+export { BoundedTopics, loopOf, tooManyTopics } from './mapping-runner.ts';
 export * from './message.ts';
+export type { BridgeMapping, Outlet, OutletBounds, OutletCounters, Outlets } from './outlets.ts';
 export * from './pattern.ts';
 export * from './queueing.ts';
 export * from './record-batch.ts';

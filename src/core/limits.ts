@@ -46,6 +46,9 @@ export interface Limits {
   readonly cursorsMax: number;
   /** Mapping rules. */
   readonly rulesMax: number;
+  /** Bridges to outside brokers, and connections that they may use. */
+  readonly bridgesMax: number;
+  readonly outsideConnectionsMax: number;
   /** Milliseconds that the answer to a request of another protocol may take; 0 gives no reply addresses. */
   readonly replyLifetimeMs: number;
   /** Reply addresses whose request does not fit into them, and the bytes that are kept for those. */
@@ -82,6 +85,8 @@ export const DEFAULT_LIMITS: Limits = {
   decompressedBytesMax: 128 * 1024 * 1024,
   cursorsMax: 1_000_000,
   rulesMax: 10_000,
+  bridgesMax: 1_000,
+  outsideConnectionsMax: 1_000,
   replyLifetimeMs: 300_000,
   repliesKeptMax: 10_000,
   repliesKeptBytesMax: 16 * 1024 * 1024,

@@ -128,8 +128,8 @@ function* checkCircles(
   let links = 0;
   const nextOf = (from: NamedRule): NamedRule[] => {
     const next = new Set<NamedRule>();
-    for (const { reach, overflowTopic } of from.rule.targets) {
-      if (reach === null) continue;
+    for (const { kind, reach, overflowTopic } of from.rule.targets) {
+      if (kind !== 'core' || reach === null) continue;
       for (const each of all.overlapping(reach, LINKS_MAX)) next.add(each);
       if (overflowTopic === null) continue;
       for (const each of all.overlapping(Pattern.of(overflowTopic), LINKS_MAX)) next.add(each);

@@ -92,8 +92,8 @@ export type RuleErrorPolicy =
   | { readonly kind: 'refuse' };
 
 export interface RuleTarget {
-  readonly kind: 'core' | 'queue' | 'stream';
-  /** Of the queue or stream; empty for `core`. */
+  readonly kind: 'core' | 'queue' | 'stream' | 'bridge';
+  /** Of the queue, stream or bridge; empty for `core`. */
   readonly name: string;
   /** Of a stream that does not exist yet. */
   readonly partitions: number;
@@ -101,7 +101,7 @@ export interface RuleTarget {
   /** Different addresses that it may publish to, and where the others go; null: any number. */
   readonly topicsMax: number | null;
   readonly overflowTopic: string | null;
-  /** Addresses that it may publish to; null where it does not publish to addresses. */
+  /** Addresses that it may make, of a bridge those of the other side; null where it makes none. */
   readonly reach: Pattern | null;
   /** Throws RuleError. */
   make(input: RuleInput): RuleOutput;

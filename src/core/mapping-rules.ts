@@ -46,6 +46,7 @@ export interface MappingRuleTableParts {
   readonly clock: Pick<Clock, 'afterTurn'>;
   /** Makes the queue of that name where there is none. Throws CoreError. */
   readonly provideQueue: (name: string) => void;
+  readonly isBridge: (name: string) => boolean;
   readonly compileRule: (definition: unknown) => AnyRule;
   readonly addressFromStream: (stream: string) => string;
   /** For streams that a rule brings into being. */
@@ -155,6 +156,7 @@ export class MappingRuleTable implements MappingRules {
     checkName(name);
     this.#checkCount(this.#entries.size + (before === undefined ? 1 : 0));
     const rule = this.#compile(definition);
+    this.#checkBridges(rule);
     const warnings = await this.#checkPut(name, rule);
     const changes: MappingChanges = {
       ...NOTHING,
@@ -285,9 +287,21 @@ export class MappingRuleTable implements MappingRules {
     }
   }
 
+  /** That the bridges are there to which it leads. Not asked of what is read back: bridges come later. */
+  #checkBridges(rule: AnyRule): void {
+    if (!isRouting(rule)) return;
+    for (const [index, { kind, name }] of rule.targets.entries())
+      if (kind === 'bridge' && !this.#parts.isBridge(name)) {
+        const field = `/to/${index}/endpoint`;
+        throw new CoreError('invalid-argument', `there is no bridge ${name} that leads out`, { field });
+      }
+  }
+
   #compileNamed(name: string, definition: unknown): AnyRule {
     try {
-      return this.#compile(definition);
+      const rule = this.#compile(definition);
+      this.#checkBridges(rule);
+      return rule;
     } catch (error) {
       const { code, field = '', message } = error as CoreError;
       throw new CoreError(code, message, { field: `/${escapePointer(name)}${field}`, cause: error });

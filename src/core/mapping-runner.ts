@@ -1,5 +1,5 @@
 /**
- * Runs routing rules. All of them are one destination of the router, so that what an address resolved to already
+ * Runs routing rules, the operator's and those of bridges. All of them are one destination of the router, so that what an address resolved to already
  * holds the few rules that match it, however many there are; their order is worked out once for each remembered
  * route. What a rule makes for a stream or queue is handed over at once; what it makes for an address waits until the
  * message that caused it has been routed, because no destination publishes from inside. `publish.ts` then asks for it
@@ -11,8 +11,7 @@
  */
 
 import type { Principal } from './access.ts';
-import { originOf } from './address.ts';
-import { DEATH_HEADER, isHistory } from './dead-letter.ts';
+import { undeliverable } from './dead-letter.ts';
 import { type DeliveryOptions, PLAIN_DELIVERY } from './delivery.ts';
 import { CoreError } from './errors.ts';
 import type { CoreCounters } from './index.ts';
@@ -28,7 +27,7 @@ import {
   type RuleOutput,
   type RuleTarget,
 } from './mapping-rule.ts';
-import type { Header, Message } from './message.ts';
+import type { Message } from './message.ts';
 import { type Acceptance, type Destination, FULL, IGNORED, type Route, TAKEN, WRITTEN } from './router.ts';
 import type { CapturingStream } from './stream.ts';
 
@@ -43,11 +42,21 @@ export interface MappingRunnerParts {
   readonly stream: (name: string) => CapturingStream | undefined;
   /** The queue of that name, made where there is none. Throws CoreError. */
   readonly queue: (name: string) => Destination;
+  /** What leads out of the gateway by the bridge of that name. */
+  readonly outlet: (name: string) => RuleOutlet | undefined;
+}
+
+/** Where rules that lead to a bridge put what they make. */
+export interface RuleOutlet {
+  /** FULL: its publisher is refused. */
+  take(message: Message): Acceptance;
 }
 
 /** A routing rule under its name. */
 export interface PlacedRule {
   readonly name: string;
+  /** As of its binding; empty for the operator's rules. */
+  readonly family: string;
   readonly rule: RoutingRule;
   readonly counters: MappingCounters;
 }
@@ -75,7 +84,7 @@ export class MappingRunner implements Destination {
   /** How much waits for `take`. */
   waiting = 0;
   readonly #parts: MappingRunnerParts;
-  readonly #topics = new WeakMap<RuleTarget, Set<string>>();
+  readonly #topics = new BoundedTopics();
   #derived: Derived[] = [];
 
   constructor(parts: MappingRunnerParts) {
@@ -105,7 +114,9 @@ export class MappingRunner implements Destination {
         const said = this.#give(input, placed, target, looped);
         if (said > result) result = said;
       }
-      if (!rule.continues) break;
+      if (rule.continues) continue;
+      // It is the last of its family; the others have their turn.
+      while (i + 1 < rules.length && (rules[i + 1] as PlacedRule).family === placed.family) i++;
     }
     return result;
   }
@@ -113,9 +124,9 @@ export class MappingRunner implements Destination {
   /** The rules behind these bindings, in the order in which they are asked. */
   explain(bindings: Route['bindings']): readonly PlacedRule[] {
     const rules: PlacedRule[] = [];
-    for (const { rule, name, counters } of bindings) {
+    for (const { rule, name, counters, family = '' } of bindings) {
       if (rule === null || !isRouting(rule) || name === undefined || counters === undefined) continue;
-      if (!rules.some((each) => each.rule === rule)) rules.push({ name, rule, counters });
+      if (!rules.some((each) => each.rule === rule)) rules.push({ name, rule, counters, family });
     }
     return rules.sort(compareRules);
   }
@@ -168,6 +179,7 @@ export class MappingRunner implements Destination {
       return this.#fail(input.message, placed, target, failure, (error as Error).message);
     }
     if (target.kind === 'core') return this.#derive(output.message, placed, target);
+    if (target.kind === 'bridge') return this.#send(output.message, placed, target);
     try {
       if (stream !== undefined) {
         stream.append(output.message, output.key, output.partitionBy);
@@ -187,31 +199,30 @@ export class MappingRunner implements Destination {
   }
 
   #derive(made: Message, placed: PlacedRule, target: RuleTarget): Acceptance {
-    let message = made;
-    if (target.topicsMax !== null && !this.#counts(target, message.address, target.topicsMax)) {
-      if (target.overflowTopic === null) {
-        const text = `'${message.address}' is one more than ${target.topicsMax} (maxTopics)`;
-        return this.#fail(made, placed, target, 'topics', text);
-      }
-      message = message.with({ address: target.overflowTopic });
-    }
+    const message = target.topicsMax === null ? made : this.#topics.bounded(target, made);
+    if (message === null) return this.#failTopics(made, placed, target);
     placed.counters.inFlight++;
     this.#derived.push({ message, path: [...this.path, placed.name], placed, target });
     this.waiting++;
     return TAKEN;
   }
 
-  /** Whether this address is one of the first `max` of the target. */
-  #counts(target: RuleTarget, address: string, max: number): boolean {
-    let topics = this.#topics.get(target);
-    if (topics === undefined) {
-      topics = new Set();
-      this.#topics.set(target, topics);
-    }
-    if (topics.has(address)) return true;
-    if (topics.size >= max) return false;
-    topics.add(address);
-    return true;
+  /** Into the buffer of a bridge. Where that is full and says so, the publisher is told whatever `onError` says. */
+  #send(made: Message, placed: PlacedRule, target: RuleTarget): Acceptance {
+    const message = target.topicsMax === null ? made : this.#topics.bounded(target, made);
+    if (message === null) return this.#failTopics(made, placed, target);
+    const { counters } = placed;
+    const outlet = this.#parts.outlet(target.name);
+    if (outlet === undefined)
+      return this.#fail(made, placed, target, 'storage', `there is no bridge ${target.name}`);
+    const said = outlet.take(message);
+    if (said === FULL) counters.failed++;
+    else counters.out++;
+    return said;
+  }
+
+  #failTopics(made: Message, placed: PlacedRule, target: RuleTarget): Acceptance {
+    return this.#fail(made, placed, target, 'topics', tooManyTopics(target, made.address));
   }
 
   #toQueue(name: string, message: Message): Acceptance {
@@ -236,7 +247,8 @@ export class MappingRunner implements Destination {
     }
     if (policy.kind === 'dead-letter') {
       try {
-        const dead = deadLetterOf(message, name, failure, text, this.#parts.clock.nowMs());
+        const by = { kind: 'mapping', name } as const;
+        const dead = undeliverable(message, by, failure, text, this.#parts.clock.nowMs());
         const said = this.#toQueue(policy.queue, dead);
         if (said !== FULL) {
           counters.deadLettered++;
@@ -262,8 +274,39 @@ function takes(rule: RoutingRule, input: RuleInput): boolean {
   }
 }
 
+/** By family, then in the order in which they are asked. */
 export function compareRules(a: PlacedRule, b: PlacedRule): number {
-  return a.rule.order - b.rule.order || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0);
+  return compareText(a.family, b.family) || a.rule.order - b.rule.order || compareText(a.name, b.name);
+}
+
+function compareText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/** The first addresses that each target made, up to its `topicsMax`. */
+export class BoundedTopics {
+  readonly #topics = new WeakMap<RuleTarget, Set<string>>();
+
+  /** The message, at `overflowTopic` where its address is one too many; null where there is no such. */
+  bounded(target: RuleTarget, message: Message): Message | null {
+    const { topicsMax, overflowTopic } = target;
+    if (topicsMax === null) return message;
+    let topics = this.#topics.get(target);
+    if (topics === undefined) {
+      topics = new Set();
+      this.#topics.set(target, topics);
+    }
+    if (topics.has(message.address)) return message;
+    if (topics.size < topicsMax) {
+      topics.add(message.address);
+      return message;
+    }
+    return overflowTopic === null ? null : message.with({ address: overflowTopic });
+  }
+}
+
+export function tooManyTopics({ topicsMax }: RuleTarget, address: string): string {
+  return `'${address}' is one more than ${topicsMax} (maxTopics)`;
 }
 
 /** Why this rule must not publish what came this way, or null. Only what goes to addresses can come back. */
@@ -276,41 +319,6 @@ export function loopOf(
   return path.length > rule.hopsMax
     ? `the message came through ${path.length} mappings, more than ${rule.hopsMax} (maxHops)`
     : null;
-}
-
-function deadLetterOf(message: Message, rule: string, failure: string, text: string, nowMs: number): Message {
-  const { properties } = message;
-  const origin = originOf(message.address, null);
-  const entry: Header[] = [
-    { name: 'count', value: { kind: 'i64', value: 1n } },
-    { name: 'reason', value: { kind: 'string', value: failure } },
-    { name: 'mapping', value: { kind: 'string', value: rule } },
-    { name: 'detail', value: { kind: 'string', value: text } },
-    { name: 'time', value: { kind: 'timestamp', value: nowMs, seconds: true } },
-    { name: 'exchange', value: { kind: 'string', value: origin.exchange } },
-    { name: 'routing-keys', value: { kind: 'list', value: [{ kind: 'string', value: origin.key }] } },
-  ];
-  // In a protocol's own encoding a history is what a client claims.
-  const headers =
-    message.codec === null
-      ? properties.headers
-      : properties.headers.filter((header) => !isHistory(header.name));
-  const known = headers.find((header) => header.name === DEATH_HEADER)?.value;
-  const older = known?.kind === 'list' ? known.value : [];
-  const history: Header = {
-    name: DEATH_HEADER,
-    value: { kind: 'list', value: [{ kind: 'map', value: entry }, ...older] },
-  };
-  return message.with({
-    // Kept there whatever its publisher asked: somebody has to look at it.
-    reliability: message.reliability === 0 ? 1 : message.reliability,
-    expiresAtMs: 0,
-    retain: false,
-    properties: {
-      ...properties,
-      headers: [history, ...headers.filter((header) => header.name !== DEATH_HEADER)],
-    },
-  });
 }
 
 /** Version 4 (RFC 9562 5.4). */

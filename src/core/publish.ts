@@ -4,7 +4,7 @@
  * and dead letters.
  */
 
-import { type Access, isSystemAddress, LastAnswer, type Principal } from './access.ts';
+import { type Access, ALLOW_ALL, isSystemAddress, LastAnswer, type Principal } from './access.ts';
 import { queueAddress } from './address.ts';
 import { checkAddress } from './address-bounds.ts';
 import type { Clock } from './clock.ts';
@@ -95,7 +95,7 @@ export class Publishing {
   openPublisher(info: PublisherInfo): Publisher {
     const { congestion, access } = this.#options;
     congestion.listen(info);
-    const rights = new LastAnswer(access, 'publish');
+    const rights = new LastAnswer(info.isGateway === true ? ALLOW_ALL : access, 'publish');
     return {
       publish: (message, sink, token) => {
         const { address } = message;

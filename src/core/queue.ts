@@ -108,6 +108,16 @@ export class StoredQueue implements Queue, Destination {
     return this.#group.consumerCount - groups.handOverCount + groups.consumerCount;
   }
 
+  /** Bytes of the bodies of what waits for consumers who name no group. */
+  get waitingBytes(): number {
+    return this.#group.waits.bodyBytes;
+  }
+
+  /** The oldest of it, where that is in memory. */
+  get oldest(): Message | undefined {
+    return this.#group.waits.first()?.message;
+  }
+
   get isClaimed(): boolean {
     return this.#isClaimed;
   }

@@ -26,6 +26,8 @@ export interface QueueSpec {
   readonly deadLetter: { readonly exchange: string; readonly key: string | null } | null;
   /** As the declaring client gave them; only compared and shown. */
   readonly arguments: readonly Header[];
+  /** Everything is kept on disk, whatever its publisher asked. Absent: what is durable. */
+  readonly keepsAll?: boolean;
 }
 
 /** What can be changed of a queue that is there: what waits keeps the deadline that it was given. */

@@ -4,14 +4,24 @@
  * is bound to the address of its own name, and to what is below it unless it belongs to one connection. Named groups
  * stand in the table `queue-groups`, under the numbers of their queue and their own, and how often they failed with a
  * message in `queue-attempts`.
+ *
+ * Buffers of bridges are queues too, stored like the others, but apart: they are bound to no address and found by nobody
+ * but `outlets.ts`.
  */
 
-import { DEAD_LETTER_ROOT, originOf, queueAddress, queueLevels, queueNameFromAddress } from './address.ts';
+import {
+  BUFFER_ROOT,
+  DEAD_LETTER_ROOT,
+  originOf,
+  queueAddress,
+  queueLevels,
+  queueNameFromAddress,
+} from './address.ts';
 import { Attempts } from './attempts.ts';
 import { deadLetterOf } from './dead-letter.ts';
 import { decodeDefinition, encodeDefinition } from './definition.ts';
 import { CoreError } from './errors.ts';
-import type { GroupContext } from './group-context.ts';
+import type { DiscardReason, GroupContext } from './group-context.ts';
 import type { DeliveryOptions, Queue, QueueChanges, QueueSpec, Queues } from './index.ts';
 import type { Limits } from './limits.ts';
 import type { Message } from './message.ts';
@@ -36,6 +46,13 @@ interface KnownQueue {
   readonly bindings: readonly Binding[];
 }
 
+/** A queue that only a bridge knows. */
+interface KnownBuffer {
+  readonly queue: StoredQueue;
+  /** Told what left without being sent. */
+  discarded(reason: DiscardReason): void;
+}
+
 /** What stands in the table: a queue that nobody claimed says so. */
 type QueueRecord = Omit<QueueSpec, 'owner'> & { readonly unclaimed?: true };
 
@@ -50,6 +67,7 @@ export class QueueRegistry implements Queues, QueueHome {
   readonly #groupTable: Table;
   readonly #attempts: (queue: number, group: number) => Attempts;
   readonly #queues = new Map<string, KnownQueue>();
+  readonly #buffers = new Map<string, KnownBuffer>();
   readonly #owned = new Map<object, Set<string>>();
   /** Told before a queue goes, so that what is bound to it goes first. */
   #leaving: (name: string) => void = () => {};
@@ -82,8 +100,13 @@ export class QueueRegistry implements Queues, QueueHome {
       const number = Number(key);
       const { unclaimed, ...stored } = decodeDefinition(bytes) as QueueRecord;
       const log = await storage.openRowLog(queueLogName(number), { durable: true });
-      byNumber.set(number, registry.#add({ ...stored, owner: null }, number, log, unclaimed !== true));
       registry.#nextNumber = Math.max(registry.#nextNumber, number + 1);
+      if (isBufferName(stored.name)) {
+        const queue = new StoredQueue(registry, { ...stored, owner: null }, number, log, true);
+        registry.#buffers.set(stored.name, { queue, discarded: () => {} });
+        continue;
+      }
+      byNumber.set(number, registry.#add({ ...stored, owner: null }, number, log, unclaimed !== true));
     }
     for await (const [key, bytes] of registry.#groupTable.scan('')) {
       const [queue, group] = key.split('/').map(Number) as [number, number];
@@ -175,7 +198,57 @@ export class QueueRegistry implements Queues, QueueHome {
     if (this.get(queue.name) === queue) this.#remove(queue, 'expired');
   }
 
+  /**
+   * The buffer of that name, as it was left, or made. What is read back from the disk is not sent before somebody
+   * consumes it. `isNew`: its offsets begin anew.
+   */
+  openBuffer(
+    spec: QueueSpec,
+    discarded: (reason: DiscardReason) => void,
+  ): { readonly queue: StoredQueue; readonly isNew: boolean } {
+    const known = this.#buffers.get(spec.name);
+    if (known !== undefined) {
+      this.#buffers.set(spec.name, { queue: known.queue, discarded });
+      this.#changeBuffer(known.queue, spec);
+      return { queue: known.queue, isNew: false };
+    }
+    const number = this.#nextNumber++;
+    const log = this.#options.storage.createRowLog(queueLogName(number));
+    const queue = new StoredQueue(this, spec, number, log, true);
+    this.#buffers.set(spec.name, { queue, discarded });
+    this.#save(queue);
+    this.context.durability.written();
+    return { queue, isNew: true };
+  }
+
+  changeBuffer(name: string, changes: QueueChanges & Pick<QueueSpec, 'keepsAll'>): void {
+    const known = this.#buffers.get(name);
+    if (known !== undefined) this.#changeBuffer(known.queue, changes);
+  }
+
+  deleteBuffer(name: string): void {
+    const known = this.#buffers.get(name);
+    if (known === undefined) return;
+    const { queue } = known;
+    this.#buffers.delete(name);
+    queue.close('deleted');
+    this.#table.remove(String(queue.number));
+    queue.log?.delete().catch((error: unknown) => this.context.readFailed(error));
+    this.context.durability.written();
+  }
+
+  #changeBuffer(queue: StoredQueue, changes: QueueChanges & Pick<QueueSpec, 'keepsAll'>): void {
+    queue.change(changes);
+    this.#save(queue);
+    this.context.durability.written();
+  }
+
   deadLetter(message: Message, options: DeliveryOptions, spec: QueueSpec, death: QueueDeath): void {
+    const buffer = this.#buffers.get(spec.name);
+    if (buffer !== undefined) {
+      buffer.discarded(death.reason);
+      return;
+    }
     const address = this.#deadAddress(message, options, spec, death);
     const nowMs = this.context.clock.nowMs();
     const dead = deadLetterOf(message, options.via, spec, { ...death, address }, nowMs);
@@ -240,6 +313,8 @@ export class QueueRegistry implements Queues, QueueHome {
   #declare(spec: QueueSpec, isClaimed: boolean): StoredQueue {
     const existing = this.#queues.get(spec.name);
     if (existing !== undefined) return existing.queue;
+    if (isBufferName(spec.name))
+      throw new CoreError('invalid-name', `names that begin with ${BUFFER_ROOT}/ belong to bridges`);
     if (this.#queues.size >= this.limits.queuesMax) {
       throw new CoreError('limit-reached', `there are ${this.#queues.size} queues already (queuesMax)`);
     }
@@ -301,6 +376,10 @@ function bindingOf(queue: StoredQueue, tokens: readonly Token[]): Binding {
     match: null,
     rule: null,
   };
+}
+
+function isBufferName(name: string): boolean {
+  return name.startsWith(`${BUFFER_ROOT}/`);
 }
 
 function queueLogName(queue: number): string {

@@ -52,6 +52,11 @@ export interface Binding {
   /** Of that rule, and its name. */
   readonly counters?: MappingCounters;
   readonly name?: string;
+  /**
+   * Rules of one family are asked until one takes the message; each family has a turn of its own. Absent: the
+   * operator's mapping rules. Otherwise the bridge to which the rule belongs.
+   */
+  readonly family?: string;
 }
 
 /** One destination of one address. Immutable and shared by all messages of the address. */
@@ -108,7 +113,7 @@ const NO_LINKS: ExchangeLinks = { forward: (_target, address) => address, fallba
 
 export class Router {
   readonly #index = new BindingIndex();
-  /** Of mapping rules, apart from the others so that all of them can be exchanged at once. */
+  /** Of the operator's mapping rules, apart from the others so that all of them can be exchanged at once. */
   #rules = new BindingIndex();
   readonly #cache: RouteCache<CachedSet>;
   readonly #bounds: AddressBounds;
@@ -137,16 +142,20 @@ export class Router {
   }
 
   add(binding: Binding): void {
-    (binding.rule === null ? this.#index : this.#rules).add(binding);
+    this.#indexOf(binding).add(binding);
     this.changed(binding.pattern);
   }
 
   /** Removes exactly this binding object; unknown ones are ignored. */
   remove(binding: Binding): void {
-    if ((binding.rule === null ? this.#index : this.#rules).remove(binding)) this.changed(binding.pattern);
+    if (this.#indexOf(binding).remove(binding)) this.changed(binding.pattern);
   }
 
-  /** These bindings take the place of those of all mapping rules, and every remembered route is asked for anew. */
+  #indexOf({ rule, family }: Binding): BindingIndex {
+    return rule === null || family !== undefined ? this.#index : this.#rules;
+  }
+
+  /** These bindings take the place of those of all the operator's mapping rules, and every remembered route is asked for anew. */
   exchangeRules(rules: BindingIndex): void {
     this.#rules = rules;
     // Further than the journal reaches: nothing that was remembered is compared with it.

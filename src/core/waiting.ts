@@ -27,7 +27,7 @@ export class Waiting {
   readonly #log: RowLog | null;
   readonly #memoryBytesMax: number;
   /** Also what need not survive is kept when it was read back after a restart. */
-  readonly #keepsAll: boolean;
+  readonly #keepsAll: () => boolean;
   /** Makes an entry of what was read back, the next in order. */
   readonly #entryOf: (message: Message, options: DeliveryOptions, deadlineMs: number, row: number) => Entry;
   readonly #returned = new EntryHeap();
@@ -52,7 +52,7 @@ export class Waiting {
     context: GroupContext,
     log: RowLog | null,
     memoryBytesMax: number,
-    keepsAll: boolean,
+    keepsAll: () => boolean,
     entryOf: (message: Message, options: DeliveryOptions, deadlineMs: number, row: number) => Entry,
   ) {
     this.#context = context;
@@ -349,7 +349,7 @@ export class Waiting {
     const { message, options, deadlineMs } = stored;
     const recovered = offset < this.#recoveredBelow;
     if (!recovered) this.#pagedBodyBytes -= message.body.length;
-    else if (!message.durable && !this.#keepsAll) {
+    else if (!message.durable && !this.#keepsAll()) {
       log.remove(offset);
       this.#context.durability.written();
       return null;

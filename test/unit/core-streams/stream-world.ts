@@ -172,8 +172,9 @@ export async function openWorld(
   const rules = new MappingRuleTable({
     ...parts,
     streams,
-    runner: new MappingRunner({ ...parts, randomBytes, stream, queue: noQueues }),
+    runner: new MappingRunner({ ...parts, randomBytes, stream, queue: noQueues, outlet: () => undefined }),
     provideQueue: noQueues,
+    isBridge: () => false,
     compileRule: compileTestRule,
     addressFromStream,
     streamLog: DEFAULT_STREAM_LOG,

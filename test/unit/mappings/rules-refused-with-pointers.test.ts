@@ -136,7 +136,7 @@ describe('what is refused', () => {
     [{ from, to, continue: 'yes' }, '/continue', /false or true/],
     [{ from, to, loop: { maxHops: 99 } }, '/loop/maxHops', /0 to 16/],
     [{ from, to, onError: 'retry' }, '/onError', /"dlq"/],
-    [target({ endpoint: 'bridge:kafka' }), '/to/0/endpoint', /no bridges/],
+    [target({ endpoint: 'bridge:A b' }), '/to/0/endpoint', /no name of a bridge/],
     [target({ endpoint: 'kafka' }), '/to/0/endpoint', /must be "core"/],
     [target({ endpoint: 'queue:amq.x', topic: 't' }), '/to/0/endpoint', /belong to the gateway/],
     [target({ endpoint: 'queue:$queue', topic: 't' }), '/to/0/endpoint', /belong to the gateway/],
