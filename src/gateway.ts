@@ -1,17 +1,21 @@
 /**
  * Puts a gateway together from its settings and the parts that `src/main.ts` hands over, and takes it apart again.
  *
- * Start: storage, core, adapters, listeners, HTTP API. A start that fails takes back what it had begun. Stop: not ready
- * any more, no new connections, clients are told to go and get a bounded time, adapters, core, storage, HTTP API last,
- * so that it can tell the state until the end. Nothing here knows a protocol.
+ * Start: storage, definitions of bridges, core, adapters, listeners, HTTP API, and then bridges begin to connect. A start
+ * that fails takes back what it had begun. Stop: not ready any more, no new connections, clients are told to go and get a
+ * bounded time, and so do bridges to finish what is on its way, adapters, core, storage, HTTP API last, so that it can
+ * tell the state until the end. Nothing here knows a protocol.
  */
 
 import { AssertionError } from 'node:assert';
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import type { Admin, AdminOptions, MetricSample, ReadinessCheck } from './admin/index.ts';
 import { type OpenAccess, openAccess } from './auth/access.ts';
 import type { AccessRules } from './auth/acl-rules.ts';
 import { type LoginCounters, type OpenAuthentication, openAuthentication, type Users } from './auth/index.ts';
+import type { BridgesParts, DriverPart } from './bridges/parts.ts';
+import { type BridgeRegistry, openBridges } from './bridges/registry.ts';
+import { checksOf, sampleBridges } from './bridges/samples.ts';
 import { SystemClock } from './clock.ts';
 import { readClusterId, readReplySeal } from './cluster-id.ts';
 import type { Config } from './config/index.ts';
@@ -33,6 +37,9 @@ export interface GatewayParts {
   readonly codecs: readonly NativeCodec[];
   readonly addressFromStream: (stream: string) => string;
   readonly compileRule: (definition: unknown) => AnyRule;
+  /** Clients of outside brokers, each loaded when a connection of its type is defined. */
+  readonly drivers: readonly DriverPart[];
+  readonly compileBridgeMapping: BridgesParts['compileMapping'];
   readonly protocols: AdminOptions['protocols'];
   readonly definitions: AdminOptions['definitions'];
   readonly messageFromJson: AdminOptions['messageFromJson'];
@@ -49,6 +56,8 @@ export interface AdapterPart {
 
 export interface Gateway {
   readonly core: Core;
+  /** To outside brokers. */
+  readonly bridges: BridgeRegistry;
   /** Users with passwords. */
   readonly users: Users;
   /** Who may do what. */
@@ -88,6 +97,7 @@ class RunningGateway implements Gateway {
   #access: OpenAccess | null = null;
   #revocation: Revocation | null = null;
   #core: Core | null = null;
+  #bridges: BridgeRegistry | null = null;
   #admin: Admin | null = null;
   #isListening = false;
   #isDraining = false;
@@ -123,6 +133,11 @@ class RunningGateway implements Gateway {
   get core(): Core {
     if (this.#core === null) throw new Error('the gateway has not started');
     return this.#core;
+  }
+
+  get bridges(): BridgeRegistry {
+    if (this.#bridges === null) throw new Error('the gateway has not started');
+    return this.#bridges;
   }
 
   get users(): Users {
@@ -165,6 +180,7 @@ class RunningGateway implements Gateway {
     const clusterId = await readClusterId(this.#storage);
     const sealReply = await readReplySeal(this.#storage);
     const { records, codecs, addressFromStream, compileRule } = this.#parts;
+    this.#bridges = await this.#openBridges(this.#storage, clusterId);
     this.#core = await createCore({
       storage: this.#storage,
       clock: this.#clock,
@@ -181,6 +197,8 @@ class RunningGateway implements Gateway {
       sealReply,
       report,
     });
+    // In this turn: what was due while it was stopped is published in the next.
+    this.#bridges.attach(this.#core);
     await this.#startAdapters({
       core: this.#core,
       clock: this.#clock,
@@ -193,6 +211,7 @@ class RunningGateway implements Gateway {
     });
     this.#isListening = true;
     await this.#startAdmin(this.#core, authenticator);
+    this.#bridges.start();
     this.#logger.info(
       {
         version: this.#parts.version,
@@ -203,6 +222,23 @@ class RunningGateway implements Gateway {
       },
       'ready',
     );
+  }
+
+  #openBridges(storage: Storage, clusterId: Uint8Array): Promise<BridgeRegistry> {
+    const { connections, bridges, limits } = this.#config.host;
+    return openBridges({
+      storage,
+      clock: this.#clock,
+      logger: this.#logger,
+      gatewayId: Buffer.from(clusterId).toString('hex'),
+      drivers: this.#parts.drivers,
+      compileMapping: this.#parts.compileBridgeMapping,
+      configured: { connections, bridges },
+      limits,
+      environment: process.env,
+      random: Math.random,
+      newId: randomUUID,
+    });
   }
 
   async #startAdapters(host: Host): Promise<void> {
@@ -233,6 +269,7 @@ class RunningGateway implements Gateway {
       users: this.users,
       authenticator,
       accessRules: this.accessRules,
+      bridges: this.bridges,
       protocols: this.#parts.protocols,
       definitions: this.#parts.definitions,
       streamLog: this.#streamLog,
@@ -272,6 +309,7 @@ class RunningGateway implements Gateway {
   *#sample(): Generator<MetricSample> {
     yield* sampleNetwork(this.#network);
     if (this.#authentication !== null) yield* sampleLogins(this.#authentication.counters);
+    if (this.#bridges !== null) yield* sampleBridges(this.#bridges.list());
   }
 
   #checkReadiness(): ReadinessCheck[] {
@@ -284,6 +322,7 @@ class RunningGateway implements Gateway {
       },
       { name: 'listeners', ok: this.#isListening },
       { name: 'draining', ok: !this.#isDraining },
+      ...(this.#bridges === null ? [] : checksOf(this.#bridges.list())),
     ];
   }
 
@@ -318,7 +357,8 @@ class RunningGateway implements Gateway {
       if (unreadyMs > 0) await new Promise((resolve) => setTimeout(resolve, unreadyMs));
     }
     network.stopListening();
-    await network.disconnectAll(drainMs);
+    // Beside each other: what clients still publish waits in the buffers.
+    await Promise.all([network.disconnectAll(drainMs), this.#bridges?.stop(drainMs)]);
     // One that fails keeps nobody else from giving back what it holds, least of all the data folder.
     let failure: unknown = null;
     const attempt = async (task: () => Promise<void> | void | undefined): Promise<void> => {

@@ -18,6 +18,7 @@ import { capturesOfStream, settingsOfStream } from '../mappings/kafka-definition
 import { mqtt5Codec } from '../mappings/mqtt.ts';
 import { definitionsFromRabbitmq } from '../mappings/rabbitmq-definitions.ts';
 import { compileRule } from '../mappings/rules.ts';
+import { compileBridgeMapping } from '../mappings/rules-bridge.ts';
 import { definitionsFromStrimzi } from '../mappings/strimzi.ts';
 import { runCommandLine } from './cli/index.ts';
 import type { ConfigShape } from './config/index.ts';
@@ -43,6 +44,31 @@ export const configShape: ConfigShape = {
     { flag: 'amqp-port', value: 'port', description: 'port for AMQP', paths: ['amqp091.port'] },
     { flag: 'kafka-port', value: 'port', description: 'port for Kafka', paths: ['kafka.port'] },
   ],
+  examples: {
+    connections: [
+      'connections:',
+      '  plant:',
+      '    type: mqtt',
+      '    url: mqtts://broker.example.com:8883',
+      '    username: gateway',
+      '    password: { env: PLANT_PASSWORD }',
+    ],
+    bridges: [
+      'bridges:',
+      '  telemetry-to-plant:',
+      '    connection: plant',
+      '    direction: out',
+      '    mappings:',
+      '      - { match: "devices/{device}/telemetry", topic: "site1/{device}" }',
+      '    required: true',
+      '    buffer: { bytesMax: 1073741824, overflow: drop-oldest }',
+      '  commands-from-plant:',
+      '    connection: plant',
+      '    direction: in',
+      '    mappings:',
+      '      - { pattern: "commands/#", remotePrefix: "site1/" }',
+    ],
+  },
 };
 
 export const gatewayParts: GatewayParts = {
@@ -74,6 +100,8 @@ export const gatewayParts: GatewayParts = {
   codecs: [mqtt5Codec, amqp091Codec, kafkaRecordCodec],
   addressFromStream: addressFromKafka,
   compileRule,
+  drivers: [],
+  compileBridgeMapping,
   protocols: protocolViews,
   definitions: {
     argumentsOfQueue,

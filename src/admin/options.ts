@@ -6,6 +6,7 @@
 
 import type { AccessRules } from '../auth/acl-rules.ts';
 import type { Users } from '../auth/users.ts';
+import type { Bridges } from '../bridges/index.ts';
 import type {
   AnyRule,
   BatchLogOptions,
@@ -34,6 +35,8 @@ export interface AdminOptions {
   /** Who callers are that are no holders of keys. */
   readonly authenticator: CallerAuthenticator;
   readonly accessRules: AccessRules;
+  /** To outside brokers. */
+  readonly bridges: Bridges;
   readonly protocols: readonly ProtocolView[];
   /** How the protocols see queues and streams that are made here. */
   readonly definitions: ObjectDefinitions;

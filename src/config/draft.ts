@@ -4,7 +4,7 @@
  * collected, so that an operator sees all of it at once.
  */
 
-import { findNearest } from './nearest.ts';
+import { findNearest } from '../nearest-name.ts';
 import {
   defaultsOf,
   findFault,

@@ -6,8 +6,8 @@
  */
 
 import { readFileSync } from 'node:fs';
+import { findNearest } from '../nearest-name.ts';
 import type { ConfigDraft } from './draft.ts';
-import { findNearest } from './nearest.ts';
 import { listSettings, type Schema } from './schema.ts';
 import type { Shortcut } from './shortcuts.ts';
 

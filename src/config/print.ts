@@ -38,24 +38,34 @@ export function printReference(shape: ConfigShape): string {
   ];
   const lines = opening.flatMap((line) => comment(line, ''));
   for (const [name, section] of Object.entries(root.properties ?? {})) {
-    lines.push('', ...printSection(name, section, ''));
+    const print = isSection(section) ? printSection : printSetting;
+    lines.push('', ...print(shape, [name], section));
   }
   return `${lines.join('\n')}\n`;
 }
 
-function printSection(name: string, section: Schema, indent: string): string[] {
-  const lines = [...comment(asSentence(section.description ?? ''), indent), `${indent}${name}:`];
-  const inner = `${indent}  `;
+function printSection(shape: ConfigShape, path: readonly string[], section: Schema): string[] {
+  const indent = indentOf(path);
+  const lines = [...comment(asSentence(section.description ?? ''), indent), `${indent}${path.at(-1)}:`];
   for (const [key, schema] of Object.entries(section.properties ?? {})) {
-    if (isSection(schema)) lines.push(...printSection(key, schema, inner));
-    else {
-      const notes = [asSentence(schema.description ?? ''), describeRange(schema)];
-      lines.push(...comment(notes.filter((note) => note !== '').join(' '), inner));
-      lines.push(`${inner}${key}: ${printValue(schema.default)}`);
-    }
+    const print = isSection(schema) ? printSection : printSetting;
+    lines.push(...print(shape, [...path, key], schema));
   }
   return lines;
 }
+
+function printSetting(shape: ConfigShape, path: readonly string[], schema: Schema): string[] {
+  const indent = indentOf(path);
+  const notes = [asSentence(schema.description ?? ''), describeRange(schema)];
+  const example = shape.examples?.[path.join('.')] ?? [];
+  return [
+    ...comment(notes.filter((note) => note !== '').join(' '), indent),
+    ...example.map((line) => `${indent}#   ${line}`),
+    `${indent}${path.at(-1)}: ${printValue(schema.default)}`,
+  ];
+}
+
+const indentOf = (path: readonly string[]): string => '  '.repeat(path.length - 1);
 
 const asSentence = (text: string): string => (text === '' || /[.:)]$/.test(text) ? text : `${text}.`);
 
@@ -137,4 +147,5 @@ export function printConfig(shape: ConfigShape, config: Config, origins: boolean
   return `${lines.join('\n')}\n`;
 }
 
-const isEmpty = (value: unknown): boolean => value === '' || (Array.isArray(value) && value.length === 0);
+const isEmpty = (value: unknown): boolean =>
+  value === '' || (typeof value === 'object' && value !== null && Object.keys(value).length === 0);

@@ -4,6 +4,8 @@
  * in the operator's words, and so that a start loads no validator. Called by the other files of this folder.
  */
 
+import { parse } from 'yaml';
+
 export interface Schema {
   readonly type?: string;
   readonly description?: string;
@@ -11,9 +13,12 @@ export interface Schema {
   readonly const?: unknown;
   readonly anyOf?: readonly Schema[];
   readonly properties?: Readonly<Record<string, Schema>>;
+  /** Of a map: what stands under its names, one schema for all. */
+  readonly patternProperties?: Readonly<Record<string, Schema>>;
+  readonly additionalProperties?: unknown;
   readonly items?: Schema;
   /** Of the properties of a list's entry: those that must be there. */
-  readonly required?: readonly string[];
+  readonly required?: readonly string[] | undefined;
   readonly minimum?: number;
   readonly maximum?: number;
   readonly minLength?: number;
@@ -124,13 +129,24 @@ function findEntryFault(schema: Schema, value: unknown): string | null {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     return `must have settings of its own, not be ${show(value)}`;
   }
+  if (schema.patternProperties !== undefined) return findMapFault(schema.patternProperties, value);
   const properties = schema.properties ?? {};
   const missing = schema.required?.find((key) => !Object.hasOwn(value, key));
   if (missing !== undefined) return `has no ${missing}`;
   for (const [key, child] of Object.entries(value)) {
     const property = Object.hasOwn(properties, key) ? properties[key] : undefined;
+    if (property === undefined && schema.additionalProperties === true) continue;
     const fault = property === undefined ? 'is not a setting' : findFault(property, child);
     if (fault !== null) return `${key} ${fault}`;
+  }
+  return null;
+}
+
+function findMapFault(patterns: Readonly<Record<string, Schema>>, value: object): string | null {
+  const [entry] = Object.values(patterns);
+  for (const [name, child] of Object.entries(value)) {
+    const fault = entry === undefined ? null : findFault(entry, child);
+    if (fault !== null) return `${name} ${fault}`;
   }
   return null;
 }
@@ -149,10 +165,21 @@ export function valueFromText(schema: Schema, text: string): unknown {
       return /^-?\d+(\.\d+)?$/.test(text.trim()) ? Number(text) : text;
     case 'array':
       return listFromText(schema.items ?? {}, text);
+    case 'object':
+      return mapFromText(text);
     case 'null':
       return text === '' || text === 'null' ? null : text;
     default:
       return text;
+  }
+}
+
+/** YAML, and so JSON too. */
+function mapFromText(text: string): unknown {
+  try {
+    return text.trim() === '' ? {} : parse(text);
+  } catch {
+    return text;
   }
 }
 

@@ -6,6 +6,7 @@
 import Type, { type Static, type TInteger } from 'typebox';
 import { httpSettings } from '../admin/settings.ts';
 import { authSettings } from '../auth/settings.ts';
+import { bridgesSetting, connectionsSetting } from '../bridges/settings.ts';
 import { DEFAULT_LIMITS, type Limits } from '../core/index.ts';
 import { networkSettings } from '../net/settings.ts';
 import { tlsSettings } from '../net/tls-settings.ts';
@@ -120,6 +121,8 @@ export const limitsSettings = Type.Object(
     ),
     cursorsMax: limit('cursorsMax', 'Committed reading positions of all groups together.'),
     rulesMax: limit('rulesMax', 'Mapping rules.'),
+    bridgesMax: limit('bridgesMax', 'Bridges to outside brokers.'),
+    outsideConnectionsMax: limit('outsideConnectionsMax', 'Connections that bridges may use.'),
     replyLifetimeMs: Type.Integer({
       default: DEFAULT_LIMITS.replyLifetimeMs,
       minimum: 0,
@@ -168,6 +171,8 @@ export const hostSections = {
   auth: authSettings,
   network: networkSettings,
   tls: tlsSettings,
+  connections: connectionsSetting,
+  bridges: bridgesSetting,
   limits: limitsSettings,
   gateway: gatewaySettings,
   log: logSettings,

@@ -9,6 +9,8 @@ export interface ConfigShape {
   /** The protocols' sections, by name. */
   readonly sections: Readonly<Record<string, TSchema>>;
   readonly shortcuts: readonly Shortcut[];
+  /** Lines of the file for settings that a default does not explain, by the setting's path. */
+  readonly examples?: Readonly<Record<string, readonly string[]>>;
 }
 
 export function rootSchema(shape: ConfigShape): Schema {

@@ -123,6 +123,7 @@ export class FakeGateway {
       version: '1.2.3',
       authenticator: { authenticate: () => null, isCurrent: () => true, onChange: () => {} },
       users: { list: () => [], get: () => undefined } as unknown as AdminOptions['users'],
+      bridges: { list: () => [] } as unknown as AdminOptions['bridges'],
       accessRules: { list: () => [], get: () => undefined } as unknown as AdminOptions['accessRules'],
       clock: { nowMs: () => 1_700_000_000_000 } as AdminOptions['clock'],
       logger: { debug: log, info: log, warn: log, error: log },

@@ -1,6 +1,6 @@
 /**
  * The known name that a wrong one was probably meant to be, by the number of letters to change. Pure; used for unknown
- * settings, environment variables and flags.
+ * settings, environment variables, flags and fields of definitions.
  */
 
 /** Null where nothing is near. Letter case and underscores do not count. */

@@ -1,0 +1,366 @@
+/**
+ * One bridge while the gateway runs: its outlet where it leads out, the link and the pump on it, its state and counters.
+ * Made by the registry from a checked definition, changed in place by a new one. Nothing here waits for the other side
+ * except what `link-keeper.ts` bounds.
+ */
+
+import { type MappingCounters, newMappingCounters, type Outlet } from '../core/index.ts';
+import type { BridgeLink } from '../outside.ts';
+import { Backoff } from './backoff.ts';
+import { InPump } from './in-pump.ts';
+import type { BridgeDefinition, BridgeStatus, BridgeView, DefinitionOrigin } from './index.ts';
+import { LinkKeeper } from './link-keeper.ts';
+import { OutPump } from './out-pump.ts';
+import type { BridgeSurroundings } from './parts.ts';
+import type { PreparedBridge } from './prepared.ts';
+import { resolved } from './secrets.ts';
+import { failureOf, StatusBoard, textOf } from './status-board.ts';
+import { newTally, type Tally } from './tally.ts';
+
+export interface BridgeBasis {
+  readonly origin: DefinitionOrigin;
+  readonly isPaused: boolean;
+  /** Added to the offsets of its buffer; of a buffer that is made now it is `newOffsetBase`. */
+  readonly offsetBase: number | null;
+}
+
+export class Bridge {
+  readonly name: string;
+  readonly #around: BridgeSurroundings;
+  readonly #board: StatusBoard;
+  readonly #keeper: LinkKeeper;
+  readonly #linkBackoff: Backoff;
+  readonly #sendBackoff: Backoff;
+  readonly #sent = { offset: -1 };
+  #prepared: PreparedBridge;
+  #basis: BridgeBasis;
+  #outlet: Outlet | null = null;
+  #offsetBase = 0;
+  #tally: Tally = newTally();
+  #mappingCounters: readonly MappingCounters[] = [];
+  #outPump: OutPump | null = null;
+  #inPump: InPump | null = null;
+  /** In pumps of links that are gone, while receipts are on their way. */
+  #fading: InPump[] = [];
+  #isStarted = false;
+
+  constructor(around: BridgeSurroundings, prepared: PreparedBridge, basis: BridgeBasis) {
+    this.name = prepared.name;
+    this.#around = around;
+    this.#prepared = prepared;
+    this.#basis = basis;
+    const { clock, logger, random } = around;
+    this.#board = new StatusBoard(this.name, clock, logger);
+    const { retry } = prepared.definition;
+    this.#linkBackoff = new Backoff(retry, random);
+    this.#sendBackoff = new Backoff(retry, random);
+    this.#keeper = new LinkKeeper({
+      clock,
+      backoff: this.#linkBackoff,
+      open: (signal, lost) => this.#openLink(signal, lost),
+      opened: (link) => this.#begin(link),
+      released: () => this.#end(),
+      connecting: () => {
+        this.#board.attempts++;
+        this.#board.retryAtMs = null;
+        if (this.#board.state !== 'disconnected' || this.#board.attempts === 1) this.#board.set('connecting');
+      },
+      connected: () => {
+        this.#board.attempts = 0;
+        this.#board.set('connected');
+      },
+      failed: (error, retryAtMs) => {
+        const text = textOf(error);
+        this.#board.note(text);
+        this.#board.retryAtMs = retryAtMs;
+        this.#board.set('disconnected', text, failureOf(error));
+      },
+    });
+    this.#adopt(prepared);
+  }
+
+  get prepared(): PreparedBridge {
+    return this.#prepared;
+  }
+
+  get basis(): BridgeBasis {
+    return this.#basis;
+  }
+
+  get definition(): BridgeDefinition {
+    return { ...this.#prepared.definition, paused: this.#basis.isPaused };
+  }
+
+  /** Of the buffer that it has now; to be kept with the definition. */
+  get offsetBase(): number | null {
+    return this.#outlet === null ? null : this.#offsetBase;
+  }
+
+  start(): void {
+    this.#isStarted = true;
+    if (this.#basis.isPaused) this.#board.set('paused');
+    else this.#connect();
+  }
+
+  /** What is on its way is finished, if that ends in time; what has no answer then stays in the buffer. */
+  async stop(graceMs: number): Promise<void> {
+    this.#isStarted = false;
+    if (graceMs > 0 && this.#outPump !== null) await this.#finish(graceMs);
+    const closing = this.#keeper.stop();
+    this.#board.retryAtMs = null;
+    await closing;
+  }
+
+  /** Everything of it goes: its rules and what waits in its buffer. Not to be used any more. */
+  async remove(): Promise<void> {
+    const closing = this.stop(0);
+    this.#outlet?.close(true);
+    this.#outlet = null;
+    await closing;
+  }
+
+  /**
+   * Another definition takes the place of the one before, in the same direction. Messages meet one or the other; the link
+   * is only opened anew where it has to be.
+   */
+  change(prepared: PreparedBridge, basis: BridgeBasis): void {
+    const before = this.#prepared;
+    const wasPaused = this.#basis.isPaused;
+    this.#basis = basis;
+    this.#adopt(prepared);
+    if (!this.#isStarted) return;
+    if (basis.isPaused !== wasPaused) this.#pauseOrResume();
+    else if (!basis.isPaused && needsNewLink(before, prepared)) this.reconnect();
+  }
+
+  reconnect(): void {
+    if (!this.#isStarted || this.#basis.isPaused) return;
+    void this.#keeper.stop();
+    this.#connect();
+  }
+
+  setPaused(isPaused: boolean): void {
+    if (this.#basis.isPaused === isPaused) return;
+    this.#basis = { ...this.#basis, isPaused };
+    if (this.#isStarted) this.#pauseOrResume();
+  }
+
+  /** Returns how many messages went. */
+  reset(): number {
+    void this.#keeper.stop();
+    const count = this.#outlet?.purge() ?? 0;
+    this.#tally = newTally();
+    for (const counters of this.#mappingCounters) Object.assign(counters, newMappingCounters());
+    if (this.#outlet !== null) {
+      this.#outlet.counters.overflow = 0;
+      this.#outlet.counters.expired = 0;
+    }
+    this.#board.forget();
+    if (this.#isStarted && !this.#basis.isPaused) this.#connect();
+    return count;
+  }
+
+  view(): BridgeView {
+    return {
+      name: this.name,
+      origin: this.#basis.origin,
+      definition: this.definition,
+      status: this.status(),
+      mappings: this.#mappingCounters,
+    };
+  }
+
+  status(): BridgeStatus {
+    const outlet = this.#outlet;
+    const tally = this.#tally;
+    const { dropped } = tally;
+    const inFlight = [this.#inPump, ...this.#fading].reduce((sum, each) => sum + (each?.inFlight ?? 0), 0);
+    const counted = outlet?.counters;
+    const messages = outlet === null ? inFlight : outlet.messageCount + (this.#outPump?.unanswered ?? 0);
+    const oldestMs = this.#outPump?.oldestMs ?? outlet?.oldestMs ?? null;
+    const ageMs = oldestMs === null || messages === 0 ? 0 : this.#around.clock.nowMs() - oldestMs;
+    return {
+      ...this.#board.shown(),
+      lag: {
+        messages,
+        bytes: outlet === null ? 0 : outlet.waitingBytes + (this.#outPump?.heldBytes ?? 0),
+        seconds: Math.max(0, ageMs) / 1_000,
+      },
+      counters: {
+        taken: counted?.taken ?? tally.taken,
+        done: tally.done,
+        doneBytes: tally.doneBytes,
+        repeated: tally.repeated,
+        deadLettered: tally.deadLettered,
+        refused: tally.refused,
+        dropped: {
+          ...dropped,
+          overflow: dropped.overflow + (counted?.overflow ?? 0),
+          expired: dropped.expired + (counted?.expired ?? 0),
+        },
+      },
+    };
+  }
+
+  /** Takes over what the definition says of outlet, rules and pauses. Runs without waiting. */
+  #adopt(prepared: PreparedBridge): void {
+    const { definition } = prepared;
+    const isFirst = this.#mappingCounters.length === 0;
+    this.#mappingCounters = prepared.mappings.map((_, index) => {
+      const known = this.#mappingCounters[index];
+      const before = this.#prepared.definition.mappings[index];
+      const isSame = JSON.stringify(before) === JSON.stringify(definition.mappings[index]);
+      return known !== undefined && isSame ? known : newMappingCounters();
+    });
+    this.#prepared = prepared;
+    this.#linkBackoff.change(definition.retry);
+    this.#sendBackoff.change(definition.retry);
+    if (definition.direction === 'in') return;
+    const { messagesMax, bytesMax, overflow } = definition.buffer;
+    const bounds = { messagesMax, bytesMax, overflow, keepsAll: definition.delivery !== 'at-most-once' };
+    if (this.#outlet === null) {
+      this.#outlet = this.#around.core.outlets.open(this.name, bounds);
+      this.#offsetBase =
+        this.#basis.offsetBase === null || this.#outlet.isNew
+          ? newOffsetBase(this.#around.clock.nowMs(), this.#basis.offsetBase)
+          : this.#basis.offsetBase;
+    } else if (!isFirst) this.#outlet.change(bounds);
+    const counters = this.#mappingCounters;
+    this.#outlet.lead(
+      prepared.mappings.map(({ rule }, index) => ({ rule, counters: counters[index] as MappingCounters })),
+    );
+  }
+
+  #connect(): void {
+    this.#board.attempts = 0;
+    this.#keeper.start();
+  }
+
+  #pauseOrResume(): void {
+    if (!this.#basis.isPaused) {
+      this.#connect();
+      return;
+    }
+    void this.#keeper.stop();
+    this.#board.retryAtMs = null;
+    this.#board.set('paused');
+  }
+
+  async #openLink(signal: AbortSignal, lost: (error: Error) => void): Promise<BridgeLink> {
+    return openLink(this.#around, this.#prepared, signal, lost);
+  }
+
+  async #begin(link: BridgeLink): Promise<void> {
+    const { core, clock, gatewayId, newId } = this.#around;
+    const { definition, mappings, sources } = this.#prepared;
+    if (this.#outlet !== null) {
+      this.#outPump = new OutPump({
+        name: this.name,
+        core,
+        clock,
+        gatewayId,
+        link,
+        outlet: this.#outlet,
+        delivery: definition.delivery,
+        batch: definition.batch,
+        offsetBase: this.#offsetBase,
+        backoff: this.#sendBackoff,
+        tally: this.#tally,
+        sent: this.#sent,
+        degraded: (reason) => this.#degrade(reason),
+        failed: (error) => this.#keeper.fail(error),
+      });
+      this.#outPump.start();
+      return;
+    }
+    const counters = this.#mappingCounters;
+    this.#inPump = new InPump({
+      name: this.name,
+      core,
+      clock,
+      gatewayId,
+      mappings: mappings.map((mapping, index) => ({ mapping, counters: counters[index] as MappingCounters })),
+      inFlightMax: definition.inFlightMax,
+      tally: this.#tally,
+      newId,
+      degraded: (reason) => this.#degrade(reason),
+    });
+    await link.receive(sources, this.#inPump);
+  }
+
+  /** The link is of no use any more. */
+  #end(): void {
+    this.#outPump?.stop();
+    this.#outPump = null;
+    const pump = this.#inPump;
+    this.#inPump = null;
+    if (pump === null) return;
+    pump.stop();
+    this.#fading = [...this.#fading, pump].filter(({ inFlight }) => inFlight > 0);
+  }
+
+  #degrade(reason: string | null): void {
+    const { state } = this.#board;
+    if (reason === null) {
+      if (state === 'degraded') this.#board.set('connected');
+      return;
+    }
+    this.#board.note(reason);
+    if (state === 'connected' || state === 'degraded') this.#board.set('degraded', reason);
+  }
+
+  #finish(graceMs: number): Promise<void> {
+    const finishing = this.#outPump?.finish() ?? Promise.resolve();
+    return new Promise((resolve) => {
+      const timer = this.#around.clock.after(graceMs, resolve);
+      const done = (): void => {
+        timer.cancel();
+        resolve();
+      };
+      finishing.then(done, done);
+    });
+  }
+}
+
+/** Secrets are read anew each time. */
+export async function openLink(
+  around: BridgeSurroundings,
+  { name, definition, connection }: PreparedBridge,
+  signal: AbortSignal,
+  lost: (error: Error) => void,
+): Promise<BridgeLink> {
+  const { clock, logger, gatewayId, environment } = around;
+  const { driver, settings } = connection;
+  return driver.open({
+    name,
+    connection: await resolved(driver.connectionSchema, settings, { environment }),
+    options: definition.options,
+    direction: definition.direction,
+    delivery: definition.delivery,
+    gatewayId,
+    inFlightMax: definition.inFlightMax,
+    clock,
+    logger,
+    signal,
+    lost,
+  });
+}
+
+/** Larger than any offset that a buffer of this name has had: no buffer takes a thousand messages a millisecond for long. */
+function newOffsetBase(nowMs: number, before: number | null): number {
+  return Math.max(nowMs * 1_000, before === null ? 0 : before + 1);
+}
+
+/** Mappings of what leads out, its buffer and its rank are exchanged under the link. */
+function needsNewLink(before: PreparedBridge, after: PreparedBridge): boolean {
+  const withoutThose = ({ definition }: PreparedBridge): unknown => ({
+    ...definition,
+    ...(definition.direction === 'out' ? { mappings: null } : {}),
+    buffer: null,
+    required: null,
+    paused: null,
+    retry: null,
+  });
+  if (before.connection !== after.connection) return true;
+  return JSON.stringify(withoutThose(before)) !== JSON.stringify(withoutThose(after));
+}

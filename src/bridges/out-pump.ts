@@ -1,0 +1,347 @@
+/**
+ * From the buffer of a bridge to an open link. One for each link: made when it is open, stopped when it is of no use.
+ * One batch is on its way at a time; while it is, the next gathers. Nothing leaves the buffer before the other side has
+ * answered for it, except where delivery is at most once. What has no answer when the pump stops goes back to its
+ * place in the buffer, in order.
+ */
+
+import {
+  type Clock,
+  type Core,
+  CoreError,
+  type Delivery,
+  type Message,
+  type Outlet,
+  PLAIN_DELIVERY,
+  type Subscription,
+  undeliverable,
+} from '../core/index.ts';
+import {
+  type BridgeDelivery,
+  type BridgeLink,
+  LinkError,
+  type OutsideMessage,
+  type SendAnswer,
+} from '../outside.ts';
+import type { Backoff } from './backoff.ts';
+import { within } from './deadline.ts';
+import { stamped } from './path-stamp.ts';
+import type { Tally } from './tally.ts';
+
+/** For the answers to one batch. */
+export const SEND_MS_MAX = 60_000;
+export const DEAD_LETTERS = '$dlq/bridges';
+
+export interface OutPumpParts {
+  readonly name: string;
+  readonly core: Core;
+  readonly clock: Clock;
+  readonly gatewayId: string;
+  readonly link: BridgeLink;
+  readonly outlet: Outlet;
+  readonly delivery: BridgeDelivery;
+  readonly batch: { readonly messagesMax: number; readonly bytesMax: number };
+  /** Added to offsets: another number for each buffer that this bridge has had, larger each time. */
+  readonly offsetBase: number;
+  readonly backoff: Backoff;
+  readonly tally: Tally;
+  /** The highest offset that was sent, over all pumps of the bridge: what is not above it is sent again. */
+  readonly sent: { offset: number };
+  /** Why what it sends is not taken; null: it is again. */
+  degraded(reason: string | null): void;
+  /** What became of a batch is unclear. */
+  failed(error: unknown): void;
+}
+
+interface Outgoing {
+  readonly delivery: Delivery;
+  readonly message: Message;
+}
+
+export class OutPump {
+  readonly #parts: OutPumpParts;
+  readonly #messagesHeldMax: number;
+  #subscription: Subscription | null = null;
+  /** Handed over by the buffer and not on its way, oldest first. */
+  #gathered: Delivery[] = [];
+  #gatheredBytes = 0;
+  #sending: readonly Delivery[] = [];
+  #sendingBytes = 0;
+  #credit = 0;
+  /** Settled as it was sent, without an answer yet: at most once. */
+  #unanswered = 0;
+  #isScheduled = false;
+  #running: Promise<void> | null = null;
+  #isStopped = false;
+  #isFinishing = false;
+  #wake: () => void = () => {};
+
+  constructor(parts: OutPumpParts) {
+    this.#parts = parts;
+    this.#messagesHeldMax = 2 * parts.batch.messagesMax;
+  }
+
+  /** Sent and not answered, and not in the buffer any more. */
+  get unanswered(): number {
+    return this.#unanswered;
+  }
+
+  get heldBytes(): number {
+    return this.#gatheredBytes + this.#sendingBytes;
+  }
+
+  /** When the oldest that it holds was published; null where it holds nothing. */
+  get oldestMs(): number | null {
+    return (this.#sending[0] ?? this.#gathered[0])?.message.timestampMs ?? null;
+  }
+
+  start(): void {
+    this.#subscription = this.#parts.outlet.consume({
+      deliver: (_message, _options, delivery) => {
+        if (delivery !== null) this.#gather(delivery);
+      },
+      cancelled: () => this.stop(),
+    });
+    this.#grant();
+  }
+
+  /** What is on its way gets its answers, nothing more is sent. */
+  async finish(): Promise<void> {
+    this.#isFinishing = true;
+    this.#wake();
+    await this.#running;
+  }
+
+  stop(): void {
+    if (this.#isStopped) return;
+    this.#isStopped = true;
+    this.#parts.tally.dropped.lost += this.#unanswered;
+    this.#unanswered = 0;
+    this.#gathered = [];
+    this.#sending = [];
+    this.#gatheredBytes = 0;
+    this.#sendingBytes = 0;
+    this.#subscription?.close();
+    this.#wake();
+  }
+
+  get #isEnding(): boolean {
+    return this.#isStopped || this.#isFinishing;
+  }
+
+  /** As much credit as keeps the next batch coming, and no more bytes than two of them have. */
+  #grant(): void {
+    if (this.#isEnding || this.#gatheredBytes >= this.#parts.batch.bytesMax) return;
+    const room = this.#messagesHeldMax - this.#gathered.length - this.#sending.length - this.#credit;
+    if (room <= 0) return;
+    this.#credit += room;
+    this.#subscription?.grant(room);
+  }
+
+  #gather(delivery: Delivery): void {
+    this.#credit--;
+    this.#gathered.push(delivery);
+    this.#gatheredBytes += delivery.message.body.length;
+    if (this.#gatheredBytes >= this.#parts.batch.bytesMax) {
+      const left = this.#subscription?.withdraw() ?? 0;
+      this.#credit -= left;
+    }
+    if (this.#isScheduled || this.#running !== null) return;
+    this.#isScheduled = true;
+    // Behind all that is published in this turn.
+    this.#parts.clock.afterTurn(() => {
+      this.#isScheduled = false;
+      if (this.#running === null && !this.#isEnding) this.#running = this.#run();
+    });
+  }
+
+  async #run(): Promise<void> {
+    try {
+      while (!this.#isEnding && this.#gathered.length > 0) await this.#sendBatch();
+    } catch (error) {
+      if (!this.#isStopped) this.#parts.failed(error);
+    } finally {
+      this.#running = null;
+    }
+  }
+
+  async #sendBatch(): Promise<void> {
+    const { core, link, delivery: mode, offsetBase, tally, sent } = this.#parts;
+    const outgoing = this.#nextBatch();
+    this.#grant();
+    if (outgoing.length === 0) return;
+    // Its offset may be given again to another message, should the process end before it is on the disk.
+    if (mode === 'exactly-once') {
+      const fault = await this.#storedFault(core);
+      if (this.#isStopped) return;
+      if (fault !== null) {
+        this.#putBack(this.#sending);
+        await this.#pause(fault);
+        return;
+      }
+    }
+    if (mode === 'at-most-once') this.#forget(outgoing);
+    const batch: OutsideMessage[] = outgoing.map(({ delivery, message }) => ({
+      offset: offsetBase + delivery.offset,
+      message,
+    }));
+    for (const { delivery } of outgoing) {
+      if (delivery.offset < 0) continue;
+      if (delivery.offset <= sent.offset) tally.repeated++;
+      else sent.offset = delivery.offset;
+    }
+    const answers = await this.#answersTo(link.send(batch));
+    if (answers === null) return;
+    if (answers.length !== batch.length)
+      throw new LinkError('protocol', `${answers.length} answers to ${batch.length} messages`);
+    const reason = this.#settle(outgoing, answers);
+    this.#grant();
+    if (reason !== null) await this.#pause(reason);
+    else {
+      this.#parts.degraded(null);
+      this.#parts.backoff.reset();
+    }
+  }
+
+  /** Takes what is to be sent next; what is not to be sent at all is settled here. */
+  #nextBatch(): readonly Outgoing[] {
+    const { batch, clock, delivery: mode, gatewayId, link, offsetBase, tally } = this.#parts;
+    const outgoing: Outgoing[] = [];
+    const nowMs = clock.nowMs();
+    const sentOffset = mode === 'exactly-once' ? link.sentOffset : null;
+    let bytes = 0;
+    let at = 0;
+    for (; at < this.#gathered.length && outgoing.length < batch.messagesMax; at++) {
+      const delivery = this.#gathered[at] as Delivery;
+      const { message } = delivery;
+      const { length } = message.body;
+      if (outgoing.length > 0 && bytes + length > batch.bytesMax) break;
+      if (sentOffset !== null && offsetBase + delivery.offset <= sentOffset) {
+        tally.done++;
+        tally.doneBytes += length;
+        delivery.settle('accepted');
+      } else if (message.expiresAtMs !== 0 && message.expiresAtMs <= nowMs) {
+        tally.dropped.expired++;
+        delivery.settle('accepted');
+      } else {
+        const leaving = stamped(message, gatewayId, link.peer);
+        if (leaving === null) {
+          tally.dropped.loop++;
+          delivery.settle('accepted');
+        } else {
+          outgoing.push({ delivery, message: leaving });
+          bytes += length;
+        }
+      }
+    }
+    for (const { message } of this.#gathered.splice(0, at)) this.#gatheredBytes -= message.body.length;
+    this.#sending = outgoing.map(({ delivery }) => delivery);
+    this.#sendingBytes = bytes;
+    return outgoing;
+  }
+
+  /** At most once: whatever happens now, it is not sent again. */
+  #forget(outgoing: readonly Outgoing[]): void {
+    this.#unanswered = outgoing.length;
+    for (const { delivery } of outgoing) delivery.settle('accepted');
+  }
+
+  /** Null where the pump was stopped meanwhile. */
+  async #answersTo(sending: Promise<readonly SendAnswer[]>): Promise<readonly SendAnswer[] | null> {
+    const { clock } = this.#parts;
+    try {
+      const answers = await within(
+        clock,
+        SEND_MS_MAX,
+        Promise.race([sending, this.#untilStopped()]),
+        () => new LinkError('timeout', `no answer to what was sent within ${SEND_MS_MAX / 1_000} seconds`),
+      );
+      return this.#isStopped ? null : answers;
+    } catch (error) {
+      if (this.#isStopped) return null;
+      throw error;
+    }
+  }
+
+  #untilStopped(): Promise<null> {
+    return new Promise((resolve) => {
+      this.#wake = () => {
+        if (this.#isStopped) resolve(null);
+      };
+    });
+  }
+
+  /** Returns why some are to be sent again; null where none are. */
+  #settle(outgoing: readonly Outgoing[], answers: readonly SendAnswer[]): string | null {
+    const { tally, delivery: mode } = this.#parts;
+    const kept: Delivery[] = [];
+    let reason: string | null = null;
+    for (let i = 0; i < outgoing.length; i++) {
+      const { delivery } = outgoing[i] as Outgoing;
+      const { message } = delivery;
+      const answer = answers[i] as SendAnswer;
+      if (mode === 'at-most-once') this.#unanswered--;
+      if (answer === null) {
+        tally.done++;
+        tally.doneBytes += message.body.length;
+        delivery.settle('accepted');
+      } else if (answer.permanent && this.#bury(message, answer.reason)) {
+        // In the turn of its arrival there, so in one commit with it.
+        tally.deadLettered++;
+        delivery.settle('accepted');
+      } else if (mode === 'at-most-once') tally.dropped.lost++;
+      else {
+        kept.push(delivery);
+        reason ??= answer.permanent ? `no room in ${DEAD_LETTERS}: ${answer.reason}` : answer.reason;
+      }
+    }
+    this.#putBack(kept);
+    return reason;
+  }
+
+  /** Nothing is on its way any more, and these are first in order again. */
+  #putBack(kept: readonly Delivery[]): void {
+    this.#sending = [];
+    this.#sendingBytes = 0;
+    this.#gathered = [...kept, ...this.#gathered];
+    for (const { message } of kept) this.#gatheredBytes += message.body.length;
+  }
+
+  /** Returns whether it is among the dead letters. */
+  #bury(message: Message, reason: string): boolean {
+    const { core, clock, name } = this.#parts;
+    const by = { kind: 'bridge', name } as const;
+    try {
+      const queue = core.queues.provide(DEAD_LETTERS);
+      const isTaken = queue.offer(
+        undeliverable(message, by, 'rejected', reason, clock.nowMs()),
+        PLAIN_DELIVERY,
+      );
+      if (isTaken) core.counters.deadLettered++;
+      return isTaken;
+    } catch (error) {
+      if (!(error instanceof CoreError)) throw error;
+      return false;
+    }
+  }
+
+  async #pause(reason: string): Promise<void> {
+    const { backoff, clock, degraded } = this.#parts;
+    degraded(reason);
+    await new Promise<void>((resolve) => {
+      const timer = clock.after(backoff.next(), resolve);
+      this.#wake = () => {
+        timer.cancel();
+        resolve();
+      };
+      if (this.#isEnding) this.#wake();
+    });
+  }
+
+  /** Resolves when what was written so far is on the disk: null, or why it is not. */
+  #storedFault(core: Core): Promise<string | null> {
+    return new Promise((resolve) => {
+      core.whenStored((error) => resolve(error === null ? null : error.message));
+    });
+  }
+}

@@ -1,0 +1,48 @@
+/**
+ * The stamp by which gateways that are bridged in a circle know what has been there: the header PATH_HEADER with the
+ * ids of the gateways that a message left by a bridge, oldest first. Pure.
+ */
+
+import type { Header, Message } from '../core/index.ts';
+import { PATH_HEADER } from '../outside.ts';
+
+/** Gateways that a message may leave. */
+export const HOPS_MAX = 8;
+/** A message that another client than a gateway's bridge brings back may leave once more, not again and again. */
+const LEFT_HERE_MAX = 1;
+
+/** The ids in a message's stamps, in their order. */
+export function pathOf(message: Message): readonly string[] {
+  const { headers } = message.properties;
+  let path: string[] | null = null;
+  for (const { name, value } of headers) {
+    if (name !== PATH_HEADER) continue;
+    const text = textOf(value);
+    if (text === '') continue;
+    path = [...(path ?? []), ...text.split(',').map((id) => id.trim())];
+  }
+  return path ?? NOWHERE;
+}
+
+/** The message as it leaves this gateway, or null where it must not. `peer`: the gateway that it would go to. */
+export function stamped(message: Message, gatewayId: string, peer: string | null): Message | null {
+  const path = pathOf(message);
+  if (path.length >= HOPS_MAX) return null;
+  if (peer !== null && path.includes(peer)) return null;
+  if (path.filter((id) => id === gatewayId).length > LEFT_HERE_MAX) return null;
+  const { properties } = message;
+  const stamp: Header = {
+    name: PATH_HEADER,
+    value: { kind: 'string', value: [...path, gatewayId].join(',') },
+  };
+  const headers =
+    path.length === 0 ? properties.headers : properties.headers.filter(({ name }) => name !== PATH_HEADER);
+  return message.with({ properties: { ...properties, headers: [...headers, stamp] } });
+}
+
+const NOWHERE: readonly string[] = [];
+
+function textOf(value: Header['value']): string {
+  if (value.kind === 'string') return value.value;
+  return value.kind === 'bytes' ? Buffer.from(value.value).toString('latin1') : '';
+}
