@@ -357,8 +357,6 @@ class RunningGateway implements Gateway {
       if (unreadyMs > 0) await new Promise((resolve) => setTimeout(resolve, unreadyMs));
     }
     network.stopListening();
-    // Beside each other: what clients still publish waits in the buffers.
-    await Promise.all([network.disconnectAll(drainMs), this.#bridges?.stop(drainMs)]);
     // One that fails keeps nobody else from giving back what it holds, least of all the data folder.
     let failure: unknown = null;
     const attempt = async (task: () => Promise<void> | void | undefined): Promise<void> => {
@@ -368,6 +366,11 @@ class RunningGateway implements Gateway {
         failure ??= error;
       }
     };
+    // Beside each other: what clients still publish waits in the buffers of the bridges.
+    await Promise.all([
+      attempt(() => network.disconnectAll(drainMs)),
+      attempt(() => this.#bridges?.stop(drainMs)),
+    ]);
     for (const adapter of this.#adapters.reverse()) await attempt(() => adapter.stop());
     this.#revocation?.close();
     this.#authentication?.close();

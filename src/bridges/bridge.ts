@@ -20,7 +20,7 @@ import { newTally, type Tally } from './tally.ts';
 export interface BridgeBasis {
   readonly origin: DefinitionOrigin;
   readonly isPaused: boolean;
-  /** Added to the offsets of its buffer; of a buffer that is made now it is `newOffsetBase`. */
+  /** Added to the offsets of its buffer; null where it has had none. */
   readonly offsetBase: number | null;
 }
 
@@ -150,6 +150,7 @@ export class Bridge {
     void this.#keeper.stop();
     const count = this.#outlet?.purge() ?? 0;
     this.#tally = newTally();
+    this.#fading = [];
     for (const counters of this.#mappingCounters) Object.assign(counters, newMappingCounters());
     if (this.#outlet !== null) {
       this.#outlet.counters.overflow = 0;
@@ -177,8 +178,8 @@ export class Bridge {
     const inFlight = [this.#inPump, ...this.#fading].reduce((sum, each) => sum + (each?.inFlight ?? 0), 0);
     const counted = outlet?.counters;
     const messages = outlet === null ? inFlight : outlet.messageCount + (this.#outPump?.unanswered ?? 0);
-    const oldestMs = this.#outPump?.oldestMs ?? outlet?.oldestMs ?? null;
-    const ageMs = oldestMs === null || messages === 0 ? 0 : this.#around.clock.nowMs() - oldestMs;
+    const oldestMs = this.#outPump?.oldestMs ?? outlet?.oldestMs ?? 0;
+    const ageMs = oldestMs === 0 || messages === 0 ? 0 : this.#around.clock.nowMs() - oldestMs;
     return {
       ...this.#board.shown(),
       lag: {
@@ -205,7 +206,6 @@ export class Bridge {
   /** Takes over what the definition says of outlet, rules and pauses. Runs without waiting. */
   #adopt(prepared: PreparedBridge): void {
     const { definition } = prepared;
-    const isFirst = this.#mappingCounters.length === 0;
     this.#mappingCounters = prepared.mappings.map((_, index) => {
       const known = this.#mappingCounters[index];
       const before = this.#prepared.definition.mappings[index];
@@ -224,7 +224,7 @@ export class Bridge {
         this.#basis.offsetBase === null || this.#outlet.isNew
           ? newOffsetBase(this.#around.clock.nowMs(), this.#basis.offsetBase)
           : this.#basis.offsetBase;
-    } else if (!isFirst) this.#outlet.change(bounds);
+    } else this.#outlet.change(bounds);
     const counters = this.#mappingCounters;
     this.#outlet.lead(
       prepared.mappings.map(({ rule }, index) => ({ rule, counters: counters[index] as MappingCounters })),
@@ -331,9 +331,11 @@ export async function openLink(
 ): Promise<BridgeLink> {
   const { clock, logger, gatewayId, environment } = around;
   const { driver, settings } = connection;
+  const plain = await resolved(driver.connectionSchema, settings, { environment });
+  signal.throwIfAborted();
   return driver.open({
     name,
-    connection: await resolved(driver.connectionSchema, settings, { environment }),
+    connection: plain,
     options: definition.options,
     direction: definition.direction,
     delivery: definition.delivery,

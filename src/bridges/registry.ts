@@ -125,6 +125,8 @@ export class BridgeRegistry implements Bridges {
     for (const { prepared, basis } of this.#loaded) this.#add(prepared, basis);
     this.#loaded = [];
     core.outlets.knowBy((name) => this.#bridges.get(name)?.definition.direction === 'out');
+    for (const bridge of core.outlets.unopened())
+      logger.warn({ bridge }, 'messages wait for a bridge that is not defined any more, and are kept');
   }
 
   start(): void {

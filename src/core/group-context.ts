@@ -22,7 +22,10 @@ export interface GroupBounds {
   readonly overflow: 'drop-oldest' | 'reject';
   /** -1: as long as the message itself allows. */
   readonly messageTtlMs: number;
-  /** Every message is kept on disk whatever its publisher asked. */
+  /**
+   * Every message is kept on disk whatever its publisher asked. Said either way, what stands there after a restart is
+   * not dropped because it need not have survived.
+   */
   readonly keepsAll?: boolean;
 }
 

@@ -48,7 +48,7 @@ export class Group implements EntryOwner {
       context,
       options.log,
       options.memoryBytesMax,
-      () => this.#keepsAll,
+      () => this.#keepsAll || options.bounds.keepsAll !== undefined,
       (message, wishes, deadlineMs, row) => {
         const entry = this.#entryOf(message, wishes, deadlineMs);
         entry.row = row;

@@ -70,6 +70,8 @@ export interface Outlets {
   open(name: string, bounds: OutletBounds): Outlet;
   /** Bridges that rules may lead to; until somebody says, none. Asked when rules are put, not when they are read back. */
   knowBy(isKnown: (name: string) => boolean): void;
+  /** Names of buffers that nobody has opened: what waits in them waits on. */
+  unopened(): Iterable<string>;
 }
 
 export class OutletTable implements Outlets {
@@ -119,6 +121,13 @@ export class OutletTable implements Outlets {
 
   knowBy(isKnown: (name: string) => boolean): void {
     this.#isKnown = isKnown;
+  }
+
+  *unopened(): Iterable<string> {
+    for (const name of this.#queues.bufferNames()) {
+      const bridge = name.slice(BUFFER_ROOT.length + 1);
+      if (!this.#outlets.has(bridge)) yield bridge;
+    }
   }
 
   isKnown(name: string): boolean {

@@ -221,6 +221,10 @@ export class QueueRegistry implements Queues, QueueHome {
     return { queue, isNew: true };
   }
 
+  bufferNames(): Iterable<string> {
+    return this.#buffers.keys();
+  }
+
   changeBuffer(name: string, changes: QueueChanges & Pick<QueueSpec, 'keepsAll'>): void {
     const known = this.#buffers.get(name);
     if (known !== undefined) this.#changeBuffer(known.queue, changes);
