@@ -246,7 +246,6 @@ export class InPump implements InboundSink, ReceiptSink {
     counters.out++;
     tally.done++;
     tally.doneBytes += bytes;
-    this.#parts.degraded(null);
     this.#answer(take, index, 'stored');
   }
 
@@ -264,6 +263,7 @@ export class InPump implements InboundSink, ReceiptSink {
     this.#inFlight--;
     if (answer === 'refused') this.#parts.tally.refused++;
     if (--take.left === 0) {
+      if (!take.answers.includes('refused')) this.#parts.degraded(null);
       const tell = (): void => take.resolve(take.answers as readonly TakeAnswer[]);
       // The other side sends no more than it has answers for.
       if (this.#isCongested && !this.#isStopped) this.#held.push(tell);

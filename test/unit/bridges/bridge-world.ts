@@ -9,6 +9,7 @@ import {
   ANONYMOUS,
   type CoreOptions,
   type Header,
+  type Limits,
   Message,
   type MessageFields,
   type ReceiptSink,
@@ -26,6 +27,7 @@ export interface WorldOptions {
   readonly configured?: Partial<BridgesParts['configured']>;
   readonly limits?: Partial<BridgesParts['limits']>;
   readonly core?: Partial<CoreOptions>;
+  readonly coreLimits?: Partial<Limits>;
   readonly nowMs?: number;
   readonly random?: () => number;
   readonly environment?: Readonly<Record<string, string>>;
@@ -76,6 +78,7 @@ export async function openWorld(options: WorldOptions = {}) {
   const opened = await openTestCore({
     storage,
     ...(options.nowMs === undefined ? {} : { nowMs: options.nowMs }),
+    ...(options.coreLimits === undefined ? {} : { limits: options.coreLimits }),
     core: { compileRule, ...options.core },
   });
   const { core } = opened;
