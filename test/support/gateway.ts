@@ -12,7 +12,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { loadConfig } from '../../src/config/index.ts';
 import type { Core } from '../../src/core/index.ts';
-import { type Gateway, startGateway } from '../../src/gateway.ts';
+import { type Gateway, type GatewayParts, startGateway } from '../../src/gateway.ts';
 import { configShape, gatewayParts } from '../../src/main.ts';
 
 const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
@@ -48,7 +48,9 @@ export interface GatewayOptions {
   readonly settings?: Readonly<Record<string, string | number | boolean | null | readonly string[]>>;
 }
 
-export async function startTestGateway(options: GatewayOptions = {}): Promise<TestGateway> {
+export async function startTestGateway(
+  options: GatewayOptions & { readonly parts?: Partial<GatewayParts> } = {},
+): Promise<TestGateway> {
   const folder = options.folder ?? makeDataFolder();
   const removeFolder = (): void => {
     if (options.folder === undefined) rmSync(folder, { recursive: true, force: true });
@@ -60,7 +62,7 @@ export async function startTestGateway(options: GatewayOptions = {}): Promise<Te
     flags: {},
   });
   try {
-    const gateway = await startGateway(gatewayParts, config);
+    const gateway = await startGateway({ ...gatewayParts, ...options.parts }, config);
     const ports = portsOf(gateway);
     const stop = async (): Promise<void> => {
       await gateway.stop();
