@@ -19,7 +19,7 @@ import { Publishing } from './publish.ts';
 import { QueueRegistry } from './queues.ts';
 import { ReplyTokens } from './replies.ts';
 import { RetainedStore } from './retained.ts';
-import { type Destination, Router, WRITTEN } from './router.ts';
+import { type Destination, FULL, Router, WRITTEN } from './router.ts';
 import { StoredSchedule } from './schedule.ts';
 import { SessionRegistry } from './sessions.ts';
 import { DEFAULT_STREAM_LOG, StreamRegistry } from './streams.ts';
@@ -178,7 +178,10 @@ function publishRecord(
   mappings.principal = null;
   mappings.origin = except;
   try {
-    return publishing.route(message, except) === WRITTEN;
+    const said = publishing.route(message, except);
+    // A queue that refuses goes without it: the producer's record is taken, and must not be sent again.
+    if (said === FULL) counters.dropped++;
+    return said === WRITTEN;
   } catch (error) {
     if (!(error instanceof CoreError)) throw error;
     counters.refused++;

@@ -112,11 +112,9 @@ describe.skipIf(disk === null)('a full disk', () => {
       throw new Error(`${REFUSALS_MAX} messages were taken by a full disk`);
     };
     const kafkaError = await publishUntilRefused(publishKafka);
-    expect(kafkaError.type, String(kafkaError)).toMatch(
-      /^(KAFKA_STORAGE_ERROR|NOT_ENOUGH_REPLICAS|THROTTLING_QUOTA_EXCEEDED|UNKNOWN)$/,
-    );
+    expect(kafkaError.type, String(kafkaError)).toBe('KAFKA_STORAGE_ERROR');
     const mqttError = await publishUntilRefused(publishMqtt);
-    expect([0x80, 0x83, 0x97], String(mqttError)).toContain(mqttError.code);
+    expect(mqttError.code, String(mqttError)).toBe(0x97);
     expect((await publishUntilRefused(publishAmqp)).message).toBe('nack');
 
     // Whoever balances load sees it.
