@@ -146,7 +146,7 @@ function compileParts(
     key: compileKey(fields.key, kind === 'stream', spans, `${field}/key`),
     partitionBy: compilePartitionBy(fields.partitionBy, spans, `${field}/partitionBy`),
     changes: [
-      compileTransform(fields.transform, EVENT_PREFIXES[kind], `${field}/transform`),
+      compileTransform(fields.transform, { spans, eventPrefix: EVENT_PREFIXES[kind] }, `${field}/transform`),
       compileHeaders(fields.headers, spans, `${field}/headers`),
       compileSet(fields.set, spans, `${field}/set`),
     ].filter((each) => each !== null),

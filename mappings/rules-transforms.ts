@@ -14,7 +14,9 @@ import {
   type RuleInput,
 } from '../src/core/index.ts';
 import { bytesFromJson, type HttpMessage, jsonFromMessage, messageFromJson, timeFromJson } from './http.ts';
+import type { Span } from './rules-captures.ts';
 import { refuse } from './rules-syntax.ts';
+import { compileTemplate, render } from './rules-template.ts';
 import { bytesOf, parsePath, readJson, textFromBytes, textOf, valueAt } from './rules-values.ts';
 
 export type Transform = (message: Message, input: RuleInput) => Message;
@@ -29,21 +31,28 @@ const EVENT_PREFIXES = ['ce_', 'cloudEvents:', 'cloudEvents_'];
 const EVENT_REQUIRED = ['specversion', 'id', 'source', 'type'] as const;
 
 const NAMES =
-  'none, base64, base64-decode, envelope-json, unwrap, cloudevents(binary), cloudevents(structured), select("$.path")';
+  'none, base64, base64-decode, envelope-json, unwrap, cloudevents(binary), cloudevents(structured), select("$.path"), ' +
+  'template("text with {variables}")';
 
-/** One transform or a list of them, in order. `eventPrefix` stands before attributes of events in headers. */
-export function compileTransform(value: unknown, eventPrefix: string, field: string): Transform | null {
+/** What compiling a transform takes: the captures of the rule, and what stands before attributes of events in headers. */
+export interface TransformContext {
+  readonly spans: ReadonlyMap<string, Span>;
+  readonly eventPrefix: string;
+}
+
+/** One transform or a list of them, in order. */
+export function compileTransform(value: unknown, context: TransformContext, field: string): Transform | null {
   if (value === undefined) return null;
   const steps = Array.isArray(value) ? value : [value];
   if (steps.length > STEPS_MAX) refuse(field, `at most ${STEPS_MAX} transforms`);
   const compiled = steps.flatMap((step, index) =>
-    compileStep(step, eventPrefix, Array.isArray(value) ? `${field}/${index}` : field),
+    compileStep(step, context, Array.isArray(value) ? `${field}/${index}` : field),
   );
   if (compiled.length === 0) return null;
   return (message, input) => compiled.reduce((before, step) => step(before, input), message);
 }
 
-function compileStep(value: unknown, eventPrefix: string, field: string): Transform[] {
+function compileStep(value: unknown, { spans, eventPrefix }: TransformContext, field: string): Transform[] {
   if (value === 'none') return [];
   if (value === 'base64') return [toBase64];
   if (value === 'base64-decode') return [fromBase64];
@@ -51,6 +60,11 @@ function compileStep(value: unknown, eventPrefix: string, field: string): Transf
   if (value === 'unwrap') return [unwrap];
   if (value === 'cloudevents(binary)') return [(message) => eventToHeaders(message, eventPrefix)];
   if (value === 'cloudevents(structured)') return [eventToBody];
+  const text = typeof value === 'string' ? /^template\((["'])([\s\S]*)\1\)$/.exec(value) : null;
+  if (text !== null) {
+    const template = compileTemplate(text[2], spans, field);
+    return [(message, input) => withBody(message, Buffer.from(render(template, input)), 'text/plain')];
+  }
   const path = typeof value === 'string' ? /^select\((["'])\$\.?(.*)\1\)$/.exec(value) : null;
   if (path === null) return refuse(field, `is no transform; there are ${NAMES}`);
   const steps = parsePath(path[2]!);

@@ -294,6 +294,17 @@ describe('transforms', () => {
     ]);
   });
 
+  test('a template is the body, of the message as it came and whatever was done to it before', () => {
+    const made = through(['base64', `template('{x}: {payload} "{prop.contentType}"')`], 'hello', {
+      properties: { contentType: 'text/html', contentEncoding: 'none', textBody: true, headers: [] },
+    });
+    expect(bodyOf(made)).toBe('b: hello "text/html"');
+    expect(made.message.properties).toEqual({ contentType: 'text/plain', headers: [] });
+    expect(bodyOf(through('template("")', 'x'))).toBe('');
+    const lines = through('template("{payload.a|json},\n{{{payload.b}}}")', JSON.stringify({ a: '"', b: 7 }));
+    expect(bodyOf(lines)).toBe('"\\"",\n{7}');
+  });
+
   test('events: a message becomes one, and one in headers the same as one object', () => {
     const structured = through('cloudevents(structured)', '{"a": 1}', {
       properties: { contentType: 'application/json', type: 'order', headers: [text('other', 'o')] },
@@ -352,6 +363,8 @@ describe('transforms', () => {
     ['unwrap', '{"headers": [{"name": {"length": 3}, "value": 1}]}', 'payload'],
     ['select("$.a")', '{"b": 1}', 'missing'],
     ['select("$.a")', '{', 'payload'],
+    ['template("{payload.b}")', '{"a": 1}', 'missing'],
+    ['template("{payload.b}")', 'x', 'payload'],
     ['cloudevents(binary)', '{"id": "1"}', 'payload'],
     ['cloudevents(binary)', 'null', 'payload'],
     ['cloudevents(binary)', '{"specversion":"1.0","id":"1","source":"s","type":"t","Not":"x"}', 'payload'],
@@ -372,6 +385,7 @@ describe('transforms', () => {
       'cloudevents(binary)',
       'cloudevents(structured)',
       'envelope-json',
+      'template("{payload.body|default(7)|upper} {payload.id|json}")',
     );
     fc.assert(
       fc.property(fc.array(transforms, { minLength: 1, maxLength: 3 }), bodies, (steps, body) => {
@@ -395,6 +409,7 @@ test('what templates make of a large body is bounded', () => {
     { endpoint: 'core', topic: 'o/{x}', headers: { set: set(many, 1) } },
     { endpoint: 'core', topic: 'o/{x}', headers: { set: set('{payload}', 2) } },
     { endpoint: 'core', topic: 'o/{x}', headers: { set: set('-{payload}', 2) } },
+    { endpoint: 'queue:q', transform: `template("${many}")` },
   ]) {
     expect([target, failureOf(() => make(target, input, 'a/{x}'))]).toEqual([target, 'too-large']);
   }
