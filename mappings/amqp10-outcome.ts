@@ -10,7 +10,11 @@ import { type CoreErrorCode, NO_ROUTE, type STORED } from '../src/core/index.ts'
 export type Amqp10Outcome =
   | { readonly kind: 'accepted' }
   | { readonly kind: 'released' }
-  | { readonly kind: 'rejected' | 'detached'; readonly condition: Amqp10Condition; readonly description: string };
+  | {
+      readonly kind: 'rejected' | 'detached';
+      readonly condition: Amqp10Condition;
+      readonly description: string;
+    };
 
 export type Amqp10Condition =
   | 'amqp:internal-error'
@@ -35,6 +39,7 @@ const OUTCOME_BY_CORE_ERROR = {
   'limit-reached': 'amqp:resource-limit-exceeded',
   'message-too-large': 'amqp:link:message-size-exceeded',
   overflow: 'amqp:resource-limit-exceeded',
+  'refused-by-rule': 'amqp:precondition-failed',
   'storage-failed': 'amqp:resource-limit-exceeded',
   'corrupt-batch': 'amqp:internal-error',
   'out-of-order-sequence': 'amqp:internal-error',

@@ -37,7 +37,7 @@ export function compileRouting(definition: object): RoutingRule {
   const reverse = oneOf(rule.reverse, ['auto', 'off'], '/reverse');
   const loop = rule.loop === undefined ? {} : knownFields(objectAt(rule.loop, '/loop'), LOOP_FIELDS, '/loop');
   const hopsMax = wholeNumber(loop.maxHops, HOPS_DEFAULT, 0, HOPS_MAX, '/loop/maxHops');
-  const circles = oneOf(loop.circles, ['refuse', 'allow'], '/loop/circles');
+  const circles = oneOf(loop.circles, ['refuse', 'allow', 'again'], '/loop/circles');
   if (!Array.isArray(rule.to) || rule.to.length === 0 || rule.to.length > TARGETS_MAX)
     refuse(
       '/to',
@@ -61,7 +61,8 @@ export function compileRouting(definition: object): RoutingRule {
     order,
     continues,
     conditional: where !== null || accepts !== null,
-    circlesAllowed: circles === 'allow',
+    circlesAllowed: circles !== 'refuse',
+    returns: circles === 'again',
     hopsMax,
     targets,
     inverses,

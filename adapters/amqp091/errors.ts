@@ -97,6 +97,7 @@ export const CORE_REPLIES = {
   'limit-reached': { reply: 'precondition-failed', nack: true },
   'message-too-large': { reply: 'precondition-failed', nack: false },
   overflow: { reply: 'precondition-failed', nack: true },
+  'refused-by-rule': { reply: 'precondition-failed', nack: true },
   'storage-failed': { reply: 'resource-error', nack: true },
   'corrupt-batch': { reply: 'internal-error', nack: true },
   'out-of-order-sequence': { reply: 'internal-error', nack: true },

@@ -72,6 +72,7 @@ const CORE_ERRORS = {
   'limit-reached': 'POLICY_VIOLATION',
   'message-too-large': 'MESSAGE_TOO_LARGE',
   overflow: 'THROTTLING_QUOTA_EXCEEDED',
+  'refused-by-rule': 'INVALID_RECORD',
   'storage-failed': 'KAFKA_STORAGE_ERROR',
   'corrupt-batch': 'CORRUPT_MESSAGE',
   'out-of-order-sequence': 'OUT_OF_ORDER_SEQUENCE_NUMBER',

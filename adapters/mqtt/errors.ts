@@ -143,6 +143,8 @@ export const REASON_BY_CORE_ERROR = {
   'limit-reached': Reason.quotaExceeded,
   'message-too-large': Reason.quotaExceeded,
   overflow: Reason.quotaExceeded,
+  // Table 3-4: valid, and the server is not willing to accept it.
+  'refused-by-rule': Reason.implementationSpecific,
   'storage-failed': Reason.quotaExceeded,
   'corrupt-batch': Reason.implementationSpecific,
   'out-of-order-sequence': Reason.implementationSpecific,

@@ -10,16 +10,19 @@ import {
   type AnyRule,
   checkDerivedAddress,
   checkMadeSize,
+  hopsOf,
   isRouting,
   type Limits,
-  loopOf,
   type MappingRule,
   type Message,
   type Principal,
   type RoutingRule,
   RuleError,
   type RuleInput,
+  type RuleStep,
   type RuleTarget,
+  repeatOf,
+  returnOf,
 } from '../core/index.ts';
 import type { AdminOptions } from './options.ts';
 
@@ -30,7 +33,8 @@ export const outputSchema = Type.Object({
   endpoint: Type.String({ description: 'core, queue:NAME or stream:NAME.' }),
   outcome: Type.String({
     description:
-      'out: it goes there. filtered: a condition does not hold. stopped: a mapping before took it. failed.',
+      'out: it goes there. filtered: a condition does not hold, or it has been there before. stopped: a mapping ' +
+      'before took it. failed.',
   }),
   reason: Type.String(),
   failure: Type.Optional(
@@ -63,7 +67,7 @@ export function outputsOf(
 ): OutputView[] {
   const outputs: OutputView[] = [];
   const topics: Topics = new Map();
-  const waiting: { message: Message; path: readonly string[] }[] = [{ message, path: [] }];
+  const waiting: { message: Message; path: readonly RuleStep[] }[] = [{ message, path: [] }];
   for (let at = 0; at < waiting.length && outputs.length < OUTPUTS_MAX; at++) {
     const { message: source, path } = waiting[at] as (typeof waiting)[number];
     const isFirst = at === 0;
@@ -81,18 +85,19 @@ export function outputsOf(
         continue;
       }
       const refusal = taker === null ? refusalOf(rule, input) : null;
-      const loop = path.length === 0 ? null : loopOf({ name, rule }, path);
+      const idle = refusal ?? repeatOf(name, path);
       for (const [index, target] of rule.targets.entries()) {
         const place = { mapping: name, source: source.address, target: index, endpoint: endpointOf(target) };
         if (taker !== null)
           outputs.push({ ...place, outcome: 'stopped', reason: `mapping ${taker} took the message before` });
-        else if (refusal !== null) outputs.push({ ...place, outcome: 'filtered', reason: refusal });
+        else if (idle !== null) outputs.push({ ...place, outcome: 'filtered', reason: idle });
         else if (isFirst && target.kind === 'stream' && target.name === from.writtenTo)
           outputs.push({ ...place, outcome: 'filtered', reason: 'the message came from this stream' });
         else {
-          const made = tryTarget(options, place, rule, target, input, loop, topics);
+          const made = tryTarget(options, place, rule, target, input, path, topics);
           outputs.push(made.output);
-          if (made.message !== null) waiting.push({ message: made.message, path: [...path, name] });
+          if (made.message !== null)
+            waiting.push({ message: made.message, path: [...path, { rule: name, address: source.address }] });
         }
       }
       if (taker === null && refusal === null && !rule.continues) taker = name;
@@ -130,17 +135,21 @@ function tryTarget(
   rule: RoutingRule,
   target: RuleTarget,
   input: RuleInput,
-  loop: string | null,
+  path: readonly RuleStep[],
   topics: Topics,
 ): { output: OutputView; message: Message | null } {
   try {
-    if (loop !== null) throw new RuleError('loop', loop);
+    const looped = path.length === 0 ? null : hopsOf(rule, path);
+    if (looped !== null) throw new RuleError('loop', looped);
     const made = target.make(input);
     checkMadeSize(made, options.core.limits.messageBytesMax);
     const { key, partitionBy } = made;
     let { message } = made;
     if (target.kind === 'core') {
-      const address = addressWithin(topics, target, message.address);
+      const returned = returnOf(rule, path, place.source, message.address);
+      const address = returned === null ? addressWithin(topics, target, message.address) : message.address;
+      const reason = returned ?? returnOf(rule, path, place.source, address);
+      if (reason !== null) return { output: { ...place, outcome: 'filtered', reason }, message: null };
       checkDerivedAddress(address);
       if (address !== message.address) message = message.with({ address });
     }

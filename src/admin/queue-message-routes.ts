@@ -12,6 +12,7 @@ import {
   DEAD_LETTER_ROOT,
   type Delivery,
   isHistory,
+  isRouting,
   type Message,
   pastDeathsOf,
   type Queue,
@@ -51,13 +52,17 @@ const waitingSchema = Type.Object({
   redelivered: Type.Boolean({ description: 'It was handed out before.' }),
   deaths: Type.Array(
     Type.Object({
-      queue: Type.String({ description: 'Where it died.' }),
-      reason: Type.String({ description: 'rejected, expired, maxlen or delivery_limit.' }),
+      queue: Type.String({ description: 'Where it died; empty where a mapping could not lead it on.' }),
+      mapping: Type.String({ description: 'The mapping that could not lead it on; empty elsewhere.' }),
+      reason: Type.String({
+        description:
+          'rejected, expired, maxlen or delivery_limit; of a mapping one of the reasons it counts.',
+      }),
       count: Type.Integer(),
       timeMs: Type.Number({ description: 'Milliseconds since 1970; 0: not known.' }),
       exchange: Type.String(),
       keys: Type.Array(Type.String()),
-      note: Type.String({ description: 'What a consumer said of it.' }),
+      note: Type.String({ description: 'What a consumer, or the mapping, said of it.' }),
     }),
     { description: 'Of a dead letter, newest first.' },
   ),
@@ -68,8 +73,16 @@ const deadLettersSchema = Type.Object({
   queue: Type.String(),
   readyCount: Type.Integer({ minimum: 0, description: 'Dead letters that wait.' }),
   sources: Type.Array(Type.String(), { description: 'Queues whose dead letters come here, at most 100.' }),
+  mappings: Type.Array(Type.String(), { description: 'Mappings whose dead letters do, at most 100.' }),
 });
 const SOURCES_SHOWN_MAX = 100;
+
+const redrivenSchema = Type.Object({
+  queue: Type.Union([Type.String(), Type.Null()], {
+    description: 'Where it went; null: it was published again.',
+  }),
+  address: Type.String({ description: 'Under which it went there.' }),
+});
 
 const targetField = {
   queue: Type.Optional(
@@ -117,10 +130,11 @@ export function addQueueMessageRoutes(app: App, options: AdminOptions): void {
         deadLetterQueues(core),
         request.query,
         ([queue]) => queue,
-        ([queue, sources]) => ({
+        ([queue, { sources, mappings }]) => ({
           queue,
           readyCount: core.queues.get(queue)?.readyCount ?? 0,
           sources: [...sources].sort().slice(0, SOURCES_SHOWN_MAX),
+          mappings: [...mappings].sort().slice(0, SOURCES_SHOWN_MAX),
         }),
       ),
   );
@@ -192,14 +206,14 @@ export function addQueueMessageRoutes(app: App, options: AdminOptions): void {
       schema: {
         summary: 'Send a dead letter back, also edited',
         description:
-          'To the queue in which it first died, without its history; a message that is no dead letter needs `queue`. ' +
-          'Stored before the answer.',
+          'To the queue in which it first died, without its history; what a mapping could not lead on is published ' +
+          'again at its address. A message that is no dead letter needs `queue`. Stored before the answer.',
         consumes: ['application/json', 'application/yaml'],
         tags,
         params: messageParams,
         querystring: changeQuery,
         body: redriveOneFields,
-        response: { 200: Type.Object({ queue: Type.String() }), '4xx': problemResponse },
+        response: { 200: redrivenSchema, '4xx': problemResponse },
       },
     },
     async (request) => {
@@ -212,7 +226,7 @@ export function addQueueMessageRoutes(app: App, options: AdminOptions): void {
         if (refusal !== null) throw refusal;
         await whenStored(core);
       }
-      return { queue: way.queue };
+      return { queue: way.queue, address: way.message.address };
     },
   );
 
@@ -222,7 +236,8 @@ export function addQueueMessageRoutes(app: App, options: AdminOptions): void {
       schema: {
         summary: 'Send dead letters back',
         description:
-          'The oldest, each to the queue in which it first died. What cannot go back stays and is told.',
+          'The oldest, each to the queue in which it first died; what a mapping could not lead on is published again at ' +
+          'its address, and a new dead letter where it still cannot. What cannot go back stays and is told.',
         consumes: ['application/json', 'application/yaml'],
         tags,
         params: nameParams,
@@ -243,7 +258,9 @@ export function addQueueMessageRoutes(app: App, options: AdminOptions): void {
     },
     async (request) => {
       const queue = queueOf(request.params.name);
-      const { queue: wanted, countMax } = request.body;
+      const { queue: wanted } = request.body;
+      // Those that are here now: what dies again meanwhile may come back here.
+      const countMax = Math.min(request.body.countMax, queue.readyCount);
       const skipped: { readonly offset: number; readonly detail: string }[] = [];
       let redrivenCount = 0;
       let seenCount = 0;
@@ -276,9 +293,14 @@ export function addQueueMessageRoutes(app: App, options: AdminOptions): void {
   );
 }
 
-/** Names of queues, and of those whose dead letters come there. */
-function deadLetterQueues(core: Core): Map<string, Set<string>> {
-  const gathered = new Map<string, Set<string>>();
+interface Origins {
+  readonly sources: Set<string>;
+  readonly mappings: Set<string>;
+}
+
+/** Names of queues, and of the queues and mappings whose dead letters come there. */
+function deadLetterQueues(core: Core): Map<string, Origins> {
+  const gathered = new Map<string, Origins>();
   const bySource = new Map<string, string[]>();
   for (const { exchange, target } of core.exchanges.bindings()) {
     if (target.kind !== 'queue') continue;
@@ -286,15 +308,25 @@ function deadLetterQueues(core: Core): Map<string, Set<string>> {
     if (targets === undefined) bySource.set(exchange, [target.name]);
     else targets.push(target.name);
   }
-  const add = (queue: string, source: string): void => {
-    if (core.queues.get(queue) === undefined) return;
-    const sources = gathered.get(queue);
-    if (sources === undefined) gathered.set(queue, new Set([source]));
-    else sources.add(source);
+  const originsOf = (queue: string): Origins | undefined => {
+    if (core.queues.get(queue) === undefined) return undefined;
+    const known = gathered.get(queue) ?? { sources: new Set(), mappings: new Set() };
+    gathered.set(queue, known);
+    return known;
   };
+  const add = (queue: string, source: string): void => void originsOf(queue)?.sources.add(source);
+  for (const [name, { rule }] of core.rules.list()) {
+    for (const { onError } of isRouting(rule) ? rule.targets : [])
+      if (onError.kind === 'dead-letter') originsOf(onError.queue)?.mappings.add(name);
+  }
   for (const { spec } of core.queues.list()) {
     const prefix = `${DEAD_LETTER_ROOT}/`;
-    if (spec.name.startsWith(prefix)) add(spec.name, spec.name.slice(prefix.length));
+    if (spec.name.startsWith(prefix)) {
+      const source = spec.name.slice(prefix.length);
+      // The queue of mappings without one of their own is no other queue's, unless there is one of that name.
+      if (core.queues.get(source) !== undefined || !(gathered.get(spec.name)?.mappings.size ?? 0))
+        add(spec.name, source);
+    }
     if (spec.deadLetter === null) continue;
     const { exchange, key } = spec.deadLetter;
     if (exchange !== '') for (const queue of bySource.get(exchange) ?? []) add(queue, spec.name);

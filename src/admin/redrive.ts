@@ -1,12 +1,13 @@
 /**
- * The way of a message from one queue back into another, made for dead letters: it goes to the queue in which it first
- * died, under the name that it had there. Called by `queue-message-routes.ts`. It is in one of the two queues whatever
+ * The way of a message from one queue back to where it came from, made for dead letters: it goes to the queue in which it
+ * first died, under the name that it had there, or is published again where a mapping could not lead it on. Called by `queue-message-routes.ts`. It is in one of the two queues whatever
  * fails: nothing here leaves it taken and unsettled, and nothing waits between its arrival there and its removal here.
  */
 
 import {
   type Core,
   CoreError,
+  type DeathOrigin,
   type Message,
   originOfDeath,
   PLAIN_DELIVERY,
@@ -16,8 +17,8 @@ import { notFound, type Problem, problem, problemFromCore } from './problems.ts'
 
 /** Where a message goes back to, and as what. */
 export interface WayBack {
-  /** A name: the queue may go, or another of its name come, before the message does. */
-  readonly queue: string;
+  /** A name: the queue may go, or another of its name come, before the message does. Null: it is published. */
+  readonly queue: string | null;
   readonly message: Message;
   readonly via: string | null;
 }
@@ -27,10 +28,11 @@ export function wayBack(core: Core, message: Message, from: Queue, wanted: strin
   const origin = originOfDeath(message);
   const queue = wanted ?? origin?.queue;
   if (queue === undefined) {
-    throw problem('conflict', 'body', '/queue', 'is needed: the message does not tell where it comes from');
+    throw problem('conflict', 'body', '/queue', `it is no dead letter: say by \`queue\` where it is to go`);
   }
+  if (queue === null) return { queue, message: (origin as DeathOrigin).message, via: null };
   const target = core.queues.get(queue);
-  if (target === undefined) throw problem('conflict', 'body', '/queue', `there is no queue ${queue}`);
+  if (target === undefined) throw problem('conflict', 'body', '/queue', noQueue(queue));
   if (target === from) throw problem('conflict', 'body', '/queue', `it is in queue ${queue} already`);
   return { queue, message: origin?.message ?? message, via: origin?.via ?? null };
 }
@@ -46,9 +48,14 @@ export async function redrive(
   if (delivery === null) return nothingAt(from, offset);
   let isTaken = false;
   try {
+    // Both in the turn of the settlement below, so in one commit with it.
+    if (queue === null) {
+      const said = core.announce(message);
+      isTaken = said === 'taken';
+      return isTaken ? null : problem('conflict', 'body', '/queue', REASONS[said](message.address));
+    }
     const target = core.queues.get(queue);
-    if (target === undefined) return problem('conflict', 'body', '/queue', `there is no queue ${queue}`);
-    // In the turn of the settlement below, so in one commit with it.
+    if (target === undefined) return problem('conflict', 'body', '/queue', noQueue(queue));
     isTaken = target.offer(message, { ...PLAIN_DELIVERY, via });
     return isTaken ? null : problem('limit-reached', 'body', '/queue', `queue ${queue} is full`);
   } catch (error) {
@@ -57,6 +64,16 @@ export async function redrive(
   } finally {
     delivery.settle(isTaken ? 'accepted' : 'released');
   }
+}
+
+const REASONS = {
+  taken: () => '',
+  unwanted: (address: string) => `nobody and no mapping takes what is published to ${address}`,
+  refused: (address: string) => `a queue for ${address} is full, or a mapping refuses it`,
+};
+
+function noQueue(name: string): string {
+  return `there is no queue ${name}: say by \`queue\` where else it is to go`;
 }
 
 export function nothingAt(queue: Queue, offset: number): Problem {

@@ -33,7 +33,7 @@ const mappingCountersSchema = Type.Object(
   {
     in: count('What it was given; a message that leads to two targets counts twice.'),
     out: count('Handed on.'),
-    filtered: count('Not taken: a condition does not hold, or it came from the stream that it would go to.'),
+    filtered: count('Not taken: a condition does not hold, or it has been where it would go.'),
     failed: count('Refused to its publisher.'),
     dropped: Type.Record(Type.String(), Type.Integer(), { description: 'By reason.' }),
     deadLettered: count('Sent to the queue for dead letters.'),

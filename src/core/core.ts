@@ -19,7 +19,7 @@ import { Publishing } from './publish.ts';
 import { QueueRegistry } from './queues.ts';
 import { ReplyTokens } from './replies.ts';
 import { RetainedStore } from './retained.ts';
-import { type Destination, FULL, Router, WRITTEN } from './router.ts';
+import { type Destination, FULL, IGNORED, Router, WRITTEN } from './router.ts';
 import { StoredSchedule } from './schedule.ts';
 import { SessionRegistry } from './sessions.ts';
 import { DEFAULT_STREAM_LOG, StreamRegistry } from './streams.ts';
@@ -153,7 +153,8 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     openPublisher: (info) => publishing.openPublisher(info),
     announce: (message) => {
       mappings.principal = null;
-      publishing.route(message, null);
+      const said = publishing.route(message, null);
+      return said === IGNORED ? 'unwanted' : said >= FULL ? 'refused' : 'taken';
     },
     whenStored: (done) => durability.whenStored(done),
     explain: (address) => explain(router, retained, address),
@@ -180,7 +181,7 @@ function publishRecord(
   try {
     const said = publishing.route(message, except);
     // A queue that refuses goes without it: the producer's record is taken, and must not be sent again.
-    if (said === FULL) counters.dropped++;
+    if (said >= FULL) counters.dropped++;
     return said === WRITTEN;
   } catch (error) {
     if (!(error instanceof CoreError)) throw error;

@@ -141,7 +141,10 @@ function historyOf(deaths: readonly (readonly Header[])[]): HeaderValue {
 
 /** One entry of a dead letter's history. */
 export interface PastDeath {
+  /** Empty where it was not a queue that it died in. */
   readonly queue: string;
+  /** The mapping rule that could not lead it on; empty elsewhere. */
+  readonly mapping: string;
   readonly reason: string;
   readonly count: number;
   /** Milliseconds since 1970 of the last time; 0 where it is not known. */
@@ -160,6 +163,7 @@ export function pastDeathsOf(message: Message): PastDeath[] {
     const keys = death.find(({ name }) => name === 'routing-keys')?.value;
     return {
       queue: textOf(death, 'queue'),
+      mapping: textOf(death, 'mapping'),
       reason: textOf(death, 'reason'),
       count: Number(countOf(death)),
       timeMs: time?.kind === 'timestamp' ? time.value : 0,
@@ -173,8 +177,8 @@ export function pastDeathsOf(message: Message): PastDeath[] {
 
 /** Where a dead letter comes from. */
 export interface DeathOrigin {
-  /** The queue in which it first died. */
-  readonly queue: string;
+  /** The queue in which it first died; null where a mapping rule could not lead it on: it was published, then. */
+  readonly queue: string | null;
   /** The exchange by which it came there; null for none. */
   readonly via: string | null;
   /** It as it was there, without its history: what dies again begins a new one. */
@@ -188,13 +192,15 @@ export function originOfDeath(message: Message): DeathOrigin | null {
   const firstQueue = headers.find(({ name }) => name === FIRST_DEATH_QUEUE)?.value;
   const known = firstQueue?.kind === 'string' ? firstQueue.value : null;
   const first = deaths.findLast(({ queue }) => queue === known) ?? deaths.at(-1);
-  if (first === undefined || first.queue === '') return null;
+  if (first === undefined || (first.queue === '' && first.mapping === '')) return null;
   const { exchange, keys } = first;
+  // Rules put it into their queue under its own address.
+  const isAsItWas = first.queue === '' && first === deaths[0];
   return {
-    queue: first.queue,
+    queue: first.queue === '' ? null : first.queue,
     via: exchange === '' ? null : exchange,
     message: message.with({
-      address: exchangeAddress(exchange, swapSeparators(keys[0] ?? '')),
+      address: isAsItWas ? message.address : exchangeAddress(exchange, swapSeparators(keys[0] ?? '')),
       properties: { ...message.properties, headers: headers.filter(({ name }) => !isHistory(name)) },
     }),
   };

@@ -15,6 +15,7 @@ export const CORE_ERROR_CODES = [
   'limit-reached', // a bound of limits.ts
   'message-too-large', // larger than the limit of the destination
   'overflow', // a queue with the policy "reject" is full
+  'refused-by-rule', // a mapping rule cannot lead it on, and its policy is to tell the publisher
   'storage-failed', // the disk refused: full, read-only or broken
   'corrupt-batch', // a record batch whose checksum, lengths or counts are wrong
   'out-of-order-sequence', // an idempotent producer skipped a sequence number

@@ -354,8 +354,11 @@ export interface Core {
   /** Why the disk took nothing when it was last asked; null while it does. */
   readonly storageRefusal: CoreError | null;
   openPublisher(info: PublisherInfo): Publisher;
-  /** Publishes what the gateway itself has to say: nobody's rights are asked for, and it is not counted. */
-  announce(message: Message): void;
+  /**
+   * Publishes what the gateway itself has to say, or publishes again: nobody's rights are asked for, and it is not
+   * counted. `refused`: not everybody who wants it has it. Throws CoreError where the disk refuses.
+   */
+  announce(message: Message): 'taken' | 'unwanted' | 'refused';
   /** Calls `done` when everything that was changed so far is durable, or cannot be made so. */
   whenStored(done: (error: CoreError | null) => void): void;
   explain(address: string): Match[];
@@ -437,8 +440,9 @@ export {
 export * from './delivery.ts';
 export * from './errors.ts';
 export { DEFAULT_LIMITS, type Limits } from './limits.ts';
+export { hopsOf, type RuleStep, repeatOf, returnOf } from './mapping-path.ts';
 export * from './mapping-rule.ts';
-export { BoundedTopics, loopOf, tooManyTopics } from './mapping-runner.ts';
+export { BoundedTopics, tooManyTopics } from './mapping-runner.ts';
 export * from './message.ts';
 export type { BridgeMapping, Outlet, OutletBounds, OutletCounters, Outlets } from './outlets.ts';
 export * from './pattern.ts';

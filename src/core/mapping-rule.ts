@@ -30,9 +30,9 @@ export const RULE_FAILURES = [
   'missing', // a template asks for a value that the message does not have
   'address', // a template made no address, or one that is the gateway's own
   'too-large', // what was made is above messageBytesMax
-  'loop', // the message has been through this rule, or through too many
+  'loop', // the message has been through too many rules
   'topics', // above maxTopics, and no overflowTopic
-  'overflow', // the queue is full and refuses
+  'overflow', // the queue is full and refuses, or a further rule does
   'fan-out', // one message made more messages than the bound
   'storage', // the stream or queue cannot take it now
 ] as const;
@@ -118,6 +118,8 @@ export interface RoutingRule {
   readonly conditional: boolean;
   /** Circles that it is part of are not refused; messages in them end by the bounds. */
   readonly circlesAllowed?: boolean;
+  /** It publishes also to addresses where the message has been before. */
+  readonly returns?: boolean;
   /** Rules that a message may have been through before this one. */
   readonly hopsMax: number;
   readonly targets: readonly RuleTarget[];
@@ -152,7 +154,7 @@ export function streamsOfRule(
 export interface MappingCounters {
   in: number;
   out: number;
-  /** A condition did not hold, or the message came from the stream that it would go to. */
+  /** A condition did not hold, or the message has been where it would go, or in this rule, before. */
   filtered: number;
   /** Refused to its publisher. */
   failed: number;

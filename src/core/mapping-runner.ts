@@ -5,9 +5,9 @@
  * message that caused it has been routed, because no destination publishes from inside. `publish.ts` then asks for it
  * with `take`, and the receipt waits for all of it.
  *
- * What a rule publishes is routed with its path, the names of the rules that it came through. A rule never publishes
- * what it has published before, and nothing that came through more rules than its `hopsMax`. The path belongs to the
- * way through the core, not to the message: no client sees it, and none can make it up.
+ * What a rule publishes is routed with its path (`mapping-path.ts`), the rules that it came through. A rule never leads on
+ * what it has led on before, nor to an address where the message has been, nor what came through more rules than its
+ * `hopsMax`; only the last of these is an error.
  */
 
 import type { Principal } from './access.ts';
@@ -16,6 +16,7 @@ import { type DeliveryOptions, PLAIN_DELIVERY } from './delivery.ts';
 import { CoreError } from './errors.ts';
 import type { CoreCounters } from './index.ts';
 import type { Limits } from './limits.ts';
+import { hopsOf, type RuleStep, repeatOf, returnOf } from './mapping-path.ts';
 import {
   checkMadeSize,
   isRouting,
@@ -28,7 +29,16 @@ import {
   type RuleTarget,
 } from './mapping-rule.ts';
 import type { Message } from './message.ts';
-import { type Acceptance, type Destination, FULL, IGNORED, type Route, TAKEN, WRITTEN } from './router.ts';
+import {
+  type Acceptance,
+  type Destination,
+  FULL,
+  IGNORED,
+  REFUSED,
+  type Route,
+  TAKEN,
+  WRITTEN,
+} from './router.ts';
 import type { CapturingStream } from './stream.ts';
 
 /** Messages that rules make of one published message, all that comes of them included. */
@@ -64,8 +74,8 @@ export interface PlacedRule {
 /** What a rule made for an address. */
 export interface Derived {
   readonly message: Message;
-  /** Names of the rules that it came through, the one that made it last. */
-  readonly path: readonly string[];
+  /** What it came through, the rule that made it last. */
+  readonly path: readonly RuleStep[];
   readonly placed: PlacedRule;
   readonly target: RuleTarget;
 }
@@ -79,8 +89,10 @@ export class MappingRunner implements Destination {
   principal: Principal | null = null;
   /** The stream whose record is being published: nothing goes back to it. */
   origin: Destination | null = null;
-  /** The rules that what is routed now came through. */
-  path: readonly string[] = [];
+  /** What the message that is routed now came through. */
+  path: readonly RuleStep[] = [];
+  /** Why a rule refused last, for its publisher. */
+  refusal = '';
   /** How much waits for `take`. */
   waiting = 0;
   readonly #parts: MappingRunnerParts;
@@ -109,10 +121,14 @@ export class MappingRunner implements Destination {
         counters.filtered += rule.targets.length;
         continue;
       }
-      const looped = this.path.length === 0 ? null : loopOf(placed, this.path);
-      for (const target of rule.targets) {
-        const said = this.#give(input, placed, target, looped);
-        if (said > result) result = said;
+      const isRepeated = this.path.length > 0 && repeatOf(placed.name, this.path) !== null;
+      if (isRepeated) counters.filtered += rule.targets.length;
+      else {
+        const looped = this.path.length === 0 ? null : hopsOf(rule, this.path);
+        for (const target of rule.targets) {
+          const said = this.#give(input, placed, target, looped);
+          if (said > result) result = said;
+        }
       }
       if (rule.continues) continue;
       // It is the last of its family; the others have their turn.
@@ -143,8 +159,9 @@ export class MappingRunner implements Destination {
   published(derived: Derived, said: Acceptance): Acceptance {
     const { placed, target, message } = derived;
     placed.counters.inFlight--;
-    if (said === FULL) {
-      return this.#fail(message, placed, target, 'overflow', `a queue for '${message.address}' is full`);
+    if (said >= FULL) {
+      const text = said === REFUSED ? this.refusal : `a queue for '${message.address}' is full`;
+      return this.#fail(message, placed, target, 'overflow', text);
     }
     placed.counters.out++;
     return said;
@@ -164,10 +181,7 @@ export class MappingRunner implements Destination {
   #give(input: RuleInput, placed: PlacedRule, target: RuleTarget, looped: string | null): Acceptance {
     const { counters } = placed;
     const stream = target.kind === 'stream' ? this.#parts.stream(target.name) : undefined;
-    if (stream !== undefined && stream === this.origin) {
-      counters.filtered++;
-      return IGNORED;
-    }
+    if (stream !== undefined && stream === this.origin) return ignored(placed);
     let output: RuleOutput;
     try {
       if (looped !== null) throw new RuleError('loop', looped);
@@ -178,7 +192,7 @@ export class MappingRunner implements Destination {
       const failure = error instanceof RuleError ? error.failure : 'payload';
       return this.#fail(input.message, placed, target, failure, (error as Error).message);
     }
-    if (target.kind === 'core') return this.#derive(output.message, placed, target);
+    if (target.kind === 'core') return this.#derive(input.message.address, output.message, placed, target);
     if (target.kind === 'bridge') return this.#send(output.message, placed, target);
     try {
       if (stream !== undefined) {
@@ -198,11 +212,15 @@ export class MappingRunner implements Destination {
     }
   }
 
-  #derive(made: Message, placed: PlacedRule, target: RuleTarget): Acceptance {
+  #derive(from: string, made: Message, placed: PlacedRule, target: RuleTarget): Acceptance {
+    if (returnOf(placed.rule, this.path, from, made.address) !== null) return ignored(placed);
     const message = target.topicsMax === null ? made : this.#topics.bounded(target, made);
     if (message === null) return this.#failTopics(made, placed, target);
+    if (message !== made && returnOf(placed.rule, this.path, from, message.address) !== null)
+      return ignored(placed);
     placed.counters.inFlight++;
-    this.#derived.push({ message, path: [...this.path, placed.name], placed, target });
+    const path = [...this.path, { rule: placed.name, address: from }];
+    this.#derived.push({ message, path, placed, target });
     this.waiting++;
     return TAKEN;
   }
@@ -243,7 +261,8 @@ export class MappingRunner implements Destination {
     const policy = target.onError;
     if (policy.kind === 'refuse') {
       counters.failed++;
-      return FULL;
+      this.refusal = `mapping ${name} refuses it: ${text}`;
+      return REFUSED;
     }
     if (policy.kind === 'dead-letter') {
       try {
@@ -309,16 +328,10 @@ export function tooManyTopics({ topicsMax }: RuleTarget, address: string): strin
   return `'${address}' is one more than ${topicsMax} (maxTopics)`;
 }
 
-/** Why this rule must not publish what came this way, or null. Only what goes to addresses can come back. */
-export function loopOf(
-  { name, rule }: Pick<PlacedRule, 'name' | 'rule'>,
-  path: readonly string[],
-): string | null {
-  if (!rule.targets.some((target) => target.kind === 'core')) return null;
-  if (path.includes(name)) return `mapping ${name} has published this message before`;
-  return path.length > rule.hopsMax
-    ? `the message came through ${path.length} mappings, more than ${rule.hopsMax} (maxHops)`
-    : null;
+/** It has been where it would go: nothing is wrong, and nothing is to be done. */
+function ignored({ counters }: PlacedRule): Acceptance {
+  counters.filtered++;
+  return IGNORED;
 }
 
 /** Version 4 (RFC 9562 5.4). */

@@ -36,6 +36,7 @@ import {
   FULL,
   IGNORED,
   optionsOf,
+  REFUSED,
   type Route,
   type Router,
   type RouteSet,
@@ -162,9 +163,10 @@ export class Publishing {
       counters.refused++;
       throw error;
     }
-    if (result === FULL) {
+    if (result >= FULL) {
       counters.refused++;
-      throw new CoreError('overflow', `a queue for '${message.address}' is full, or a mapping refuses it`);
+      if (result === REFUSED) throw new CoreError('refused-by-rule', this.#mappings.refusal);
+      throw new CoreError('overflow', `a queue for '${message.address}' is full`);
     }
     if (result === WRITTEN && sink !== null && message.durable) {
       this.#durability.wait(sink, token);
@@ -290,7 +292,7 @@ export class Publishing {
       for (let i = 0; i < messages.length; i++) {
         const message = messages[i] as Message;
         try {
-          if (this.route(message, null) === FULL) this.#counters.dropped++;
+          if (this.route(message, null) >= FULL) this.#counters.dropped++;
         } catch (error) {
           if (!(error instanceof CoreError)) throw error;
           if (error.code === 'storage-failed') {

@@ -28,7 +28,9 @@ export const TAKEN = 1;
 export const WRITTEN = 2;
 /** Full, and its policy is to refuse. */
 export const FULL = 3;
-export type Acceptance = typeof IGNORED | typeof TAKEN | typeof WRITTEN | typeof FULL;
+/** A mapping rule does not want it to be published. Above this, as `FULL`, the publisher is told no. */
+export const REFUSED = 4;
+export type Acceptance = typeof IGNORED | typeof TAKEN | typeof WRITTEN | typeof FULL | typeof REFUSED;
 
 /** Whatever gets copies of messages. Compared by identity: one copy however many of its bindings match. */
 export interface Destination {

@@ -384,8 +384,8 @@ export class Publishing {
       } catch (error) {
         if (!(error instanceof CoreError) || !CORE_REPLIES[error.code].nack) throw error;
         if (confirms === null) {
-          // A full queue drops what nobody asked to know of, as in RabbitMQ; a disk that fails is told all the same.
-          if (error.code === 'overflow') return;
+          // Full queues and rules drop what nobody asked to know of, as in RabbitMQ; a disk that fails is told all the same.
+          if (error.code === 'overflow' || error.code === 'refused-by-rule') return;
           throw error;
         }
         confirms.refusedNow();

@@ -209,3 +209,83 @@ test('dead letters go back after a restart, in their order, and are looked at in
   const { body } = await own.get('/v1/queues/q/messages');
   expect((body as { items: Waiting[] }).items.map(({ message }) => message.body)).toEqual(all.slice(0, 20));
 });
+
+describe('a dead letter of a mapping', () => {
+  const rule = (topic: string, onError = 'dlq') => ({
+    from: { match: 'raw/{device...}' },
+    to: [{ endpoint: 'core', topic, maxTopics: 10 }],
+    onError,
+  });
+  const redriveAll = () => gateway.call('POST', '/v1/queues/%24dlq%2Fmappings/redrive', {});
+
+  test('tells which mapping and why, and is published again at its address', async () => {
+    await gateway.call('PUT', '/v1/mappings/rooms', rule('rooms/{payload.room}'));
+    await gateway.call('PUT', '/v1/queues/by-room', {});
+    await channel.bindQueue('by-room', 'rooms', '#');
+    for (const address of ['raw/a.b/c', 'raw/d'])
+      await gateway.call('POST', `/v1/messages/${address}`, { body: '21.5', reliability: 1 });
+    const { body } = await gateway.get('/v1/dead-letters');
+    expect((body as { items: object[] }).items).toContainEqual({
+      queue: '$dlq/mappings',
+      readyCount: 2,
+      sources: [],
+      mappings: ['rooms'],
+    });
+    const [first] = (await waitingIn('$dlq/mappings')).items;
+    expect(first).toMatchObject({
+      deaths: [
+        {
+          queue: '',
+          mapping: 'rooms',
+          reason: 'missing',
+          note: 'the message has no {payload.room}',
+          exchange: 'raw',
+          keys: ['a/b.c'],
+        },
+      ],
+      message: { address: 'raw/a.b/c', body: '21.5' },
+    });
+    // As long as the mapping is as it was they die again, each once.
+    expect((await redriveAll()).body).toMatchObject({ redrivenCount: 2, skipped: [], readyCount: 2 });
+    await gateway.call('PUT', '/v1/mappings/rooms', rule('rooms/{device}'));
+    const [again] = (await waitingIn('$dlq/mappings')).items;
+    expect(again).toMatchObject({ deaths: [{ count: 1 }], message: { address: 'raw/a.b/c' } });
+    const path = `/v1/queues/%24dlq%2Fmappings/messages/${again!.offset}/redrive`;
+    expect(await gateway.call('POST', path, { body: '22' })).toMatchObject({
+      status: 200,
+      body: { queue: null, address: 'raw/a.b/c' },
+    });
+    expect((await redriveAll()).body).toMatchObject({ redrivenCount: 1, skipped: [], readyCount: 0 });
+    const arrived = [await getNext('by-room'), await getNext('by-room')];
+    expect(arrived.map(({ fields, content }) => `${fields.routingKey} ${content}`)).toEqual([
+      'a/b.c 22',
+      'd 21.5',
+    ]);
+    expect(arrived[0]!.properties.headers?.['x-death']).toBeUndefined();
+  });
+
+  test('stays where nobody takes it, where it is refused, and goes to another queue', async () => {
+    await gateway.call('PUT', '/v1/mappings/rooms', rule('rooms/{payload.room}'));
+    await gateway.call('POST', '/v1/messages/raw/e', { body: '1', reliability: 1 });
+    await gateway.call('PUT', '/v1/mappings/rooms', rule('rooms/{payload.room}', 'nack-source'));
+    expect((await redriveAll()).body).toMatchObject({
+      redrivenCount: 0,
+      skipped: [{ detail: 'a queue for raw/e is full, or a mapping refuses it' }],
+      readyCount: 1,
+    });
+    await gateway.call('DELETE', '/v1/mappings/rooms');
+    expect((await redriveAll()).body).toMatchObject({
+      redrivenCount: 0,
+      skipped: [{ detail: 'nobody and no mapping takes what is published to raw/e' }],
+      readyCount: 1,
+    });
+    await gateway.call('PUT', '/v1/queues/looked-at', {});
+    const elsewhere = { queue: 'looked-at' };
+    expect(
+      (await gateway.call('POST', '/v1/queues/%24dlq%2Fmappings/redrive', elsewhere)).body,
+    ).toMatchObject({
+      redrivenCount: 1,
+    });
+    expect((await getNext('looked-at')).content.toString()).toBe('1');
+  });
+});

@@ -110,7 +110,12 @@ test('what cannot be made is refused to an MQTT publisher with a code, or kept w
   });
   await call('PUT', '/v1/mappings/strict', rule('nack-source'));
   const client = await connect();
-  await expect(client.publishAsync('strict/1', 'no json', { qos: 1 })).rejects.toMatchObject({ code: 0x97 });
+  await expect(client.publishAsync('strict/1', 'no json', { qos: 1 })).rejects.toMatchObject({ code: 0x83 });
+  const overHttp = await call('POST', '/v1/messages/strict/1', { body: 'no json' });
+  expect(overHttp).toMatchObject({
+    status: 422,
+    body: { code: 'refused-by-rule', detail: 'mapping strict refuses it: the body is not JSON' },
+  });
   await call('PUT', '/v1/mappings/strict', rule('dlq'));
   await client.publishAsync('strict/1', 'no json', { qos: 1 });
   await client.endAsync();
@@ -128,7 +133,7 @@ test('what cannot be made is refused to an MQTT publisher with a code, or kept w
   });
   await connection.close();
   const { body } = await call('GET', '/v1/mappings/strict');
-  expect(body.counters).toMatchObject({ in: 2, failed: 1, deadLettered: 1 });
+  expect(body.counters).toMatchObject({ in: 3, failed: 2, deadLettered: 1 });
 });
 
 test('records of a stream are not looked into for the one rule that leads to it, nor appended by it again', async () => {

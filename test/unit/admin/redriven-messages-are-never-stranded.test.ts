@@ -48,7 +48,10 @@ it('stays where its queue is deleted while it is being taken', async () => {
   const { core, from, offset, way } = await openQueues();
   const going: Promise<unknown> = redrive(core, from, offset, way);
   await core.queues.delete('to', { ifUnused: false, ifEmpty: false });
-  expect(await going).toMatchObject({ code: 'conflict', message: 'there is no queue to' });
+  expect(await going).toMatchObject({
+    code: 'conflict',
+    message: 'there is no queue to: say by `queue` where else it is to go',
+  });
   expect(counts(from)).toEqual([1, 0]);
 });
 

@@ -82,6 +82,33 @@ test.each([
   await core.close();
 });
 
+test('a message that would come back to where it was does not', async () => {
+  const circle = (from: string, topic: string, more = {}) => ({
+    from: { match: from },
+    to: [{ endpoint: 'core', topic, ...more }],
+    loop: { circles: 'allow' },
+  });
+  const definitions = {
+    there: circle('in/{x}', 'mid/{x}'),
+    back: circle('mid/{x}', 'in/{x}'),
+    full: circle('over/{x}', '{payload}', { maxTopics: 1, overflowTopic: 'over/1' }),
+  };
+  expect(tried(definitions, 'in/1', 'x')).toMatchObject([
+    { mapping: 'there', outcome: 'out', address: 'mid/1' },
+    { mapping: 'back', outcome: 'filtered', reason: "the message has been at 'in/1' before" },
+  ]);
+  const deeper = circle('in/{x...}', 'in/in/{x}');
+  expect(tried({ deeper }, 'in/1', 'x')).toMatchObject([
+    { outcome: 'out', address: 'in/in/1' },
+    { outcome: 'filtered', reason: 'mapping deeper has led this message on before' },
+  ]);
+  const { core, publish } = await openRules();
+  for (const [name, each] of Object.entries({ ...definitions })) await core.rules.put(name, each);
+  publish('in/1', 'x');
+  expect(core.rules.get('back')!.counters).toMatchObject({ in: 1, out: 0, filtered: 1 });
+  await core.close();
+});
+
 test('a condition that throws does not hold', async () => {
   const rule = compileRule(to({ endpoint: 'queue:q' }));
   if (!isRouting(rule)) throw new Error('this is the short form');

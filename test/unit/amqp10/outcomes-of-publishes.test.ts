@@ -15,6 +15,7 @@ test.each([
   ['overflow', 'rejected', 'amqp:resource-limit-exceeded'],
   ['limit-reached', 'rejected', 'amqp:resource-limit-exceeded'],
   ['storage-failed', 'rejected', 'amqp:resource-limit-exceeded'],
+  ['refused-by-rule', 'rejected', 'amqp:precondition-failed'],
   ['not-found', 'rejected', 'amqp:not-found'],
   ['message-too-large', 'detached', 'amqp:link:message-size-exceeded'],
 ] as const)('%s is %s with %s', (code, kind, condition) => {

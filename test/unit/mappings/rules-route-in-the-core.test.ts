@@ -127,7 +127,7 @@ describe('what cannot be made', () => {
   test('is refused to its publisher where the rule says so', async () => {
     const { core, publish } = await openRules();
     await core.rules.put('r', rule('nack-source'));
-    expect(() => publish('a/1', 'no json')).toThrow(/a mapping refuses it/);
+    expect(() => publish('a/1', 'no json')).toThrow('mapping r refuses it: the body is not JSON');
     expect(countersOf(core, 'r')).toMatchObject({ in: 1, failed: 1 });
     await core.close();
   });
@@ -198,24 +198,72 @@ test('rules follow one another, up to the bound of hops', async () => {
   await core.close();
 });
 
-test('a circle that was allowed ends at the rule that it came from', async () => {
-  const { core, publish, subscribe } = await openRules();
-  const loop = { circles: 'allow' };
-  await core.rules.put('there', {
-    from: { match: 'left/{x}' },
-    to: [{ endpoint: 'core', topic: 'right/{x}', onError: 'drop' }],
-    loop,
+describe('circles that were allowed', () => {
+  test('lead nothing back to where it was: two rules are one way for each side, and no error', async () => {
+    const { core, publish, subscribe, drain } = await openRules();
+    const there = {
+      from: { match: 'left/{x}' },
+      to: [{ endpoint: 'core', topic: 'right/{x}' }],
+      loop: { circles: 'allow' },
+    };
+    await core.rules.put('there', there);
+    const { rule } = core.rules.get('there')!;
+    await core.rules.put('back', 'inverse' in rule ? rule.inverse : null);
+    const seen = await subscribe('+/x');
+    publish('left/x');
+    publish('right/x');
+    expect(seen.map(({ address }) => address)).toEqual(['left/x', 'right/x', 'right/x', 'left/x']);
+    for (const name of ['there', 'back'])
+      expect(countersOf(core, name)).toMatchObject({ in: 2, out: 1, filtered: 1, deadLettered: 0 });
+    expect(core.counters).toMatchObject({ dropped: 0, deadLettered: 0 });
+    expect(drain('$dlq/mappings')).toEqual([]);
+    await core.close();
   });
-  await core.rules.put('back', {
-    from: { match: 'right/{x}' },
-    to: [{ endpoint: 'core', topic: 'left/{x}', onError: 'drop' }],
-    loop,
+
+  test('end at the rule that they came through, also where every address is another one', async () => {
+    const { core, publish, subscribe, drain } = await openRules();
+    await core.rules.put('deeper', {
+      from: { match: 'in/{x...}' },
+      to: [{ endpoint: 'core', topic: 'in/in/{x}' }],
+      loop: { circles: 'allow' },
+    });
+    const seen = await subscribe('in/#');
+    publish('in/x');
+    expect(seen.map(({ address }) => address)).toEqual(['in/x', 'in/in/x']);
+    expect(countersOf(core, 'deeper')).toMatchObject({ in: 2, out: 1, filtered: 1 });
+    expect(drain('$dlq/mappings')).toEqual([]);
+    await core.close();
   });
-  const seen = await subscribe('+/x');
-  publish('left/x');
-  expect(seen.map(({ address }) => address)).toEqual(['left/x', 'right/x', 'left/x']);
-  expect(countersOf(core, 'there').dropped.loop).toBe(1);
-  await core.close();
+
+  test('lead back to where a message was where the rule says so', async () => {
+    const { core, publish, subscribe, drain } = await openRules();
+    await core.rules.put('mark', {
+      from: { match: 'in/{x}', where: { header: { marked: { exists: false } } } },
+      to: [{ endpoint: 'core', topic: 'in/{x}', headers: { set: { marked: 'yes' } } }],
+      loop: { circles: 'again' },
+    });
+    const seen = await subscribe('in/#');
+    publish('in/x');
+    expect(seen.map((each) => header(each, 'marked'))).toEqual([undefined, { kind: 'string', value: 'yes' }]);
+    expect(countersOf(core, 'mark')).toMatchObject({ in: 2, out: 1, filtered: 1 });
+    expect(drain('$dlq/mappings')).toEqual([]);
+    await core.close();
+  });
+
+  test('to an overflow topic where the message was end too', async () => {
+    const { core, publish, subscribe } = await openRules();
+    await core.rules.put('r', {
+      from: { match: 'in/{x}' },
+      to: [{ endpoint: 'core', topic: 'out/{payload}', maxTopics: 1, overflowTopic: 'in/other' }],
+      loop: { circles: 'allow' },
+    });
+    const seen = await subscribe('in/#');
+    publish('in/1', 'a');
+    publish('in/other', 'b');
+    expect(seen.map(({ address }) => address)).toEqual(['in/1', 'in/other']);
+    expect(countersOf(core, 'r')).toMatchObject({ in: 2, out: 1, filtered: 1 });
+    await core.close();
+  });
 });
 
 test('one message never becomes more than the bound', async () => {
