@@ -213,8 +213,8 @@ function timestampFromText(text: string, seconds: boolean): HeaderValue | null {
 
 /**
  * A value as JSON that a person can read and that loses nothing. Strings, booleans, null, lists, and integers of
- * kind i32 are themselves; a map is an object where its names are unique and none begins with `$` or a digit;
- * everything else is an object with one name, `$` and the code: `{"$i64":"7"}`, `{"$map":[["1",true]]}`.
+ * kind i32 are themselves; a map is an object where its names are unique, none begins with `$` or a digit, and none
+ * holds what JSON escapes; everything else is an object with one name, `$` and the code: `{"$i64":"7"}`, `{"$map":[["1",true]]}`.
  */
 export function jsonFromValue(value: HeaderValue): unknown {
   switch (value.kind) {
@@ -237,12 +237,20 @@ export function jsonFromValue(value: HeaderValue): unknown {
   }
 }
 
-/** An object keeps neither repeated names nor the place of names that read as numbers; `$` marks a tag. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: JSON escapes these and no others of well-formed text.
+const ESCAPED = /["\\\0-\x1f]/;
+
+/**
+ * An object keeps neither repeated names nor the place of names that read as numbers; `$` marks a tag. As the name of a
+ * member, V8's JSON.parse takes `"` for the `\` of an object that it read before (it compares names before it undoes
+ * their escapes); in a list it does not.
+ */
 function isPlainMap(entries: readonly Header[]): boolean {
   const seen = new Set<string>();
   for (const { name } of entries) {
     const first = name.charCodeAt(0);
-    if (first === 0x24 || (first >= 0x30 && first <= 0x39) || seen.has(name)) return false;
+    if (first === 0x24 || (first >= 0x30 && first <= 0x39) || seen.has(name) || ESCAPED.test(name))
+      return false;
     seen.add(name);
   }
   return true;
