@@ -7,7 +7,7 @@
 import { Buffer } from 'node:buffer';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import swagger from '@fastify/swagger';
-import fastify from 'fastify';
+import fastify, { type FastifyRequest } from 'fastify';
 import Type from 'typebox';
 import type { AccessCheck, KnownCaller } from './access.ts';
 import { addAclRoutes } from './acl-routes.ts';
@@ -19,6 +19,7 @@ import { addExplainRoutes } from './explain-routes.ts';
 import { addGroupRoutes } from './group-routes.ts';
 import { addHealthRoutes } from './health-routes.ts';
 import { addImportRoutes } from './import-routes.ts';
+import { parseInSlices, SLICED_FROM_BYTES } from './json-slices.ts';
 import { addMappingRoutes } from './mapping-routes.ts';
 import { addMessageRoutes } from './message-routes.ts';
 import { addObjectRoutes } from './object-routes.ts';
@@ -63,6 +64,17 @@ export async function buildRoutes(options: AdminOptions, access: AccessCheck): P
     },
   } as Parameters<typeof fastify>[0]) as unknown as App;
   app.removeContentTypeParser('text/plain');
+  const parseJson = jsonParser(app);
+  // In one piece as ever, but for bodies so large that messages would wait for it.
+  app.addContentTypeParser(
+    'application/json',
+    { parseAs: 'buffer' },
+    async (request: Parameters<typeof parseJson>[0], body: Buffer) => {
+      const parse = (text: string): unknown => parseJson(request, text);
+      const sliced = body.length < SLICED_FROM_BYTES ? null : await parseInSlices(body, parse);
+      return sliced ?? parse(body.toString());
+    },
+  );
   app.addContentTypeParser('application/yaml', { parseAs: 'string' }, (_request: unknown, body: unknown) =>
     parseYaml(String(body)),
   );
@@ -174,6 +186,20 @@ export async function buildRoutes(options: AdminOptions, access: AccessCheck): P
       stopMeasuring();
       await app.close();
     },
+  };
+}
+
+/** The parser that fastify has for JSON: it refuses names such as `__proto__`. Throws. */
+function jsonParser(app: App): (request: FastifyRequest, text: string) => unknown {
+  const parse = app.getDefaultJsonParser('error', 'error');
+  return (request, text) => {
+    let parsed: unknown;
+    // Calls back before it returns.
+    parse.call(app, request, text, (error: Error | null, value?: unknown) => {
+      if (error !== null) throw error;
+      parsed = value;
+    });
+    return parsed;
   };
 }
 
