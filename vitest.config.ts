@@ -15,7 +15,7 @@ export default defineConfig({
   test: {
     testTimeout: 20_000,
     hookTimeout: 20_000,
-    globalSetup: 'test/support/compile-cache.ts',
+    globalSetup: 'test/support/run-folder.ts',
     pool: 'forks',
     // Vitest leaves one of two cores idle; tests that wait leave the other one too.
     maxWorkers: 2,
