@@ -145,12 +145,14 @@ function tryTarget(
     checkMadeSize(made, options.core.limits.messageBytesMax);
     const { key, partitionBy } = made;
     let { message } = made;
-    if (target.kind === 'core') {
-      const returned = returnOf(rule, path, place.source, message.address);
+    if (target.kind === 'core' || target.kind === 'bridge') {
+      const returnTo = (to: string) =>
+        target.kind === 'core' ? returnOf(rule, path, place.source, to) : null;
+      const returned = returnTo(message.address);
       const address = returned === null ? addressWithin(topics, target, message.address) : message.address;
-      const reason = returned ?? returnOf(rule, path, place.source, address);
+      const reason = returned ?? returnTo(address);
       if (reason !== null) return { output: { ...place, outcome: 'filtered', reason }, message: null };
-      checkDerivedAddress(address);
+      if (target.kind === 'core') checkDerivedAddress(address);
       if (address !== message.address) message = message.with({ address });
     }
     const output: OutputView = {

@@ -1,10 +1,12 @@
 /**
  * The way of a message from one queue back to where it came from, made for dead letters: it goes to the queue in which it
- * first died, under the name that it had there, or is published again where a mapping could not lead it on. Called by `queue-message-routes.ts`. It is in one of the two queues whatever
+ * first died, or the buffer of the bridge that gave it up, under the name that it had there, or is published again where a
+ * mapping could not lead it on. Called by `queue-message-routes.ts`. It is in one of the two queues whatever
  * fails: nothing here leaves it taken and unsettled, and nothing waits between its arrival there and its removal here.
  */
 
 import {
+  bridgeOfBuffer,
   type Core,
   CoreError,
   type DeathOrigin,
@@ -31,7 +33,7 @@ export function wayBack(core: Core, message: Message, from: Queue, wanted: strin
     throw problem('conflict', 'body', '/queue', `it is no dead letter: say by \`queue\` where it is to go`);
   }
   if (queue === null) return { queue, message: (origin as DeathOrigin).message, via: null };
-  const target = core.queues.get(queue);
+  const target = targetOf(core, queue);
   if (target === undefined) throw problem('conflict', 'body', '/queue', noQueue(queue));
   if (target === from) throw problem('conflict', 'body', '/queue', `it is in queue ${queue} already`);
   return { queue, message: origin?.message ?? message, via: origin?.via ?? null };
@@ -54,7 +56,7 @@ export async function redrive(
       isTaken = said === 'taken';
       return isTaken ? null : problem('conflict', 'body', '/queue', REASONS[said](message.address));
     }
-    const target = core.queues.get(queue);
+    const target = targetOf(core, queue);
     if (target === undefined) return problem('conflict', 'body', '/queue', noQueue(queue));
     isTaken = target.offer(message, { ...PLAIN_DELIVERY, via });
     return isTaken ? null : problem('limit-reached', 'body', '/queue', `queue ${queue} is full`);
@@ -74,6 +76,14 @@ const REASONS = {
 
 function noQueue(name: string): string {
   return `there is no queue ${name}: say by \`queue\` where else it is to go`;
+}
+
+/** A queue, or the buffer of a bridge, which is none to anybody else. */
+function targetOf(core: Core, name: string): Pick<Queue, 'offer'> | undefined {
+  const bridge = bridgeOfBuffer(name);
+  if (bridge === null) return core.queues.get(name);
+  if (!core.outlets.has(bridge)) return undefined;
+  return { offer: (message) => core.outlets.offer(bridge, message) };
 }
 
 export function nothingAt(queue: Queue, offset: number): Problem {

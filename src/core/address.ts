@@ -13,6 +13,15 @@ export const DEAD_LETTER_ROOT = '$dlq';
 /** The root of the names of queues that are the buffers of bridges. They have no address, and no client sees them. */
 export const BUFFER_ROOT = '$bridge';
 
+export function bufferName(bridge: string): string {
+  return `${BUFFER_ROOT}/${bridge}`;
+}
+
+/** The bridge whose buffer has this name; null for a name of something else. */
+export function bridgeOfBuffer(name: string): string | null {
+  return name.startsWith(`${BUFFER_ROOT}/`) ? name.slice(BUFFER_ROOT.length + 1) : null;
+}
+
 /** The exchange whose subtree is the whole address space. */
 export const ROOT_EXCHANGE = 'amq.topic';
 

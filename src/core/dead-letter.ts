@@ -11,7 +11,7 @@
  */
 
 import { Buffer } from 'node:buffer';
-import { exchangeAddress, originOf, swapSeparators } from './address.ts';
+import { bufferName, exchangeAddress, originOf, swapSeparators } from './address.ts';
 import type { DiscardReason } from './group-context.ts';
 import type { QueueSpec } from './index.ts';
 import type { Header, HeaderValue, Message } from './message.ts';
@@ -177,7 +177,10 @@ export function pastDeathsOf(message: Message): PastDeath[] {
 
 /** Where a dead letter comes from. */
 export interface DeathOrigin {
-  /** The queue in which it first died; null where a mapping rule could not lead it on: it was published, then. */
+  /**
+   * The queue in which it first died, or the buffer of the bridge that gave it up; null where a mapping rule could not
+   * lead it on: it was published, then.
+   */
   readonly queue: string | null;
   /** The exchange by which it came there; null for none. */
   readonly via: string | null;
@@ -192,7 +195,15 @@ export function originOfDeath(message: Message): DeathOrigin | null {
   const firstQueue = headers.find(({ name }) => name === FIRST_DEATH_QUEUE)?.value;
   const known = firstQueue?.kind === 'string' ? firstQueue.value : null;
   const first = deaths.findLast(({ queue }) => queue === known) ?? deaths.at(-1);
-  if (first === undefined || (first.queue === '' && first.mapping === '')) return null;
+  if (first === undefined) return null;
+  const bare = { ...message.properties, headers: headers.filter(({ name }) => !isHistory(name)) };
+  if (first.queue === '' && first.mapping === '') {
+    const bridge = textOf(deathsOf(headers)[deaths.indexOf(first)] ?? [], 'bridge');
+    // What a bridge gave up has the address that it was to have on the other side.
+    return bridge === ''
+      ? null
+      : { queue: bufferName(bridge), via: null, message: message.with({ properties: bare }) };
+  }
   const { exchange, keys } = first;
   // Rules put it into their queue under its own address.
   const isAsItWas = first.queue === '' && first === deaths[0];
@@ -201,7 +212,7 @@ export function originOfDeath(message: Message): DeathOrigin | null {
     via: exchange === '' ? null : exchange,
     message: message.with({
       address: isAsItWas ? message.address : exchangeAddress(exchange, swapSeparators(keys[0] ?? '')),
-      properties: { ...message.properties, headers: headers.filter(({ name }) => !isHistory(name)) },
+      properties: bare,
     }),
   };
 }

@@ -7,7 +7,7 @@
  * the reasons that are counted here.
  */
 
-import { BUFFER_ROOT } from './address.ts';
+import { bridgeOfBuffer, bufferName } from './address.ts';
 import { type Consumer, PLAIN_DELIVERY, type Subscription } from './delivery.ts';
 import type { CoreCounters } from './index.ts';
 import type { MappingCounters, RoutingRule } from './mapping-rule.ts';
@@ -70,6 +70,9 @@ export interface Outlets {
   open(name: string, bounds: OutletBounds): Outlet;
   /** Bridges that rules may lead to; until somebody says, none. Asked when rules are put, not when they are read back. */
   knowBy(isKnown: (name: string) => boolean): void;
+  has(name: string): boolean;
+  /** Puts back a message that was a dead letter; false where there is no room, or no such outlet. */
+  offer(name: string, message: Message): boolean;
   /** Names of buffers that nobody has opened: what waits in them waits on. */
   unopened(): Iterable<string>;
 }
@@ -119,14 +122,23 @@ export class OutletTable implements Outlets {
     return outlet;
   }
 
+  has(name: string): boolean {
+    return this.#outlets.has(name);
+  }
+
+  offer(name: string, message: Message): boolean {
+    const outlet = this.#outlets.get(name);
+    return outlet !== undefined && outlet.take(message) !== FULL;
+  }
+
   knowBy(isKnown: (name: string) => boolean): void {
     this.#isKnown = isKnown;
   }
 
   *unopened(): Iterable<string> {
     for (const name of this.#queues.bufferNames()) {
-      const bridge = name.slice(BUFFER_ROOT.length + 1);
-      if (!this.#outlets.has(bridge)) yield bridge;
+      const bridge = bridgeOfBuffer(name);
+      if (bridge !== null && !this.#outlets.has(bridge)) yield bridge;
     }
   }
 
@@ -243,7 +255,7 @@ class StoredOutlet implements Outlet, RuleOutlet {
 
 function specOf(name: string, bounds: OutletBounds): QueueSpec {
   return {
-    name: `${BUFFER_ROOT}/${name}`,
+    name: bufferName(name),
     durable: true,
     autoDelete: false,
     owner: null,

@@ -11,6 +11,7 @@
 
 import {
   BUFFER_ROOT,
+  bridgeOfBuffer,
   DEAD_LETTER_ROOT,
   originOf,
   queueAddress,
@@ -383,7 +384,7 @@ function bindingOf(queue: StoredQueue, tokens: readonly Token[]): Binding {
 }
 
 function isBufferName(name: string): boolean {
-  return name.startsWith(`${BUFFER_ROOT}/`);
+  return bridgeOfBuffer(name) !== null;
 }
 
 function queueLogName(queue: number): string {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { redrive, wayBack } from '../../../src/admin/redrive.ts';
 import { LinkError } from '../../../src/outside.ts';
 import { openWorld, waitFor } from './bridge-world.ts';
 
@@ -184,6 +185,26 @@ describe('a bridge', () => {
       JSON.stringify(history, (_, value) => (typeof value === 'bigint' ? Number(value) : value)),
     ).toMatch(/"rejected".*"bridge".*"value":"b".*schema 7 says no/);
     expect(world.view().status).toMatchObject({ state: 'connected', lag: { messages: 0 } });
+  });
+
+  it('sends a dead letter again that is sent back to it', async () => {
+    const world = await openWorld();
+    const { outside, core } = world;
+    outside.answer = () => ({ reason: 'too large', permanent: true });
+    await world.put({ mappings: [{ match: 'a/{x}', topic: 'there/{x}' }] });
+    world.publish('a/1', 'bad');
+    await waitFor(world, () => world.view().status.counters.deadLettered === 1);
+    outside.answer = () => null;
+    const dead = core.queues.provide('$dlq/bridges');
+    const [waiting] = await dead.browse(null, 1, 1);
+    const way = wayBack(core, waiting!.message, dead, undefined);
+    expect(way.queue).toBe('$bridge/b');
+    expect(await redrive(core, dead, waiting!.offset, way)).toBeNull();
+    await waitFor(world, () => outside.got.length === 1);
+    expect(outside.got[0]?.message.address).toBe('there/1');
+    expect(outside.got[0]?.message.properties.headers.map(({ name }) => name)).toEqual(['gw-path']);
+    expect(dead.readyCount).toBe(0);
+    expect(world.view().status.counters).toMatchObject({ taken: 2, done: 1, deadLettered: 1 });
   });
 
   it('forgets all that waits, its counters and its errors when it is reset', async () => {
