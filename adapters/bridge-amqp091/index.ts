@@ -1,0 +1,27 @@
+/**
+ * The driver of bridges to outside brokers of AMQP 0-9-1: RabbitMQ, LavinMQ, and gateways like this one. `src/bridges` opens
+ * a link for each bridge. The client library, amqplib, is loaded with the first of them.
+ */
+
+import { Buffer } from 'node:buffer';
+import type { BridgeDriver } from '../../src/outside.ts';
+import { connectionSettings, inSettings, NAME_BYTES_MAX, outSettings } from './settings.ts';
+
+export const amqp091Driver: BridgeDriver = {
+  type: 'amqp091',
+  connectionSchema: connectionSettings,
+  optionsSchema: { out: outSettings, in: inSettings },
+  deliveries: { out: ['at-most-once', 'at-least-once'], in: ['at-most-once', 'at-least-once'] },
+  // Which queue holds the messages of a pattern only its owner knows.
+  sourceFrom: () => null,
+  checkSource(source) {
+    if (source === '') throw new Error('the name of a queue cannot be empty');
+    if (Buffer.byteLength(source) > NAME_BYTES_MAX) {
+      throw new Error(`the name of a queue has at most ${NAME_BYTES_MAX} bytes`);
+    }
+  },
+  async open(options) {
+    const { openLink } = await import('./link.ts');
+    return await openLink(options);
+  },
+};
