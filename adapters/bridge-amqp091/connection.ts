@@ -131,9 +131,8 @@ export function addressesOf(settings: OutsideAmqp091): readonly Address[] {
   const usual = settings.tls.enabled ? TLS_PORT : PORT;
   const first = { host: settings.host, port: settings.port === 0 ? usual : settings.port };
   const others = settings.addresses.map((text) => {
-    const [, host = text, port] =
-      /^(.*?)(?::(\d+))?$/.exec(text.startsWith('[') ? text.slice(1).replace(']', '') : text) ?? [];
-    return { host, port: port === undefined ? usual : Number(port) };
+    const [, bracketed, plain = text, port] = /^(?:\[(.+)\]|([^:]+))(?::(\d+))?$/.exec(text) ?? [];
+    return { host: bracketed ?? plain, port: port === undefined ? usual : Number(port) };
   });
   return [first, ...others].map(({ host, port }) => ({
     host,

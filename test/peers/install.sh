@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Installs the brokers and clients that the interop tests and the benchmark talk to: Mosquitto, kcat and RabbitMQ as
-# Debian packages, Apache Kafka, RabbitMQ PerfTest and the HiveMQ client as jars from Maven Central, pika and paho-mqtt
+# Debian packages, Apache Kafka, Artemis, RabbitMQ PerfTest and the HiveMQ client from Maven Central, pika and paho-mqtt
 # in a virtual environment, two MQTT clients in Go built from the folders beside this file. Everything but the Debian
 # packages lands in .cache/peers of the repository. Running it again does only what is missing; a new version in the lists
 # below installs anew. It starts no service and leaves none running.
 #
 #   test/peers/install.sh                 everything
-#   test/peers/install.sh debian kafka    just these parts: debian, go, kafka, perf-test, hivemq, python, schemathesis
+#   test/peers/install.sh debian kafka    just these parts: debian, go, kafka, artemis, perf-test, hivemq, python, schemathesis
 #
 # The exit status is the number of parts that failed, so the rest is installed all the same.
 set -uo pipefail
@@ -14,6 +14,7 @@ set -uo pipefail
 cd "$(dirname "$0")/../.."
 readonly PEERS="$PWD/.cache/peers"
 readonly KAFKA_VERSION=4.3.1
+readonly ARTEMIS_VERSION=2.37.0
 readonly PERF_TEST_VERSION=2.22.1
 readonly HIVEMQ_VERSION=1.3.5
 readonly NETTY_VERSION=4.1.118.Final
@@ -114,6 +115,31 @@ copy_jars() {
   echo "$version" >"$home/version"
 }
 
+# Its own archive: the broker is started by the scripts in it.
+install_artemis() {
+  local home="$PEERS/artemis"
+  if [ "$(cat "$home/version" 2>/dev/null)" = "$ARTEMIS_VERSION" ]; then
+    say "artemis $ARTEMIS_VERSION: present"
+    return 0
+  fi
+  if ! command -v mvn >/dev/null; then
+    say "artemis $ARTEMIS_VERSION: needs Maven"
+    return 1
+  fi
+  say "artemis $ARTEMIS_VERSION: fetching"
+  rm -rf "$home"
+  mkdir -p "$home"
+  # Without a project Maven leaves its notes in the folder where it runs.
+  (cd "$home" && mvn -B -q org.apache.maven.plugins:maven-dependency-plugin:3.6.1:unpack \
+    -Dartifact="org.apache.activemq:apache-artemis:$ARTEMIS_VERSION:zip:bin" -DoutputDirectory="$home") \
+    </dev/null >"$home/maven.log" 2>&1 || {
+    tail -n 5 "$home/maven.log"
+    return 1
+  }
+  ln -s "apache-artemis-$ARTEMIS_VERSION" "$home/home"
+  echo "$ARTEMIS_VERSION" >"$home/version"
+}
+
 # install_python NAME "IMPORTS" PACKAGE...: a virtual environment of its own, in .cache/peers/NAME.
 install_python() {
   local name=$1 imports=$2
@@ -166,7 +192,7 @@ try() {
 
 # Compiling takes a processor and the others take the network, so Go builds beside them.
 building=
-for part in "${@:-debian go kafka perf-test hivemq python schemathesis}"; do
+for part in "${@:-debian go kafka artemis perf-test hivemq python schemathesis}"; do
   for name in $part; do
     case "$name" in
       debian) try install_debian ;;
@@ -176,13 +202,14 @@ for part in "${@:-debian go kafka perf-test hivemq python schemathesis}"; do
         ;;
       kafka) try copy_jars kafka "$KAFKA_VERSION" org.apache.kafka:kafka_2.13 org.apache.kafka:kafka-tools \
         org.apache.kafka:kafka-shell ;;
+      artemis) try install_artemis ;;
       perf-test) try copy_jars perf-test "$PERF_TEST_VERSION" com.rabbitmq:perf-test ;;
       hivemq) try copy_jars hivemq "$HIVEMQ_VERSION" com.hivemq:hivemq-mqtt-client \
         "io.netty:netty-codec-http:$NETTY_VERSION" ;;
       python) try install_python python 'pika, paho.mqtt' "pika==$PIKA_VERSION" "paho-mqtt==$PAHO_VERSION" ;;
       schemathesis) try install_python schemathesis schemathesis "schemathesis==$SCHEMATHESIS_VERSION" ;;
       *)
-        say "no part '$name'; there are debian, go, kafka, perf-test, hivemq, python, schemathesis"
+        say "no part '$name'; there are debian, go, kafka, artemis, perf-test, hivemq, python, schemathesis"
         failed=$((failed + 1))
         ;;
     esac

@@ -17,6 +17,7 @@ export type Peer =
   | 'rabbitmq'
   | 'java'
   | 'kafka'
+  | 'artemis'
   | 'perf-test'
   | 'hivemq'
   | 'paho-go'
@@ -43,6 +44,10 @@ const finders: Record<Peer, () => string | undefined> = {
   rabbitmq: () => findFile('/usr/lib/rabbitmq/bin/rabbitmq-server'),
   java: () => findProgram('java'),
   kafka: () => findFile(join(CACHE, 'kafka/version')) && findProgram('java') && join(CACHE, 'kafka/lib/*'),
+  artemis: () =>
+    findFile(join(CACHE, 'artemis/version')) &&
+    findProgram('java') &&
+    findFile(join(CACHE, 'artemis/home/bin/artemis')),
   'perf-test': () =>
     findFile(join(CACHE, 'perf-test/version')) && findProgram('java') && join(CACHE, 'perf-test/lib/*'),
   hivemq: () =>

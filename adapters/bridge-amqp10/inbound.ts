@@ -1,0 +1,230 @@
+/**
+ * Receives from the nodes of an outside broker of AMQP 1.0 for one bridge: what comes is handed to the sink in order, a batch
+ * for each turn of the event loop, and accepted when the sink says that it is stored. Credit is as much as may be in flight.
+ * Called by `link.ts`.
+ *
+ * What the sink refuses for now is kept unsettled and offered again after a pause, with everything behind it waiting: a
+ * release would bring it at once, and brokers count deliveries that failed. What cannot be read is rejected.
+ */
+
+import type { Buffer } from 'node:buffer';
+import type { Delivery, EventContext, Receiver } from 'rhea';
+import { addressFromAmqp10, messageFromAmqp10 } from '../../mappings/amqp10.ts';
+import type { Message, Timer } from '../../src/core/index.ts';
+import { type InboundSink, LinkError, type LinkOptions } from '../../src/outside.ts';
+import type { OutsideConnection } from './connection.ts';
+import { linkErrorFrom, type OutsideFault } from './errors.ts';
+import type { InOptions } from './settings.ts';
+
+/** Between two offers of what was refused. */
+const REFUSED_PAUSE_MS = 1000;
+/** Any but 0: the library then hands over the bytes of a message as they came. */
+const RAW_FORMAT = 1;
+const DURABLE_UNSETTLED = 2;
+
+/** One source's link. */
+interface Source {
+  readonly address: string;
+  readonly receiver: Receiver;
+  /** Settled since credit was last given. */
+  owed: number;
+}
+
+interface Arrival {
+  readonly delivery: Delivery;
+  readonly source: Source;
+  readonly message: Message;
+  readonly number: number;
+}
+
+/** The part of the library's session that sees a transfer first. */
+interface Incoming {
+  on_transfer(frame: TransferFrame, receiver: CreditedReceiver): void;
+}
+
+interface CreditedReceiver extends Receiver {
+  credit: number;
+}
+
+interface TransferFrame {
+  readonly performative: { message_format?: number; readonly aborted?: boolean };
+}
+
+export class Inbound {
+  readonly #connection: OutsideConnection;
+  readonly #link: LinkOptions;
+  readonly #options: InOptions;
+  #sink: InboundSink | null = null;
+  #creditPerSource = 1;
+  #waiting: Arrival[] = [];
+  #arrivals = 0;
+  #inFlight = 0;
+  #isScheduled = false;
+  #isStopping = false;
+  #pause: Timer | null = null;
+  #idle: (() => void) | null = null;
+
+  constructor(connection: OutsideConnection, link: LinkOptions, options: InOptions) {
+    this.#connection = connection;
+    this.#link = link;
+    this.#options = options;
+  }
+
+  async start(sources: readonly string[], sink: InboundSink): Promise<void> {
+    this.#sink = sink;
+    const most = Math.min(this.#options.credit, this.#link.inFlightMax);
+    this.#creditPerSource = Math.max(1, Math.floor(most / sources.length));
+    const attached: Source[] = [];
+    for (const address of sources) attached.push(await this.#attach(address));
+    for (const { receiver } of attached) receiver.add_credit(this.#creditPerSource);
+  }
+
+  async #attach(address: string): Promise<Source> {
+    const { capability, durable } = this.#options;
+    const { connection } = this.#connection;
+    const where = `source ${JSON.stringify(address)}`;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const receiver = connection.open_receiver({
+      name: `${this.#link.name}:${address}`,
+      credit_window: 0,
+      autoaccept: false,
+      source: {
+        address,
+        ...(capability === 'none' ? {} : { capabilities: [capability] }),
+        ...(durable ? { durable: DURABLE_UNSETTLED, expiry_policy: 'never' } : {}),
+      },
+    });
+    takeBytes(receiver);
+    const source: Source = { address, receiver, owed: 0 };
+    const fail = (error: LinkError): void => {
+      reject(error);
+      this.#connection.end(error);
+    };
+    receiver.on('receiver_open', () => {
+      // A refused one names no source, and its end follows.
+      if (receiver.source?.address) resolve();
+    });
+    receiver.on('receiver_error', () =>
+      fail(linkErrorFrom(receiver.error as OutsideFault | undefined, where)),
+    );
+    receiver.on('receiver_close', () =>
+      fail(new LinkError('no-target', `${where}: the broker ended the link`)),
+    );
+    receiver.on('message', ({ message, delivery }: EventContext) => {
+      if (delivery !== undefined) this.#came(message as unknown as Buffer, delivery, source);
+    });
+    this.#connection.watch(reject);
+    await promise;
+    return source;
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    this.#pause?.cancel();
+    this.#waiting = [];
+    if (this.#inFlight === 0) return;
+    await new Promise<void>((resolve) => {
+      this.#idle = resolve;
+    });
+  }
+
+  #came(bytes: Buffer, delivery: Delivery, source: Source): void {
+    if (this.#isStopping) return;
+    let message: Message | null;
+    try {
+      message = this.#messageFrom(bytes, source.address);
+    } catch (error) {
+      message = null;
+      this.#link.logger.warn(
+        { bridge: this.#link.name, source: source.address, reason: (error as Error).message },
+        'a message of the outside broker cannot be read and was rejected',
+      );
+    }
+    if (message === null) {
+      delivery.reject({ condition: 'amqp:decode-error', description: 'not a message of AMQP 1.0' });
+      this.#giveCredit(source);
+      return;
+    }
+    this.#waiting.push({ delivery, source, message, number: this.#arrivals++ });
+    this.#schedule();
+  }
+
+  #messageFrom(bytes: Buffer, source: string): Message | null {
+    const nowMs = this.#link.clock.nowMs();
+    const byTo = this.#options.addressFrom === 'to' ? messageFromAmqp10(bytes, null, '', nowMs) : null;
+    return byTo ?? messageFromAmqp10(bytes, addressFromAmqp10(source, null) ?? source, '', nowMs);
+  }
+
+  /** Half of it at once: a flow for each message would be as many frames as messages. */
+  #giveCredit(source: Source): void {
+    source.owed++;
+    if (this.#isStopping || source.owed * 2 < this.#creditPerSource) return;
+    source.receiver.add_credit(source.owed);
+    source.owed = 0;
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled || this.#pause !== null) return;
+    this.#isScheduled = true;
+    this.#link.clock.afterTurn(() => {
+      this.#isScheduled = false;
+      this.#offer();
+    });
+  }
+
+  #offer(): void {
+    const room = this.#link.inFlightMax - this.#inFlight;
+    if (this.#isStopping || this.#pause !== null || room <= 0 || this.#waiting.length === 0) return;
+    const batch = this.#waiting.splice(0, room);
+    this.#inFlight += batch.length;
+    const sink = this.#sink as InboundSink;
+    sink.take(batch.map(({ message }) => message)).then(
+      (answers) => this.#answered(batch, (at) => answers[at] === 'stored'),
+      // A sink does not throw; what it did not take is not done.
+      (error) => {
+        this.#answered(batch, () => false);
+        this.#link.logger.error({ bridge: this.#link.name, error: String(error) }, 'messages were not taken');
+      },
+    );
+  }
+
+  #answered(batch: readonly Arrival[], isStored: (at: number) => boolean): void {
+    this.#inFlight -= batch.length;
+    const isLossy = this.#link.delivery === 'at-most-once';
+    const refused: Arrival[] = [];
+    for (const [at, arrival] of batch.entries()) {
+      if (isLossy || isStored(at)) {
+        arrival.delivery.accept();
+        this.#giveCredit(arrival.source);
+      } else refused.push(arrival);
+    }
+    if (refused.length > 0) {
+      this.#waiting = [...refused, ...this.#waiting].sort((a, b) => a.number - b.number);
+      this.#pause ??= this.#link.clock.after(REFUSED_PAUSE_MS, () => {
+        this.#pause = null;
+        this.#offer();
+      });
+    }
+    if (this.#inFlight === 0) this.#idle?.();
+    this.#offer();
+  }
+}
+
+/**
+ * The library decodes a message into plain objects, in which the types of numbers are lost; the mapping needs its bytes. An
+ * aborted delivery would be handed over as a whole one, and a broker that counts credit otherwise would fill the console.
+ */
+function takeBytes(receiver: Receiver): void {
+  const { incoming } = receiver.session as unknown as { readonly incoming: Incoming };
+  if (typeof incoming?.on_transfer !== 'function') {
+    throw new LinkError('protocol', 'this version of rhea is not supported');
+  }
+  if (Object.hasOwn(incoming, 'on_transfer')) return;
+  const take = incoming.on_transfer;
+  incoming.on_transfer = (frame, from) => {
+    if (frame.performative.aborted) throw new Error('the broker aborted a delivery');
+    frame.performative.message_format = RAW_FORMAT;
+    from.credit = Math.max(1, from.credit);
+    take.call(incoming, frame, from);
+  };
+}

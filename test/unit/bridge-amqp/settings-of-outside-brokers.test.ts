@@ -1,0 +1,71 @@
+/** What may be said of an outside broker of AMQP, with which defaults, and what of it is refused. */
+import type { TSchema } from 'typebox';
+import { Check, Default } from 'typebox/value';
+import { describe, expect, it } from 'vitest';
+import { amqp10Driver } from '../../../adapters/bridge-amqp10/index.ts';
+import { addressesOf } from '../../../adapters/bridge-amqp091/connection.ts';
+import { amqp091Driver } from '../../../adapters/bridge-amqp091/index.ts';
+import type { OutsideAmqp091 } from '../../../adapters/bridge-amqp091/settings.ts';
+
+const fill = (schema: TSchema, value: object): Record<string, unknown> =>
+  Default(schema, structuredClone(value)) as Record<string, unknown>;
+
+describe.each([amqp091Driver, amqp10Driver])('the driver $type', (driver) => {
+  it('takes a connection and options of which nothing is said', () => {
+    for (const schema of [driver.connectionSchema, driver.optionsSchema.out, driver.optionsSchema.in]) {
+      expect(Check(schema, fill(schema, {}))).toBe(true);
+      expect(Check(schema, fill(schema, { unknown: 1 }))).toBe(false);
+    }
+  });
+
+  it('describes everything that can be said', () => {
+    for (const schema of [driver.connectionSchema, driver.optionsSchema.out, driver.optionsSchema.in]) {
+      const { properties } = schema as unknown as {
+        readonly properties: Record<string, { description?: string }>;
+      };
+      const silent = Object.entries(properties).filter(([, { description }]) => !description);
+      expect(silent).toEqual([]);
+    }
+  });
+
+  it('takes a password as text or as where it is', () => {
+    const check = (password: unknown): boolean =>
+      Check(driver.connectionSchema, fill(driver.connectionSchema, { password }));
+    for (const password of ['text', { env: 'NAME' }, { file: '/run/secret' }, { kept: true }]) {
+      expect(check(password)).toBe(true);
+    }
+    expect(check({ env: '' })).toBe(false);
+  });
+
+  it('refuses a source that is none', () => {
+    expect(() => driver.checkSource('')).toThrow(/cannot be empty/);
+    expect(() => driver.checkSource('x'.repeat(3000))).toThrow(/at most/);
+    expect(() => driver.checkSource('orders')).not.toThrow();
+  });
+});
+
+describe('a connection to AMQP 0-9-1', () => {
+  const textsOf = (value: object): string[] => {
+    const settings = fill(amqp091Driver.connectionSchema, value) as unknown as OutsideAmqp091;
+    return addressesOf(settings).map(({ text }) => text);
+  };
+
+  it('has the usual port unless it is told another', () => {
+    expect(textsOf({})).toEqual(['localhost:5672']);
+    expect(textsOf({ tls: { enabled: true } })).toEqual(['localhost:5671']);
+    expect(textsOf({ host: 'a', port: 1, addresses: ['b', 'c:2', '[::1]', '[::1]:3'] })).toEqual([
+      'a:1',
+      'b:5672',
+      'c:2',
+      '[::1]:5672',
+      '[::1]:3',
+    ]);
+  });
+
+  it('refuses addresses that are none', () => {
+    for (const address of ['', 'a b', 'amqp://a', 'a:', 'a:port', '::1']) {
+      const settings = fill(amqp091Driver.connectionSchema, { addresses: [address] });
+      expect(Check(amqp091Driver.connectionSchema, settings), address).toBe(false);
+    }
+  });
+});
