@@ -20,6 +20,8 @@ export interface MqttContext {
   readonly logger: Logger;
   readonly authenticator: Authenticator;
   readonly settings: MqttSettings;
+  /** Who this gateway is, for bridges of others: 32 hexadecimal digits. */
+  readonly gatewayId: string;
   readonly encoder: PublishEncoder;
   readonly wills: Wills;
   readonly traffic: Traffic;

@@ -38,6 +38,7 @@ export function createMqttAdapter(host: Host, settings: MqttSettings): Adapter {
     logger,
     authenticator,
     settings,
+    gatewayId: Buffer.from(host.clusterId).toString('hex'),
     encoder: new PublishEncoder(core.clock, traffic, core.replies),
     wills: new Wills(core, logger),
     connectRates: new ConnectRates(

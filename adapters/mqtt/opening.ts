@@ -26,6 +26,7 @@ import {
   acceptingConnack,
   agreeOn,
   credentialsOf,
+  introductionFor,
   redirectionOf,
 } from './handlers/connect.ts';
 import { Open } from './open.ts';
@@ -192,7 +193,10 @@ export class Opening {
       this.#context.wills.keep(session, packet.will, principal, agreement.sessionExpiryMs);
       if (session.durable) await this.#whenStored();
       if (connection.isOver()) return;
-      connection.accept(acceptingConnack(this.version, present, agreement, this.#authentication));
+      const introduction = introductionFor(packet, this.#context.gatewayId);
+      connection.accept(
+        acceptingConnack(this.version, present, agreement, { ...this.#authentication, ...introduction }),
+      );
     } catch (error) {
       connection.fail(error as Error);
     }

@@ -5,6 +5,7 @@
 
 import { isUtf8 } from 'node:buffer';
 import { randomUUID } from 'node:crypto';
+import { PeerProperty } from '../../../mappings/mqtt-peers.ts';
 import type { Credentials } from '../../../src/host.ts';
 import type { ConnectPacket } from '../codec/connect.ts';
 import { connackPacket } from '../codec/control.ts';
@@ -88,14 +89,20 @@ export function redirectionOf({ settings, isDraining }: MqttContext): ReasonCode
   return settings.redirect === 'draining' && isDraining() ? Reason.useAnotherServer : null;
 }
 
+/** Who this is, for a bridge of a gateway and for nobody else: it sends nothing back to where it came from. */
+export function introductionFor({ properties }: ConnectPacket, gatewayId: string): PropertyValues {
+  const isBridge = properties.userProperties?.some(({ name }) => name === PeerProperty.bridge) === true;
+  return isBridge ? { userProperties: [{ name: PeerProperty.gateway, value: gatewayId }] } : {};
+}
+
 /** The CONNACK that accepts. `[MQTT-3.1.2-24]`: where the client has no room for it, it cannot be served. */
 export function acceptingConnack(
   version: ProtocolVersion,
   present: boolean,
   agreement: Agreement,
-  authentication: PropertyValues,
+  more: PropertyValues,
 ): Buffer {
-  const properties = { ...agreement.properties, ...authentication };
+  const properties = { ...agreement.properties, ...more };
   const packet = connackPacket(version, present, Reason.success, properties);
   if (packet.length > agreement.packetBytesMax) {
     throw new MqttError(Reason.packetTooLarge, 'the maximum packet size leaves no room for CONNACK');

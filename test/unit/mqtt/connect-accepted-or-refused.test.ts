@@ -240,6 +240,20 @@ it('[MQTT-3.1.2-24] a client without room for CONNACK is refused with the shorte
   expect(client.ended?.reason).toBe('limit-reached');
 });
 
+describe('who this gateway is', () => {
+  it('is told to bridges of others, which say so, and to nobody else', async () => {
+    const world = await openMqttWorld();
+    const bridge = { userProperties: { 'gw-bridge': 'ff'.repeat(16), site: 'north' } };
+    expect(await world.client().connect({ version: 5, properties: bridge })).toMatchObject({
+      properties: { userProperties: { 'gw-id': '00'.repeat(16) } },
+    });
+    const other = await world
+      .client()
+      .connect({ version: 5, properties: { userProperties: { site: 'north' } } });
+    expect((other as { properties: object }).properties).not.toHaveProperty('userProperties');
+  });
+});
+
 describe('taking over', () => {
   it('[MQTT-3.1.4-3] ends the older connection first, with 0x8E', async () => {
     const world = await openMqttWorld();
