@@ -279,6 +279,7 @@ export class Bridge {
       core,
       clock,
       gatewayId,
+      peer: link.peer,
       mappings: mappings.map((mapping, index) => ({ mapping, counters: counters[index] as MappingCounters })),
       inFlightMax: definition.inFlightMax,
       tally: this.#tally,

@@ -26,7 +26,7 @@ import {
   undeliverable,
 } from '../core/index.ts';
 import type { InboundSink, TakeAnswer } from '../outside.ts';
-import { pathOf } from './path-stamp.ts';
+import { arrived, pathOf } from './path-stamp.ts';
 import type { Tally } from './tally.ts';
 
 export interface InPumpParts {
@@ -34,6 +34,8 @@ export interface InPumpParts {
   readonly core: Core;
   readonly clock: Clock;
   readonly gatewayId: string;
+  /** Of the other side, where that is a gateway. */
+  readonly peer: string | null;
   readonly mappings: readonly { readonly mapping: BridgeMapping; readonly counters: MappingCounters }[];
   readonly inFlightMax: number;
   readonly tally: Tally;
@@ -128,12 +130,13 @@ export class InPump implements InboundSink, ReceiptSink {
   }
 
   /** Returns whether it was answered or will be; false where it was given back. */
-  #takeOne(message: Message, take: Take, index: number): boolean {
-    const { gatewayId, mappings, tally } = this.#parts;
-    if (pathOf(message).includes(gatewayId)) {
+  #takeOne(came: Message, take: Take, index: number): boolean {
+    const { gatewayId, mappings, peer, tally } = this.#parts;
+    if (pathOf(came).includes(gatewayId)) {
       tally.dropped.loop++;
       return this.#answer(take, index, 'stored');
     }
+    const message = arrived(came, peer);
     const input: RuleInput = {
       message,
       nowMs: this.#parts.clock.nowMs(),

@@ -30,10 +30,24 @@ export function stamped(message: Message, gatewayId: string, peer: string | null
   if (path.length >= HOPS_MAX) return null;
   if (peer !== null && path.includes(peer)) return null;
   if (path.filter((id) => id === gatewayId).length > LEFT_HERE_MAX) return null;
+  return withPath(message, path, gatewayId);
+}
+
+/**
+ * The message as it is taken in from the gateway `peer`, null where the other side is none. What a client published there
+ * bears no stamp, and still must not go back.
+ */
+export function arrived(message: Message, peer: string | null): Message {
+  if (peer === null) return message;
+  const path = pathOf(message);
+  return path.includes(peer) ? message : withPath(message, path, peer);
+}
+
+function withPath(message: Message, path: readonly string[], last: string): Message {
   const { properties } = message;
   const stamp: Header = {
     name: PATH_HEADER,
-    value: { kind: 'string', value: [...path, gatewayId].join(',') },
+    value: { kind: 'string', value: [...path, last].join(',') },
   };
   const headers =
     path.length === 0 ? properties.headers : properties.headers.filter(({ name }) => name !== PATH_HEADER);
