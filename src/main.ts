@@ -49,8 +49,8 @@ export const configShape: ConfigShape = {
       'connections:',
       '  plant:',
       '    type: mqtt',
-      '    url: mqtts://broker.example.com:8883',
-      '    username: gateway',
+      '    urls: [mqtts://broker.example.com:8883]',
+      '    user: gateway',
       '    password: { env: PLANT_PASSWORD }',
     ],
     bridges: [
@@ -100,7 +100,12 @@ export const gatewayParts: GatewayParts = {
   codecs: [mqtt5Codec, amqp091Codec, kafkaRecordCodec],
   addressFromStream: addressFromKafka,
   compileRule,
-  drivers: [],
+  drivers: [
+    {
+      type: 'mqtt',
+      load: async () => (await import('../adapters/bridge-mqtt/index.ts')).createMqttBridgeDriver(),
+    },
+  ],
   compileBridgeMapping,
   protocols: protocolViews,
   definitions: {
