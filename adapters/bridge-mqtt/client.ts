@@ -263,6 +263,8 @@ function libraryOptions(options: ClientOptions): IClientOptions {
     reconnectPeriod: 0,
     resubscribe: false,
     manualConnect: true,
+    // What it would log holds the password.
+    log: () => {},
     // The one of `connectClient` comes first.
     connectTimeout: 2 * connectTimeoutMs,
     ...(user === undefined ? {} : { username: user }),

@@ -14,6 +14,7 @@ import type { OutsideClient } from './client.ts';
 import { type Ack, ackPackets, PacketType, readAck, readPublish } from './codec.ts';
 import type { MessageHandler } from './packet-stream.ts';
 
+const DUPLICATE = 0x08;
 const IN_FLIGHT_BYTES_MAX = 16 * 1024 * 1024;
 
 /** Messages that are in the sink; null: nothing is owed for this one. */
@@ -73,7 +74,7 @@ export class Receiving implements MessageHandler {
     const publish = readPublish(first, buffer, start, end, this.#version5);
     const { packetId, qos } = publish;
     // Sent again because the broker did not hear that it was stored.
-    if (qos === 2 && this.#received.has(packetId)) {
+    if (qos === 2 && (first & DUPLICATE) !== 0 && this.#received.has(packetId)) {
       this.#client.stream.write(ackPackets([{ type: 'PUBREC', packetId }]));
       return;
     }

@@ -48,6 +48,7 @@ export class Sending implements MessageHandler {
   readonly #qosMax: Reliability;
   readonly #packetBytesMax: number;
   readonly #aliasesMax: number;
+  readonly #inFlightMax: number;
   readonly #aliases = new Map<string, number>();
   readonly #topics = new Map<string, Uint8Array>();
   /** By packet identifier: the place in the batch. */
@@ -83,6 +84,7 @@ export class Sending implements MessageHandler {
       ? 0
       : (Math.min(agreement.qosMax, qos === 'keep' ? 2 : qos) as Reliability);
     this.#packetBytesMax = Math.min(agreement.packetBytesMax, options.packetBytesMax);
+    this.#inFlightMax = Math.min(agreement.receiveMaximum, options.inFlightMax);
     this.#aliasesMax = Math.min(agreement.topicAliasMaximum, options.topicAliases);
     client.stream.handle(this);
     client.whenOver((error) => this.#over(error));
@@ -160,7 +162,7 @@ export class Sending implements MessageHandler {
         this.#answer(index, publish);
         continue;
       }
-      if (publish.qos > 0 && this.#underWay.size >= this.#client.agreement.receiveMaximum) break;
+      if (publish.qos > 0 && this.#underWay.size >= this.#inFlightMax) break;
       batch.at++;
       bytes += this.#put(publish, index, outside.message.address);
     }

@@ -91,6 +91,12 @@ export const mqttOutSettings = Type.Object(
       description:
         'Bytes of a packet that the broker takes, where it does not say itself. What is larger is not sent.',
     }),
+    inFlightMax: Type.Integer({
+      minimum: 1,
+      maximum: 65_535,
+      default: 1_000,
+      description: 'Messages that wait for their acknowledgement, where the broker does not ask for fewer.',
+    }),
     answerTimeoutMs: Type.Integer({
       minimum: 100,
       maximum: 3_600_000,

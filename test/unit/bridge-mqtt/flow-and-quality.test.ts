@@ -1,0 +1,140 @@
+import type { IPublishPacket, Packet } from 'mqtt-packet';
+import { describe, expect, it } from 'vitest';
+import { createMqttBridgeDriver } from '../../../adapters/bridge-mqtt/index.ts';
+import type { Message } from '../../../src/core/index.ts';
+import { type BrokerSide, openLink, outside, startScriptedBroker } from './scripted-broker.ts';
+
+const publish = (messageId: number, payload: string, more: Partial<IPublishPacket> = {}): Packet => ({
+  cmd: 'publish',
+  topic: 'a',
+  payload,
+  qos: 2,
+  dup: false,
+  retain: false,
+  messageId,
+  ...more,
+});
+
+describe('a bridge that leads out', () => {
+  it.each([
+    { name: 'the receive maximum', properties: { receiveMaximum: 3 }, options: {}, most: 3 },
+    { name: 'its own bound', properties: {}, options: { inFlightMax: 5 }, most: 5 },
+  ])('has no more under way than $name, and fills it', async ({ properties, options, most }) => {
+    let underWay = 0;
+    let mostSeen = 0;
+    const got: string[] = [];
+    const url = await startScriptedBroker((packet, side) => {
+      if (packet.cmd === 'connect') {
+        side.send({ cmd: 'connack', sessionPresent: false, reasonCode: 0, properties });
+        return true;
+      }
+      const { messageId = 0 } = packet;
+      if (packet.cmd === 'publish') {
+        got.push(packet.payload.toString());
+        if (packet.qos === 0) return true;
+        mostSeen = Math.max(mostSeen, ++underWay);
+        setImmediate(() => {
+          // QoS 2 is under way until PUBCOMP.
+          if (packet.qos === 1) underWay--;
+          side.send({ cmd: packet.qos === 1 ? 'puback' : 'pubrec', messageId, reasonCode: 0 });
+        });
+      }
+      if (packet.cmd === 'pubrel') {
+        underWay--;
+        side.send({ cmd: 'pubcomp', messageId, reasonCode: 0 });
+      }
+      return true;
+    });
+    const { link } = await openLink('out', url, { options });
+    const batch = Array.from({ length: 60 }, (_, at) => outside(at, { reliability: (at % 3) as 0 | 1 | 2 }));
+    expect(await link.send(batch)).toEqual(batch.map(() => null));
+    expect(got).toEqual(batch.map(({ offset }) => String(offset)));
+    expect(mostSeen).toBe(most);
+  });
+});
+
+describe('a bridge that leads in', () => {
+  it('takes QoS 2 once while it is under way, and again when the number is another message’s', async () => {
+    const heard: string[] = [];
+    let side: BrokerSide | null = null;
+    let sessionPresent = false;
+    const url = await startScriptedBroker((packet, from) => {
+      if (packet.cmd === 'connect') {
+        side = from;
+        from.send({ cmd: 'connack', sessionPresent, reasonCode: 0 });
+        return true;
+      }
+      if (packet.cmd === 'subscribe')
+        from.send({ cmd: 'suback', messageId: packet.messageId ?? 0, granted: [2] });
+      else heard.push(`${packet.cmd} ${packet.messageId}`);
+      return true;
+    });
+    const driver = createMqttBridgeDriver();
+    const taken: string[] = [];
+    const sink = {
+      take: async (messages: readonly Message[]) => {
+        taken.push(...messages.map(({ body }) => Buffer.from(body).toString()));
+        return messages.map(() => 'stored' as const);
+      },
+    };
+    const begin = async (): Promise<void> => {
+      const { link } = await openLink('in', url, { driver, options: { qos: 2 } });
+      await link.receive(['a'], sink);
+    };
+    await begin();
+    side!.send(publish(5, 'one'));
+    await expect.poll(() => heard).toEqual(['pubrec 5']);
+    side!.end();
+    sessionPresent = true;
+    await begin();
+    side!.send(publish(5, 'one', { dup: true }));
+    side!.send({ cmd: 'pubrel', messageId: 5 });
+    side!.send(publish(5, 'two'));
+    await expect.poll(() => heard).toEqual(['pubrec 5', 'pubrec 5', 'pubcomp 5', 'pubrec 5']);
+    expect(taken).toEqual(['one', 'two']);
+    side!.end();
+    await begin();
+    // Not sent again: the broker has given the number to another one.
+    side!.send(publish(5, 'three'));
+    await expect.poll(() => taken).toEqual(['one', 'two', 'three']);
+    side!.end();
+    sessionPresent = false;
+    await begin();
+    side!.send(publish(5, 'four', { dup: true }));
+    await expect.poll(() => taken).toEqual(['one', 'two', 'three', 'four']);
+  });
+
+  it('acknowledges in the order of arrival, and nothing from the first on that is refused', async () => {
+    const heard: string[] = [];
+    let side: BrokerSide | null = null;
+    const url = await startScriptedBroker((packet, from) => {
+      side = from;
+      if (packet.cmd === 'connect') return undefined;
+      if (packet.cmd === 'subscribe')
+        from.send({ cmd: 'suback', messageId: packet.messageId ?? 0, granted: [1] });
+      else heard.push(`${packet.cmd} ${packet.messageId}`);
+      return true;
+    });
+    const { link, lost } = await openLink('in', url);
+    const answers: ((answer: 'stored' | 'refused') => void)[] = [];
+    await link.receive(['a'], {
+      take: (messages) =>
+        new Promise((resolve) => {
+          answers.push((answer) => resolve(messages.map(() => answer)));
+        }),
+    });
+    for (let id = 1; id <= 4; id++) {
+      side!.send(publish(id, 'x', { qos: 1 }));
+      await expect.poll(() => answers.length).toBe(id);
+    }
+    answers[1]?.('stored');
+    answers[3]?.('stored');
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    expect(heard).toEqual([]);
+    answers[0]?.('stored');
+    await expect.poll(() => heard).toEqual(['puback 1', 'puback 2']);
+    answers[2]?.('refused');
+    expect((await lost).message).toContain('could not be stored');
+    expect(heard).toEqual(['puback 1', 'puback 2']);
+  });
+});
