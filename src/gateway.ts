@@ -277,7 +277,7 @@ class RunningGateway implements Gateway {
       messageFromJson: this.#parts.messageFromJson,
       jsonFromMessage: this.#parts.jsonFromMessage,
       patternFromFilter: this.#parts.patternFromFilter,
-      connections: function* () {
+      clients: function* () {
         for (const {
           id,
           listener,

@@ -1,15 +1,15 @@
-/** Sessions and connections: as lists in pages, one by one, and ended. */
+/** Sessions, and the clients that are connected: as lists in pages, one by one, and ended. */
 
 import Type from 'typebox';
 import type { Session } from '../core/index.ts';
 import { found, nameParams } from './object-names.ts';
-import type { AdminOptions, ConnectionEntry } from './options.ts';
+import type { AdminOptions, ClientEntry } from './options.ts';
 import { pageOf, pageQuery, paginate } from './paging.ts';
 import { changeQuery } from './preconditions.ts';
 import { notFound } from './problems.ts';
 import {
-  type ConnectionView,
-  connectionSchema,
+  type ClientView,
+  clientSchema,
   problemResponse,
   type SessionDetailView,
   type SessionView,
@@ -21,10 +21,10 @@ import type { App } from './validation.ts';
 
 /** Subscriptions shown of one session. */
 const SUBSCRIPTIONS_SHOWN_MAX = 1_000;
-/** Digits of a connection's id in its cursor, so that text sorts as numbers do. */
+/** Digits of an id in its cursor, so that text sorts as numbers do. */
 const ID_DIGITS = 16;
 
-const connectionParams = Type.Object({ id: Type.Integer({ minimum: 0 }) });
+const clientParams = Type.Object({ id: Type.Integer({ minimum: 0 }) });
 
 export function addObjectRoutes(app: App, options: AdminOptions): void {
   const { core } = options;
@@ -74,10 +74,10 @@ export function addObjectRoutes(app: App, options: AdminOptions): void {
     },
   );
 
-  addConnectionRoutes(app, options, listOf('connections', 'connections', connectionSchema));
+  addClientRoutes(app, options, listOf('clients', 'clients', clientSchema));
 }
 
-function addConnectionRoutes(
+function addClientRoutes(
   app: App,
   options: AdminOptions,
   list: {
@@ -89,45 +89,45 @@ function addConnectionRoutes(
     };
   },
 ): void {
-  app.get('/v1/connections', list, (request) =>
+  app.get('/v1/clients', list, (request) =>
     paginate(
-      options.connections(),
+      options.clients(),
       request.query,
-      (connection) => String(connection.id).padStart(ID_DIGITS, '0'),
-      viewFromConnection,
+      (client) => String(client.id).padStart(ID_DIGITS, '0'),
+      viewFromClient,
     ),
   );
   app.get(
-    '/v1/connections/:id',
+    '/v1/clients/:id',
     {
       schema: {
-        summary: 'Get a connection',
-        tags: ['connections'],
-        params: connectionParams,
-        response: { 200: connectionSchema, '4xx': problemResponse },
+        summary: 'Get a client',
+        tags: ['clients'],
+        params: clientParams,
+        response: { 200: clientSchema, '4xx': problemResponse },
       },
     },
     (request) => {
-      for (const connection of options.connections()) {
-        if (connection.id === request.params.id) return viewFromConnection(connection);
+      for (const client of options.clients()) {
+        if (client.id === request.params.id) return viewFromClient(client);
       }
-      throw notFound('/id', `there is no connection ${request.params.id}`);
+      throw notFound('/id', `there is no client ${request.params.id}`);
     },
   );
   app.delete(
-    '/v1/connections/:id',
+    '/v1/clients/:id',
     {
       schema: {
-        summary: 'End a connection',
-        description: 'The client is told in its protocol, where the protocol can.',
-        tags: ['connections'],
-        params: connectionParams,
+        summary: 'Disconnect a client',
+        description: 'It is told in its protocol, where the protocol can.',
+        tags: ['clients'],
+        params: clientParams,
         response: { 204: Type.Null(), '4xx': problemResponse },
       },
     },
     (request, reply) => {
       if (!options.disconnect(request.params.id)) {
-        throw notFound('/id', `there is no connection ${request.params.id}`);
+        throw notFound('/id', `there is no client ${request.params.id}`);
       }
       reply.code(204).send(null);
     },
@@ -155,17 +155,17 @@ function detailFromSession(session: Session): SessionDetailView {
   return { ...viewFromSession(session), subscriptions };
 }
 
-function viewFromConnection(connection: ConnectionEntry): ConnectionView {
-  const { protocol, clientId, user, details } = connection.description;
+function viewFromClient(client: ClientEntry): ClientView {
+  const { protocol, clientId, user, details } = client.description;
   return {
-    id: connection.id,
-    listener: connection.listener,
+    id: client.id,
+    listener: client.listener,
     protocol,
     clientId,
     user,
-    remoteAddress: connection.remoteAddress,
-    remotePort: connection.remotePort,
-    connectedAt: new Date(connection.connectedAtMs).toISOString(),
+    remoteAddress: client.remoteAddress,
+    remotePort: client.remotePort,
+    connectedAt: new Date(client.connectedAtMs).toISOString(),
     details: { ...details },
   };
 }

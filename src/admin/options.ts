@@ -1,5 +1,5 @@
 /**
- * What the HTTP API is given by `src/gateway.ts`: the core, what is known of connections and readiness, and one view
+ * What the HTTP API is given by `src/gateway.ts`: the core, what is known of clients and readiness, and one view
  * for each protocol. The views are made beside the protocols' mappings and handed in by `src/main.ts`, so that
  * nothing here knows a protocol.
  */
@@ -50,8 +50,9 @@ export interface AdminOptions {
   jsonFromMessage(message: Message): object;
   /** `+` is one level, `#` any number of them. Throws CoreError `invalid-name`. */
   patternFromFilter(filter: string): Pattern;
-  connections(): Iterable<ConnectionEntry>;
-  /** Ends a connection as its protocol does; false where there is none of that id. */
+  /** Whoever is connected to a protocol's listener. */
+  clients(): Iterable<ClientEntry>;
+  /** Ends a client's connection as its protocol does; false where there is none of that id. */
   disconnect(id: number): boolean;
   /** Every setting that applies, without secrets. */
   settingsShown(): Iterable<SettingEntry>;
@@ -116,7 +117,8 @@ export interface MessageInput {
   readonly headers?: readonly { readonly name: string; readonly kind?: string; readonly value?: unknown }[];
 }
 
-export interface ConnectionEntry {
+export interface ClientEntry {
+  /** Of the connection: a client that comes again has another. */
   readonly id: number;
   readonly listener: string;
   readonly remoteAddress: string;

@@ -157,8 +157,8 @@ export const sessionDetailSchema = Type.Object({
   subscriptions: Type.Array(subscriptionSchema, { description: 'At most 1,000 of them.' }),
 });
 
-export const connectionSchema = Type.Object({
-  id: Type.Integer(),
+export const clientSchema = Type.Object({
+  id: Type.Integer({ description: 'Of the connection: a client that comes again has another.' }),
   listener: Type.String(),
   protocol: Type.String(),
   clientId: Type.String(),
@@ -198,4 +198,4 @@ export type ExchangeView = Static<typeof exchangeSchema>;
 export type BindingView = Static<typeof bindingSchema>;
 export type SessionView = Static<typeof sessionSchema>;
 export type SessionDetailView = Static<typeof sessionDetailSchema>;
-export type ConnectionView = Static<typeof connectionSchema>;
+export type ClientView = Static<typeof clientSchema>;

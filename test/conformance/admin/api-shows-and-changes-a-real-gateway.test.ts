@@ -93,7 +93,7 @@ test('a session with its subscriptions, and a connection that is ended', async (
     subscriptions: [{ pattern: 'a/+/#', reliability: 1 }],
   });
   const { items }: { items: { id: number; clientId: string; protocol: string }[] } = (
-    await gateway.get('/v1/connections')
+    await gateway.get('/v1/clients')
   ).body;
   const shown = items.find(({ clientId }) => clientId === 'shown')!;
   expect(shown.protocol).toMatch(/^MQTT/);
@@ -101,10 +101,10 @@ test('a session with its subscriptions, and a connection that is ended', async (
     client.once('disconnect', (packet) => resolve(packet.reasonCode));
   });
   const ended = new Promise<void>((resolve) => client.once('close', () => resolve()));
-  expect((await fetch(`${gateway.url}/v1/connections/${shown.id}`, { method: 'DELETE' })).status).toBe(204);
+  expect((await fetch(`${gateway.url}/v1/clients/${shown.id}`, { method: 'DELETE' })).status).toBe(204);
   expect(await told).toBe(0x98);
   await ended;
-  expect((await gateway.get(`/v1/connections/${shown.id}`)).status).toBe(404);
+  expect((await gateway.get(`/v1/clients/${shown.id}`)).status).toBe(404);
   client.end(true);
 });
 

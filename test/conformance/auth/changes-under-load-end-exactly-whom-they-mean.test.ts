@@ -176,7 +176,7 @@ async function openKafka(name: string): Promise<Talker & { readonly producer: Pr
 
 /** Connections at the gateway: id and user. */
 async function connections(): Promise<Map<number, string>> {
-  const answer = await fetch(`${gateway.url}/v1/connections?limit=1000`);
+  const answer = await fetch(`${gateway.url}/v1/clients?limit=1000`);
   const { items } = (await answer.json()) as { items: { id: number; user: string }[] };
   return new Map(items.map(({ id, user }) => [id, user]));
 }

@@ -88,7 +88,7 @@ it('that is changed loses its Kafka connection, and bob does not lose his', asyn
     await admin.listTopics();
   }
   const usersThere = async (): Promise<string[]> => {
-    const { items } = (await (await fetch(`${gateway.url}/v1/connections`)).json()) as {
+    const { items } = (await (await fetch(`${gateway.url}/v1/clients`)).json()) as {
       items: { user: string }[];
     };
     return [...new Set(items.map(({ user }) => user))].sort();

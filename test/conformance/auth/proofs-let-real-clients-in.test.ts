@@ -41,13 +41,13 @@ async function openMqtt(options: IClientOptions): Promise<MqttClient> {
 }
 
 async function userOf(clientId: string): Promise<string | undefined> {
-  const answer = await fetch(`${gateway.url}/v1/connections`);
+  const answer = await fetch(`${gateway.url}/v1/clients`);
   const { items } = (await answer.json()) as { items: { clientId: string; user: string }[] };
   return items.find((each) => each.clientId === clientId)?.user;
 }
 
 async function listenersInUse(): Promise<string[]> {
-  const answer = await fetch(`${gateway.url}/v1/connections`);
+  const answer = await fetch(`${gateway.url}/v1/clients`);
   const { items } = (await answer.json()) as { items: { listener: string }[] };
   return items.map(({ listener }) => listener);
 }

@@ -8,7 +8,7 @@ import { compileRule } from '../../../mappings/rules.ts';
 import {
   type Admin,
   type AdminOptions,
-  type ConnectionEntry,
+  type ClientEntry,
   createAdmin,
   type HttpSettings,
   type ProtocolView,
@@ -49,7 +49,7 @@ export class FakeGateway {
   readonly rules = new Map<string, MappingEntry>();
   readonly queues: Queue[] = [];
   readonly streams: { name: string; captures: Pattern[] }[] = [];
-  readonly connections: ConnectionEntry[] = [];
+  readonly clients: ClientEntry[] = [];
   readonly disconnected: number[] = [];
   readonly logged: unknown[] = [];
   checks: ReadinessCheck[] = [{ name: 'listeners', ok: true }];
@@ -152,9 +152,9 @@ export class FakeGateway {
         }),
       jsonFromMessage,
       patternFromFilter,
-      connections: () => this.connections,
+      clients: () => this.clients,
       disconnect: (id) => {
-        if (!this.connections.some((each) => each.id === id)) return false;
+        if (!this.clients.some((each) => each.id === id)) return false;
         this.disconnected.push(id);
         return true;
       },

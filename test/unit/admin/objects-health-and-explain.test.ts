@@ -17,7 +17,7 @@ beforeAll(async () => {
     counters: newMappingCounters(),
   });
   for (const id of [9, 10]) {
-    gateway.connections.push({
+    gateway.clients.push({
       id,
       listener: 'l',
       remoteAddress: '127.0.0.1',
@@ -58,15 +58,15 @@ test('sessions, streams and bindings', async () => {
   expect(rest).toMatchObject({ items: [{ key: 'c' }], next: null });
 });
 
-test('connections in the order of their numbers, and the end of one', async () => {
-  expect((await gateway.fetch('/v1/connections')).body).toMatchObject({
+test('clients in the order of their numbers, and the end of one', async () => {
+  expect((await gateway.fetch('/v1/clients')).body).toMatchObject({
     items: [{ id: 9, connectedAt: '1970-01-01T00:00:00.000Z', protocol: 'P 1' }, { id: 10 }],
   });
-  expect((await gateway.fetch('/v1/connections/9')).body).toMatchObject({
+  expect((await gateway.fetch('/v1/clients/9')).body).toMatchObject({
     id: 9,
     details: { keepAliveMs: 1 },
   });
-  expect((await gateway.fetch('/v1/connections/9', { method: 'DELETE' })).status).toBe(204);
+  expect((await gateway.fetch('/v1/clients/9', { method: 'DELETE' })).status).toBe(204);
   expect(gateway.disconnected).toEqual([9]);
 });
 
@@ -111,10 +111,10 @@ test('the OpenAPI document lists every route with its answers', async () => {
     '/v1/acl:test',
     '/v1/bindings',
     '/v1/bindings/{id}',
+    '/v1/clients',
+    '/v1/clients/{id}',
     '/v1/configuration',
     '/v1/configuration/{name}',
-    '/v1/connections',
-    '/v1/connections/{id}',
     '/v1/dead-letters',
     '/v1/exchanges',
     '/v1/exchanges/{name}',

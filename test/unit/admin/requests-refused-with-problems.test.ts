@@ -75,8 +75,8 @@ describe('on loopback without keys', () => {
     ['a made-up cursor', '/v1/queues?after=!', {}, 400, { in: 'query', pointer: '/after' }],
     ['an unreadable path', '/v1/queues/%zz', {}, 400, { code: 'invalid-request', in: 'path' }],
     ['no such queue', '/v1/queues/none', {}, 404, { in: 'path', pointer: '/name' }],
-    ['no such connection', '/v1/connections/7', {}, 404, { in: 'path', pointer: '/id' }],
-    ['an id that is none', '/v1/connections/x', {}, 400, { in: 'path', pointer: '/id' }],
+    ['no such client', '/v1/clients/7', {}, 404, { in: 'path', pointer: '/id' }],
+    ['an id that is none', '/v1/clients/x', {}, 400, { in: 'path', pointer: '/id' }],
   ])('%s', async (_, path, init, status, body) => {
     const answer = await gateway.fetch(path, init);
     expect(answer.body).toMatchObject({ status, ...body });
