@@ -7,6 +7,7 @@
 import Type from 'typebox';
 import { ruleFromDefinition } from '../auth/acl-rule.ts';
 import type { Action } from '../core/index.ts';
+import { found, nameParams } from './object-names.ts';
 import type { AdminOptions } from './options.ts';
 import { pageOf, pageQuery, paginate } from './paging.ts';
 import { changeQuery, checkPreconditions, etagOf, preconditions } from './preconditions.ts';
@@ -15,7 +16,6 @@ import { problemResponse } from './schemas.ts';
 import type { App } from './validation.ts';
 
 /** Those of rules in files have others. */
-const nameParams = Type.Object({ name: Type.String({ minLength: 1 }) });
 const newNameParams = Type.Object({
   name: Type.String({
     pattern: '^[A-Za-z0-9_.@-]{1,255}$',
@@ -109,8 +109,8 @@ export function addAclRoutes(app: App, { core, accessRules: rules }: AdminOption
       },
     },
     (request, reply) => {
-      const rule = rules.get(request.params.name);
-      if (rule === undefined) throw notFound('/name', `there is no rule ${request.params.name}`);
+      const { name } = request.params;
+      const rule = found(rules.get(name), 'rule', name);
       reply.header('etag', etagOf(rule.definition));
       return rule;
     },
@@ -169,8 +169,7 @@ export function addAclRoutes(app: App, { core, accessRules: rules }: AdminOption
       const before = rules.get(name);
       if (before !== undefined && before.source !== 'api')
         throw problem('conflict', 'path', '/name', STANDS_IN_FILE);
-      if (before === undefined) throw notFound('/name', `there is no rule ${name}`);
-      checkPreconditions(request.headers, etagOf(before.definition), 'the rule');
+      checkPreconditions(request.headers, etagOf(found(before, 'rule', name).definition), 'the rule');
       if (!request.query.dryRun) await rules.remove(name);
       reply.code(204);
       return null;

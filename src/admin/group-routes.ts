@@ -6,6 +6,7 @@
 
 import Type, { type Static } from 'typebox';
 import type { Core, GroupMember, Partition, Stream } from '../core/index.ts';
+import { nameParams } from './object-names.ts';
 import type { AdminOptions } from './options.ts';
 import { pageOf, pageQuery, paginate } from './paging.ts';
 import { changeQuery } from './preconditions.ts';
@@ -13,8 +14,6 @@ import { notFound, problem } from './problems.ts';
 import { problemResponse } from './schemas.ts';
 import { whenStored } from './stored.ts';
 import type { App } from './validation.ts';
-
-const nameParams = Type.Object({ name: Type.String({ minLength: 1 }) });
 
 const groupSchema = Type.Object({
   name: Type.String(),

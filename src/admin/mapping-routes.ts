@@ -7,6 +7,7 @@
 import Type from 'typebox';
 import { CoreError, isRouting, type MappingEntry, newMappingCounters, streamsOfRule } from '../core/index.ts';
 import { endpointOf } from './mapping-trial.ts';
+import { DEFINITION_NAME, DEFINITION_NAME_RULE, definitionNameParams, found } from './object-names.ts';
 import type { AdminOptions } from './options.ts';
 import { pageOf, pageQuery, paginate } from './paging.ts';
 import { changeQuery, checkPreconditions, etagOf, preconditions, takingTurns } from './preconditions.ts';
@@ -20,19 +21,6 @@ import {
 } from './schemas.ts';
 import { whenStored } from './stored.ts';
 import { type App, escapePointer } from './validation.ts';
-
-const NAME_PATTERN = '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$';
-
-const NAME_RULE = 'Letters, digits, `.`, `_` and `-`, at most 64, the first a letter or digit.';
-
-const NAME = new RegExp(NAME_PATTERN);
-
-const nameParams = Type.Object({
-  name: Type.String({
-    pattern: NAME_PATTERN,
-    description: NAME_RULE,
-  }),
-});
 
 const applyQuery = Type.Object(
   {
@@ -83,14 +71,13 @@ export function addMappingRoutes(app: App, options: AdminOptions): void {
       schema: {
         summary: 'Get a mapping',
         tags: ['mappings'],
-        params: nameParams,
+        params: definitionNameParams,
         response: { 200: mappingSchema, '4xx': problemResponse },
       },
     },
     (request, reply) => {
       const { name } = request.params;
-      const entry = rules.get(name);
-      if (entry === undefined) throw notFound('/name', `there is no mapping ${name}`);
+      const entry = found(rules.get(name), 'mapping', name);
       reply.header('etag', etagOf(entry.definition));
       return viewFromRule(name, entry);
     },
@@ -104,7 +91,7 @@ export function addMappingRoutes(app: App, options: AdminOptions): void {
         description: 'Takes effect at once and is stored before the answer. JSON or YAML.',
         consumes: ['application/json', 'application/yaml'],
         tags: ['mappings'],
-        params: nameParams,
+        params: definitionNameParams,
         headers: preconditions,
         // Checked by the compiler of rules, which knows better what to say than a schema.
         body: Type.Unknown({
@@ -174,8 +161,8 @@ export function addMappingRoutes(app: App, options: AdminOptions): void {
         const { mappings } = request.body as { mappings: Readonly<Record<string, unknown>> };
         const definitions = new Map(Object.entries(mappings));
         for (const name of definitions.keys()) {
-          if (!NAME.test(name))
-            throw problem('invalid-request', 'body', `/mappings/${escapePointer(name)}`, NAME_RULE);
+          if (DEFINITION_NAME.test(name)) continue;
+          throw problem('invalid-request', 'body', `/mappings/${escapePointer(name)}`, DEFINITION_NAME_RULE);
         }
         const { removed, ...changes } = await refusing(
           () => rules.apply(definitions, { prune, dryRun }),
@@ -199,7 +186,7 @@ export function addMappingRoutes(app: App, options: AdminOptions): void {
         summary: 'Delete a mapping',
         description: 'Its stream and the records in it stay.',
         tags: ['mappings'],
-        params: nameParams,
+        params: definitionNameParams,
         querystring: changeQuery,
         headers: preconditions,
         response: { 204: Type.Null(), '4xx': problemResponse },
@@ -208,8 +195,7 @@ export function addMappingRoutes(app: App, options: AdminOptions): void {
     (request, reply) =>
       inTurn(async () => {
         const { name } = request.params;
-        const before = rules.get(name);
-        if (before === undefined) throw notFound('/name', `there is no mapping ${name}`);
+        const before = found(rules.get(name), 'mapping', name);
         checkPreconditions(request.headers, tagOf(before), 'the mapping');
         if (!request.query.dryRun) {
           rules.remove(name);

@@ -1,4 +1,4 @@
-/** Names of queues, streams and exchanges as the API takes them, and what of them is refused. */
+/** Names of objects in paths, for all routes, and which names of new ones are refused. */
 
 import { Buffer } from 'node:buffer';
 import Type from 'typebox';
@@ -7,7 +7,16 @@ import { notFound, problem } from './problems.ts';
 
 /** Also of what cannot be made here, but may be there. */
 export const nameParams = Type.Object({
-  name: Type.String({ minLength: 1, description: 'Percent-encoded: queue `a/b` is `a%2Fb`.' }),
+  name: Type.String({ minLength: 1, description: 'Percent-encoded: `a/b` is `a%2Fb`.' }),
+});
+
+const DEFINITION_NAME_PATTERN = '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$';
+export const DEFINITION_NAME_RULE =
+  'Letters, digits, `.`, `_` and `-`, at most 64, the first a letter or digit.';
+/** Of what only operators name and no protocol shows: mappings, connections, bridges. */
+export const DEFINITION_NAME = new RegExp(DEFINITION_NAME_PATTERN);
+export const definitionNameParams = Type.Object({
+  name: Type.String({ pattern: DEFINITION_NAME_PATTERN, description: DEFINITION_NAME_RULE }),
 });
 
 /** The longest name that every protocol can say. */

@@ -1,7 +1,7 @@
 /**
  * What all changes of named objects have in common: ETags, which are hashes of definitions, `If-Match` and
- * `If-None-Match` held against them (RFC 9110 13.1), and `?dryRun=true`, which checks and changes nothing. Used by the
- * routes of mappings, queues, streams and exchanges.
+ * `If-None-Match` held against them (RFC 9110 13.1), and `?dryRun=true`, which checks and changes nothing. Used by all
+ * routes that change what has a name.
  */
 
 import { createHash } from 'node:crypto';

@@ -5,15 +5,17 @@
  */
 
 import Type from 'typebox';
-import type { UserInfo, Users } from '../auth/users.ts';
+import type { UserInfo } from '../auth/users.ts';
 import { CoreError } from '../core/index.ts';
+import { found, nameParams } from './object-names.ts';
 import type { AdminOptions } from './options.ts';
 import { pageOf, pageQuery, paginate } from './paging.ts';
+import { checkPreconditions, etagOf, preconditions } from './preconditions.ts';
 import { notFound, problem, problemFromCore } from './problems.ts';
 import { problemResponse } from './schemas.ts';
 import type { App } from './validation.ts';
 
-const nameParams = Type.Object({
+const newNameParams = Type.Object({
   name: Type.String({
     maxLength: 255,
     pattern: '^[^\\u0000-\\u001f\\u007f-\\u009f]+$',
@@ -49,13 +51,6 @@ const changeSchema = Type.Object(
   { additionalProperties: false },
 );
 
-const preconditions = Type.Object({
-  'if-match': Type.Optional(Type.String({ pattern: '^\\*$', description: '`*`: only where there is one.' })),
-  'if-none-match': Type.Optional(
-    Type.String({ pattern: '^\\*$', description: '`*`: only where there is none.' }),
-  ),
-});
-
 export function addUserRoutes(app: App, { users }: AdminOptions): void {
   const tags = ['users'];
 
@@ -82,7 +77,12 @@ export function addUserRoutes(app: App, { users }: AdminOptions): void {
         response: { 200: userSchema, '4xx': problemResponse },
       },
     },
-    (request) => viewFromUser(found(users, request.params.name)),
+    (request, reply) => {
+      const { name } = request.params;
+      const user = found(users.get(name), 'user', name);
+      reply.header('etag', etagOfUser(user));
+      return viewFromUser(user);
+    },
   );
 
   app.put(
@@ -93,7 +93,7 @@ export function addUserRoutes(app: App, { users }: AdminOptions): void {
         description: 'What is absent stays as it is. Stored before the answer.',
         consumes: ['application/json', 'application/yaml'],
         tags,
-        params: nameParams,
+        params: newNameParams,
         headers: preconditions,
         body: changeSchema,
         response: { 200: userSchema, 201: userSchema, '4xx': problemResponse },
@@ -102,20 +102,16 @@ export function addUserRoutes(app: App, { users }: AdminOptions): void {
     async (request, reply) => {
       const { name } = request.params;
       const before = users.get(name);
-      if (request.headers['if-match'] !== undefined && before === undefined) {
-        throw notFound('/name', `there is no user ${name}`);
-      }
-      if (request.headers['if-none-match'] !== undefined && before !== undefined) {
-        throw problem('precondition-failed', 'header', '/if-none-match', `there is a user ${name} already`);
-      }
+      checkPreconditions(request.headers, before && etagOfUser(before), `user ${name}`);
       refuseFixed(before);
       try {
         await users.put(name, request.body);
       } catch (error) {
         throw error instanceof CoreError ? problemFromCore(error) : error;
       }
-      reply.code(before === undefined ? 201 : 200);
-      return viewFromUser(found(users, name));
+      const user = found(users.get(name), 'user', name);
+      reply.code(before === undefined ? 201 : 200).header('etag', etagOfUser(user));
+      return viewFromUser(user);
     },
   );
 
@@ -126,12 +122,15 @@ export function addUserRoutes(app: App, { users }: AdminOptions): void {
         summary: 'Remove a user',
         tags,
         params: nameParams,
+        headers: preconditions,
         response: { 204: Type.Null(), '4xx': problemResponse },
       },
     },
     async (request, reply) => {
       const { name } = request.params;
-      refuseFixed(users.get(name));
+      const user = found(users.get(name), 'user', name);
+      refuseFixed(user);
+      checkPreconditions(request.headers, etagOfUser(user), `user ${name}`);
       if (!(await users.remove(name))) throw notFound('/name', `there is no user ${name}`);
       reply.code(204);
       return null;
@@ -139,16 +138,15 @@ export function addUserRoutes(app: App, { users }: AdminOptions): void {
   );
 }
 
-function found(users: Users, name: string): UserInfo {
-  const user = users.get(name);
-  if (user === undefined) throw notFound('/name', `there is no user ${name}`);
-  return user;
-}
-
 function refuseFixed(user: UserInfo | undefined): void {
   if (user === undefined || user.source === 'api') return;
   const where = user.source === 'file' ? 'the password file' : 'the configuration';
   throw problem('conflict', 'path', '/name', `the user stands in ${where}, and can only be changed there`);
+}
+
+/** Of what is shown: a password that is changed alone leaves it as it is. */
+function etagOfUser(user: UserInfo): string {
+  return etagOf(viewFromUser(user));
 }
 
 /** Field by field: whatever a user holds beside, it stays here. */

@@ -47,11 +47,19 @@ export async function addUser(
 export async function changePassword(name: string, flags: ApiFlags & PasswordFlags): Promise<void> {
   const client = new ApiClient(flags);
   const password = await readPassword(flags.passwordStdin === true);
-  await client.call('PUT', pathOfUser(name), { password }, { 'if-match': '*' });
+  await changeUser(client, name, { password });
 }
 
 export async function changeGroups(name: string, groups: readonly string[], flags: ApiFlags): Promise<void> {
-  await new ApiClient(flags).call('PUT', pathOfUser(name), { groups }, { 'if-match': '*' });
+  await changeUser(new ApiClient(flags), name, { groups });
+}
+
+/** Only one who is there, and nobody else has changed meanwhile. */
+async function changeUser(client: ApiClient, name: string, change: object): Promise<void> {
+  const path = pathOfUser(name);
+  const user = await client.open('GET', path);
+  await user.arrayBuffer();
+  await client.call('PUT', path, change, { 'if-match': user.headers.get('etag') ?? '*' });
 }
 
 export async function removeUser(name: string, flags: ApiFlags): Promise<void> {

@@ -94,9 +94,16 @@ describe('a user', () => {
     const onlyNew = { 'if-none-match': '*' };
     expect(await call('PUT', '/v1/users/ann', { password: 'x' }, onlyNew)).toMatchObject({ status: 412 });
     expect(await call('PUT', '/v1/users/tom', { password: 'x' }, { 'if-match': '*' })).toMatchObject({
-      status: 404,
+      status: 412,
     });
     expect((await call('GET', '/v1/users/tom')).status).toBe(404);
+    await call('PUT', '/v1/users/kim', { password: 'x' });
+    const seen = (await fetch(`${gateway.url}/v1/users/kim`)).headers.get('etag') ?? '';
+    const onlyAsSeen = { 'if-match': seen };
+    expect((await call('PUT', '/v1/users/kim', { groups: ['day'] }, onlyAsSeen)).status).toBe(200);
+    expect((await call('PUT', '/v1/users/kim', { groups: ['late'] }, onlyAsSeen)).status).toBe(412);
+    expect((await call('DELETE', '/v1/users/kim', undefined, onlyAsSeen)).status).toBe(412);
+    expect((await call('DELETE', '/v1/users/kim')).status).toBe(204);
   });
 
   test.each([
@@ -131,7 +138,7 @@ test('the command line makes, changes, lists and removes users', async () => {
   await connect('sam', 'from stdin');
   expect(await cli.runWith('other\n', 'users', 'add', 'sam', '--password-stdin')).toMatchObject({
     code: 1,
-    err: expect.stringMatching(/there is a user sam already/),
+    err: expect.stringMatching(/user sam is there/),
   });
   expect((await cli.runWith('changed\n', 'users', 'passwd', 'sam', '--password-stdin')).code).toBe(0);
   await connect('sam', 'changed');
