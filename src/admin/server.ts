@@ -5,7 +5,7 @@
  */
 
 import { Buffer } from 'node:buffer';
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import swagger from '@fastify/swagger';
 import fastify, { type FastifyRequest } from 'fastify';
 import Type from 'typebox';
@@ -128,6 +128,12 @@ export async function buildRoutes(options: AdminOptions, access: AccessCheck): P
     for (const each of [method].flat()) methods.add(each);
     routes.set(url, methods);
   });
+  // Many clients send a type with everything; where there is no body, and none is expected, it says nothing.
+  app.addHook('onRequest', async ({ raw, routeOptions }) => {
+    if (routeOptions.schema?.body === undefined && isWithoutBody(raw.headers))
+      delete raw.headers['content-type'];
+  });
+
   const refuseUnrouted = (request: { readonly url: string }): never => {
     const path = pathOf(request.url);
     for (const [route, methods] of routes) {
@@ -254,6 +260,11 @@ function pathOf(url: string): string {
 function isPathOf(route: string, path: string): boolean {
   const wanted = route.split('/');
   const given = path.split('/');
+function isWithoutBody(headers: IncomingHttpHeaders): boolean {
+  const { 'content-length': length = '0', 'transfer-encoding': encoding } = headers;
+  return length === '0' && encoding === undefined;
+}
+
   if (wanted.at(-1) === '*') {
     const before = route.slice(0, -1);
     return path.startsWith(before) && path.length > before.length;

@@ -84,6 +84,18 @@ describe('on loopback without keys', () => {
     expect(answer.headers.get('content-type')).toBe('application/problem+json');
   });
 
+  test.each(['application/json', 'text/plain'])(
+    'a type of nothing changes nothing: %s without a body',
+    async (type) => {
+      const headers = { 'content-type': type };
+      const answer = await gateway.fetch('/v1/sessions/s%2F1?dryRun=true', { method: 'DELETE', headers });
+      expect(answer.status).toBe(204);
+      expect((await gateway.fetch('/v1/mappings/a', { method: 'PUT', headers })).status).toBe(
+        type === 'application/json' ? 400 : 415,
+      );
+    },
+  );
+
   test('405 says which methods there are', async () => {
     expect((await gateway.fetch('/v1/mappings/a', { method: 'POST' })).headers.get('allow')).toBe(
       'DELETE, GET, HEAD, PUT',
