@@ -7,10 +7,10 @@
 
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
-import { BlockList, isIP } from 'node:net';
 import type { Principal } from '../core/index.ts';
 import type { Authenticator } from '../host.ts';
 import { type Problem, problem } from './problems.ts';
+import { findOpening, isLoopback, isUnguarded } from './reach.ts';
 import { type Caller, ROLES, type Role } from './roles.ts';
 import type { HttpSettings } from './settings.ts';
 
@@ -19,16 +19,6 @@ const HASH_PREFIX = 'sha256:';
 const KEY_NAME_DIGITS = 8;
 /** Three parts, as every signed token has: a wrong key is not taken for one, and shown to nobody. */
 const TOKEN = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;
-
-const loopback = new BlockList();
-loopback.addSubnet('127.0.0.0', 8, 'ipv4');
-loopback.addAddress('::1', 'ipv6');
-
-/** Whether an IP address reaches only this machine. */
-export function isLoopback(address: string): boolean {
-  const family = isIP(address);
-  return family !== 0 && loopback.check(address, family === 6 ? 'ipv6' : 'ipv4');
-}
 
 /** What the check needs of whoever knows users and tokens. */
 export type CallerAuthenticator = Pick<Authenticator, 'authenticate' | 'trusting' | 'isCurrent' | 'onChange'>;
@@ -51,11 +41,13 @@ export class AccessCheck {
   readonly #roleGroups: readonly (readonly [Role, ReadonlySet<string>])[];
   readonly #authenticator: CallerAuthenticator;
   readonly #hosts: ReadonlySet<string> | null;
+  readonly #isOpen: boolean;
 
   /** `boundTo` is the address that is listened on. Throws where it would be open to other machines. */
   constructor(settings: HttpSettings, boundTo: string, authenticator: CallerAuthenticator) {
     const { apiKeys, roles } = settings;
     this.#authenticator = authenticator;
+    this.#isOpen = isUnguarded(settings);
     const keysOf = (role: Role): readonly string[] => (role === 'admin' ? apiKeys : roles[role].apiKeys);
     this.#keys = ROLES.flatMap((role) => keysOf(role).map((key) => keyOf(key, role)));
     this.#roleGroups = ROLES.filter((role) => roles[role].groups.length > 0).map((role) => [
@@ -65,12 +57,8 @@ export class AccessCheck {
     this.#hosts = isLoopback(boundTo)
       ? new Set(settings.allowedHosts.map((host) => host.toLowerCase()))
       : null;
-    if (this.#hosts === null && this.#isOpen) {
-      throw new Error(
-        `http.host ${boundTo} is reachable from other machines: set at least one key in http.apiKeys or a group in ` +
-          'http.roles, or listen on 127.0.0.1',
-      );
-    }
+    const opening = findOpening(settings, boundTo);
+    if (opening !== null) throw new Error(opening);
   }
 
   /** Whether the Host header is one that may be used here; null where it is. */
@@ -104,11 +92,6 @@ export class AccessCheck {
       default:
         return this.#refuse('/authorization', `send ${this.#ways}`);
     }
-  }
-
-  /** Neither key nor group: whoever reaches it may call. */
-  get #isOpen(): boolean {
-    return this.#keys.length === 0 && this.#roleGroups.length === 0;
   }
 
   get #ways(): string {

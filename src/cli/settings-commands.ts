@@ -37,8 +37,16 @@ export function addSettingsCommands(program: Command, shape: ConfigShape, parts:
 
   withSettings(program.command('validate'))
     .description('check the settings and say what is wrong, without starting')
-    .action((flags: Flags) => {
-      if (load(flags) !== null) console.log('the settings are valid');
+    .action(async (flags: Flags) => {
+      const config = load(flags);
+      if (config === null) return;
+      const { findOpeningOfSettings } = await import('../admin/reach.ts');
+      const fault = await findOpeningOfSettings(config.host.http);
+      if (fault === null) console.log('the settings are valid');
+      else {
+        console.error(fault);
+        process.exitCode = EXIT_WRONG_ARGUMENTS;
+      }
     });
 
   const configCommand = program.command('config').description('look at the settings');

@@ -27,6 +27,17 @@ describe('a gateway that cannot start', () => {
     );
   });
 
+  it('says so before it is started, where the HTTP API would be open to everybody', () => {
+    const beyond = ['validate', '--config', '/dev/null', '--set', 'http.host=0.0.0.0'];
+    const open = run(...beyond);
+    expect(open).toMatchObject({ status: 2, stdout: '' });
+    expect(open.stderr).toMatch(
+      /^http\.host 0\.0\.0\.0 is reachable from other machines: set at least one key/,
+    );
+    const guarded = run(...beyond, '--set', 'http.roles.viewer.groups=staff');
+    expect(guarded).toMatchObject({ status: 0, stdout: 'the settings are valid\n' });
+  });
+
   it.each(['mqtt.websocket.port', 'http.port'])(
     'says that the port of %s is taken, in one line',
     async (setting) => {
