@@ -24,11 +24,12 @@ import { addMappingRoutes } from './mapping-routes.ts';
 import { addMessageRoutes } from './message-routes.ts';
 import { addObjectRoutes } from './object-routes.ts';
 import type { AdminOptions } from './options.ts';
-import { problem, problemFromError } from './problems.ts';
+import { Problem, problem, problemFromError } from './problems.ts';
 import { addQueueGroupRoutes } from './queue-group-routes.ts';
 import { addQueueMessageRoutes } from './queue-message-routes.ts';
 import { addQueueRoutes } from './queue-routes.ts';
 import { addRecordRoutes } from './record-routes.ts';
+import { credentialsShown, RefusedLogins } from './refused-logins.ts';
 import { addRetainedRoutes } from './retained-routes.ts';
 import { abilityFor, may, rolesWith } from './roles.ts';
 import { problemResponse } from './schemas.ts';
@@ -93,6 +94,7 @@ export async function buildRoutes(options: AdminOptions, access: AccessCheck): P
   };
   app.setErrorHandler(sendProblem);
   const callers = new WeakMap<IncomingMessage, KnownCaller>();
+  const refusedLogins = new RefusedLogins(logger, options.clock);
   app.addHook('onRequest', async (request, reply) => {
     reply.header('cache-control', 'no-store').header('x-content-type-options', 'nosniff');
     const refusal = access.checkHost(request.headers);
@@ -100,7 +102,14 @@ export async function buildRoutes(options: AdminOptions, access: AccessCheck): P
     const route = request.routeOptions.url;
     if (route !== undefined && OPEN_ROUTES.has(route)) return;
     const { remoteAddress = '', localAddress = '' } = request.socket;
-    const caller = await access.identify(request.headers, { remoteAddress, localAddress });
+    const caller = await access
+      .identify(request.headers, { remoteAddress, localAddress })
+      .catch((error: unknown) => {
+        const shown = credentialsShown(request.headers);
+        if (error instanceof Problem && error.status < 500 && shown !== null)
+          refusedLogins.tell(remoteAddress, shown, error.message);
+        throw error;
+      });
     callers.set(request.raw, caller);
     // Before its body is read, or that could be what is wrong.
     if (route === undefined) refuseUnrouted(request);
@@ -119,6 +128,12 @@ export async function buildRoutes(options: AdminOptions, access: AccessCheck): P
     if (caller !== undefined) auditChange(logger, caller, request, reply.statusCode);
   });
 
+  // Many clients send a type with everything; where there is no body, and none is expected, it says nothing.
+  app.addHook('onRequest', async ({ raw, routeOptions }) => {
+    if (routeOptions.schema?.body === undefined && isWithoutBody(raw.headers))
+      delete raw.headers['content-type'];
+  });
+
   const routes = new Map<string, Set<string>>();
   app.addHook('onRoute', (route) => {
     const { url, method } = route;
@@ -128,12 +143,6 @@ export async function buildRoutes(options: AdminOptions, access: AccessCheck): P
     for (const each of [method].flat()) methods.add(each);
     routes.set(url, methods);
   });
-  // Many clients send a type with everything; where there is no body, and none is expected, it says nothing.
-  app.addHook('onRequest', async ({ raw, routeOptions }) => {
-    if (routeOptions.schema?.body === undefined && isWithoutBody(raw.headers))
-      delete raw.headers['content-type'];
-  });
-
   const refuseUnrouted = (request: { readonly url: string }): never => {
     const path = pathOf(request.url);
     for (const [route, methods] of routes) {
@@ -251,6 +260,11 @@ function documentOf({ version }: AdminOptions) {
   };
 }
 
+function isWithoutBody(headers: IncomingHttpHeaders): boolean {
+  const { 'content-length': length = '0', 'transfer-encoding': encoding } = headers;
+  return length === '0' && encoding === undefined;
+}
+
 function pathOf(url: string): string {
   const query = url.indexOf('?');
   return query < 0 ? url : url.slice(0, query);
@@ -260,11 +274,6 @@ function pathOf(url: string): string {
 function isPathOf(route: string, path: string): boolean {
   const wanted = route.split('/');
   const given = path.split('/');
-function isWithoutBody(headers: IncomingHttpHeaders): boolean {
-  const { 'content-length': length = '0', 'transfer-encoding': encoding } = headers;
-  return length === '0' && encoding === undefined;
-}
-
   if (wanted.at(-1) === '*') {
     const before = route.slice(0, -1);
     return path.startsWith(before) && path.length > before.length;
