@@ -4,7 +4,7 @@
  */
 
 import type { Logger } from '../host.ts';
-import { abilityFor, type Caller } from './roles.ts';
+import { abilityFor, type Caller, isProbe } from './roles.ts';
 
 interface AnsweredRequest {
   readonly method: string;
@@ -18,6 +18,7 @@ export function auditChange(logger: Logger, caller: Caller, request: AnsweredReq
   const { method, url, ip, query, routeOptions } = request;
   const needed = abilityFor(method, routeOptions.url);
   if (needed !== 'operate' && needed !== 'administer') return;
+  if (isProbe(routeOptions.url)) return;
   if ((query as { readonly dryRun?: unknown } | null)?.dryRun === true) return;
   const details = { who: caller.name, role: caller.role, method, path: url, status, remoteAddress: ip };
   logger.info(details, status < 400 ? 'changed over the HTTP API' : 'a change over the HTTP API was refused');

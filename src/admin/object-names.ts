@@ -13,7 +13,7 @@ export const nameParams = Type.Object({
 const DEFINITION_NAME_PATTERN = '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$';
 export const DEFINITION_NAME_RULE =
   'Letters, digits, `.`, `_` and `-`, at most 64, the first a letter or digit.';
-/** Of what only operators name and no protocol shows: mappings, connections, bridges. */
+/** Of what only operators name and no protocol shows. */
 export const DEFINITION_NAME = new RegExp(DEFINITION_NAME_PATTERN);
 export const definitionNameParams = Type.Object({
   name: Type.String({ pattern: DEFINITION_NAME_PATTERN, description: DEFINITION_NAME_RULE }),

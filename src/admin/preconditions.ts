@@ -53,7 +53,9 @@ function listsTag(header: string, etag: string, weakly: boolean): boolean {
 }
 
 /** Runs changes one after the other, so that between a check and its change nothing moves. */
-export function takingTurns(): <Result>(change: () => Promise<Result>) => Promise<Result> {
+export type TakingTurns = <Result>(change: () => Promise<Result>) => Promise<Result>;
+
+export function takingTurns(): TakingTurns {
   let last: Promise<unknown> = Promise.resolve();
   return (change) => {
     const result = last.then(change);

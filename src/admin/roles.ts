@@ -8,7 +8,7 @@ export type Role = (typeof ROLES)[number];
 
 /**
  * look: see everything, and try what changes nothing. publish: send messages. operate: change everything but who may do
- * what. administer: that too. describe: read what the API is.
+ * what, and which outside brokers the gateway calls with which secrets. administer: that too. describe: read what the API is.
  */
 export type Ability = 'describe' | 'look' | 'publish' | 'operate' | 'administer';
 
@@ -19,8 +19,10 @@ const ABILITIES = {
   publisher: new Set(['describe', 'publish']),
 } as const satisfies Record<Role, ReadonlySet<Ability>>;
 
-/** Whose changes are changes of who may do what. */
-const ADMINISTERED = /^\/v1\/(users|acl|import)(\/|$)/;
+/** Whose changes are for administrators. */
+const ADMINISTERED = /^\/v1\/(users|acl|import|connections)(\/|$)/;
+/** Connects to an outside broker as the gateway is set up to do anyway, and changes nothing. */
+const PROBE = /:probe$/;
 
 /** Somebody who may call. */
 export interface Caller {
@@ -29,12 +31,16 @@ export interface Caller {
   readonly role: Role;
 }
 
+export function isProbe(route: string | undefined): boolean {
+  return route !== undefined && PROBE.test(route);
+}
+
 /** What a request needs. `route` is the matched route's pattern; undefined where there is none. */
 export function abilityFor(method: string, route: string | undefined): Ability {
   if (route === undefined || route === '/openapi.json') return 'describe';
   if (method === 'GET' || method === 'HEAD' || route.endsWith(':test')) return 'look';
   if (route === '/v1/messages/*') return 'publish';
-  return ADMINISTERED.test(route) ? 'administer' : 'operate';
+  return ADMINISTERED.test(route) && !PROBE.test(route) ? 'administer' : 'operate';
 }
 
 export function may({ role }: Caller, ability: Ability): boolean {

@@ -29,7 +29,7 @@ export const problemResponse = {
   content: { 'application/problem+json': { schema: problemSchema } },
 };
 
-const mappingCountersSchema = Type.Object(
+export const mappingCountersSchema = Type.Object(
   {
     in: count('What it was given; a message that leads to two targets counts twice.'),
     out: count('Handed on.'),

@@ -13,7 +13,9 @@ import type { AccessCheck, KnownCaller } from './access.ts';
 import { addAclRoutes } from './acl-routes.ts';
 import { addressParams } from './address-path.ts';
 import { auditChange } from './audit.ts';
+import { addBridgeRoutes } from './bridge-routes.ts';
 import { addConfigurationRoutes } from './configuration-routes.ts';
+import { addConnectionRoutes } from './connection-routes.ts';
 import { addExchangeRoutes } from './exchange-routes.ts';
 import { addExplainRoutes } from './explain-routes.ts';
 import { addGroupRoutes } from './group-routes.ts';
@@ -24,6 +26,7 @@ import { addMappingRoutes } from './mapping-routes.ts';
 import { addMessageRoutes } from './message-routes.ts';
 import { addObjectRoutes } from './object-routes.ts';
 import type { AdminOptions } from './options.ts';
+import { takingTurns } from './preconditions.ts';
 import { Problem, problem, problemFromError } from './problems.ts';
 import { addQueueGroupRoutes } from './queue-group-routes.ts';
 import { addQueueMessageRoutes } from './queue-message-routes.ts';
@@ -174,6 +177,9 @@ export async function buildRoutes(options: AdminOptions, access: AccessCheck): P
   addAclRoutes(app, options);
   addMappingRoutes(app, options);
   addExplainRoutes(app, options);
+  const bridgesInTurn = takingTurns();
+  addConnectionRoutes(app, options, bridgesInTurn);
+  addBridgeRoutes(app, options, bridgesInTurn);
   addQueueRoutes(app, options);
   addStreamRoutes(app, options);
   addRecordRoutes(app, options);
@@ -270,7 +276,7 @@ function pathOf(url: string): string {
   return query < 0 ? url : url.slice(0, query);
 }
 
-/** Whether `path` belongs to a route such as `/v1/queues/:name` or `/v1/retained/*`, in which `::` is a colon. */
+/** Whether `path` belongs to a route such as `/v1/queues/:name` or `/v1/retained/*`. */
 function isPathOf(route: string, path: string): boolean {
   const wanted = route.split('/');
   const given = path.split('/');
@@ -279,9 +285,14 @@ function isPathOf(route: string, path: string): boolean {
     return path.startsWith(before) && path.length > before.length;
   }
   return (
-    wanted.length === given.length &&
-    wanted.every((segment, at) =>
-      segment.startsWith(':') ? given[at] !== '' : segment.replaceAll('::', ':') === given[at],
-    )
+    wanted.length === given.length && wanted.every((segment, at) => isSegmentOf(segment, given[at] ?? ''))
   );
+}
+
+/** `::` is a colon: `a::b`; `:name`, which is anything; `:name(^[^:]+)`, which has no colon, alone or with `::b` after it. */
+function isSegmentOf(wanted: string, given: string): boolean {
+  if (!wanted.startsWith(':')) return wanted.replaceAll('::', ':') === given;
+  if (!wanted.includes('(')) return given !== '';
+  const [name, ...after] = given.split(':');
+  return name !== '' && wanted.slice(wanted.indexOf(')') + 1) === after.map((each) => `::${each}`).join('');
 }

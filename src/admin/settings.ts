@@ -51,7 +51,10 @@ export const httpSettings = Type.Object(
           { groups: groups('Groups of users and of holders of tokens who have this role.') },
           { additionalProperties: false, default: {}, description: 'Role admin: may do everything.' },
         ),
-        operator: role('operator', 'may do everything but change users and access rules, and import'),
+        operator: role(
+          'operator',
+          'may do everything but change users, access rules and connections, and import',
+        ),
         viewer: role('viewer', 'may see everything, messages too, and change nothing'),
         publisher: role('publisher', 'may publish messages and nothing else'),
       },

@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadConfig } from '../../../src/config/index.ts';
-import { type Gateway, startGateway } from '../../../src/gateway.ts';
+import { type Gateway, type GatewayParts, startGateway } from '../../../src/gateway.ts';
 import { configShape, gatewayParts } from '../../../src/main.ts';
 
 export class GatewayInProcess {
@@ -15,14 +15,17 @@ export class GatewayInProcess {
     this.folder = folder;
   }
 
-  static async start(assignments: readonly string[] = []): Promise<GatewayInProcess> {
+  static async start(
+    assignments: readonly string[] = [],
+    parts: GatewayParts = gatewayParts,
+  ): Promise<GatewayInProcess> {
     const inProcess = new GatewayInProcess(await mkdtemp(join(tmpdir(), 'rosettamq-admin-')));
-    await inProcess.start(assignments);
+    await inProcess.start(assignments, parts);
     return inProcess;
   }
 
   /** Also again, after `stop`, on what the folder holds. */
-  async start(assignments: readonly string[] = []): Promise<void> {
+  async start(assignments: readonly string[] = [], parts: GatewayParts = gatewayParts): Promise<void> {
     const config = loadConfig(configShape, {
       environment: {},
       flags: {},
@@ -37,7 +40,7 @@ export class GatewayInProcess {
         ...assignments,
       ],
     });
-    this.#gateway = await startGateway(gatewayParts, config);
+    this.#gateway = await startGateway(parts, config);
   }
 
   get url(): string {

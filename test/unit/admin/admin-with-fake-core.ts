@@ -24,6 +24,7 @@ import {
   Pattern,
   type Queue,
 } from '../../../src/core/index.ts';
+import { FakeBridges } from './fake-bridges.ts';
 
 export const DEFAULT_SETTINGS: HttpSettings = {
   enabled: true,
@@ -50,6 +51,7 @@ export class FakeGateway {
   readonly queues: Queue[] = [];
   readonly streams: { name: string; captures: Pattern[] }[] = [];
   readonly clients: ClientEntry[] = [];
+  readonly bridges = new FakeBridges();
   readonly disconnected: number[] = [];
   readonly logged: unknown[] = [];
   checks: ReadinessCheck[] = [{ name: 'listeners', ok: true }];
@@ -123,7 +125,6 @@ export class FakeGateway {
       version: '1.2.3',
       authenticator: { authenticate: () => null, isCurrent: () => true, onChange: () => {} },
       users: { list: () => [], get: () => undefined } as unknown as AdminOptions['users'],
-      bridges: { list: () => [] } as unknown as AdminOptions['bridges'],
       accessRules: { list: () => [], get: () => undefined } as unknown as AdminOptions['accessRules'],
       clock: { nowMs: () => 1_700_000_000_000 } as AdminOptions['clock'],
       logger: { debug: log, info: log, warn: log, error: log },
@@ -152,6 +153,7 @@ export class FakeGateway {
         }),
       jsonFromMessage,
       patternFromFilter,
+      bridges: this.bridges,
       clients: () => this.clients,
       disconnect: (id) => {
         if (!this.clients.some((each) => each.id === id)) return false;
