@@ -17,6 +17,8 @@ export const API_COMMANDS: ReadonlySet<string> = new Set([
   'sessions',
   'queues',
   'retained',
+  'connections',
+  'bridges',
   'import',
   'publish',
   'subscribe',
@@ -68,6 +70,8 @@ export function addApiCommands(program: Command): void {
   addSessionCommands(program.command('sessions').description('what clients left behind, and who is there'));
   addQueueCommands(program.command('queues').description('what waits in queues and their groups'));
   addRetainedCommands(program.command('retained').description('what addresses remember'));
+  addConnectionCommands(program.command('connections').description('outside brokers that bridges lead to'));
+  addBridgeCommands(program.command('bridges').description('what leads to outside brokers and in from them'));
   addImportCommand(program);
   addMessageCommands(program);
 }
@@ -210,6 +214,66 @@ function addRetainedCommands(retained: Command): void {
   example(withApi(retained.command('remove <address>')), 'rosettamq retained remove sensors/7/state')
     .description('let an address forget; subscribers are told nothing')
     .action(async (address, flags) => (await load()).removeRetained(address, flags));
+}
+
+const FILE = 'JSON or YAML from a file, or from standard input without one';
+const DRY_RUN = ['--dry-run', 'really connect and say what came of it, and store nothing'] as const;
+
+function addConnectionCommands(connections: Command): void {
+  const load = () => import('./connections.ts');
+  example(withList(connections.command('list')), 'rosettamq connections list')
+    .description('list connections to outside brokers')
+    .action(async (flags) => (await load()).listConnections(flags));
+  example(withOutput(connections.command('show <name>')), 'rosettamq connections show site')
+    .description('show a connection; secrets are not shown')
+    .action(async (name, flags) => (await load()).showConnection(name, flags));
+  example(
+    withOutput(connections.command('put <name> [file]')),
+    'rosettamq connections put site site.yaml --dry-run',
+    'rosettamq connections put site site.yaml',
+  )
+    .description(`create or replace a connection: ${FILE}`)
+    .option(...DRY_RUN)
+    .action(async (name, file, flags) => (await load()).putConnection(name, file, flags));
+  example(withApi(connections.command('delete <name>')), 'rosettamq connections delete site')
+    .description('delete a connection that no bridge uses')
+    .action(async (name, flags) => (await load()).deleteConnection(name, flags));
+  example(withOutput(connections.command('probe <name>')), 'rosettamq connections probe site')
+    .description('connect, say what came of it, and close; exit code 3: it does not connect')
+    .action(async (name, flags) => (await load()).probeConnection(name, flags));
+}
+
+function addBridgeCommands(bridges: Command): void {
+  const load = () => import('./bridges.ts');
+  example(withList(bridges.command('list')), 'rosettamq bridges list')
+    .description('list bridges with their state, what waits, and what is done')
+    .action(async (flags) => (await load()).listBridges(flags));
+  example(withOutput(bridges.command('show <name>')), 'rosettamq bridges show to-site')
+    .description('show a bridge with its last errors and its definition')
+    .action(async (name, flags) => (await load()).showBridge(name, flags));
+  example(
+    withOutput(bridges.command('put <name> [file]')),
+    'rosettamq bridges put to-site to-site.yaml --dry-run',
+    'rosettamq bridges put to-site to-site.yaml',
+  )
+    .description(`create or replace a bridge: ${FILE}`)
+    .option(...DRY_RUN)
+    .action(async (name, file, flags) => (await load()).putBridge(name, file, flags));
+  example(withApi(bridges.command('delete <name>')), 'rosettamq bridges delete to-site')
+    .description('delete a bridge with what waits in its buffer')
+    .action(async (name, flags) => (await load()).deleteBridge(name, flags));
+  example(withOutput(bridges.command('pause <name>')), 'rosettamq bridges pause to-site')
+    .description('disconnect; what the bridge takes waits in its buffer')
+    .action(async (name, flags) => (await load()).switchBridge('pause', name, flags));
+  example(withOutput(bridges.command('resume <name>')), 'rosettamq bridges resume to-site')
+    .description('connect again, and go on where it stopped')
+    .action(async (name, flags) => (await load()).switchBridge('resume', name, flags));
+  example(withOutput(bridges.command('reset <name>')), 'rosettamq bridges reset to-site')
+    .description('forget what waits in the buffer, the counters and the errors, and connect again')
+    .action(async (name, flags) => (await load()).resetBridge(name, flags));
+  example(withOutput(bridges.command('probe <name>')), 'rosettamq bridges probe to-site')
+    .description('connect beside it, say what came of it, and close; exit code 3: it does not connect')
+    .action(async (name, flags) => (await load()).probeBridge(name, flags));
 }
 
 function addMessageCommands(program: Command): void {
