@@ -1,0 +1,32 @@
+/** Opens links: loaded by the driver with the first of them, and with it the client library. */
+
+import { type BridgeLink, LinkError, type LinkOptions } from '../../src/outside.ts';
+import { InLink } from './in-link.ts';
+import { OutLink } from './out-link.ts';
+import type { ConnectionSettings } from './settings.ts';
+import { TransactionalSending } from './transactions.ts';
+
+export function openLink(options: LinkOptions): Promise<BridgeLink> {
+  const connection = options.connection as ConnectionSettings;
+  if (connection.sasl !== undefined) checkCredentials(connection.sasl);
+  if (options.direction === 'in') return InLink.open(options);
+  return OutLink.open(
+    options,
+    options.delivery === 'exactly-once'
+      ? (batcher, name) => new TransactionalSending(batcher, name, connection)
+      : null,
+  );
+}
+
+function checkCredentials({
+  mechanism,
+  username,
+  password,
+  token,
+}: NonNullable<ConnectionSettings['sasl']>): void {
+  if (mechanism === 'oauthbearer') {
+    if (token === undefined) throw new LinkError('authentication', 'sasl oauthbearer needs a token');
+  } else if (username === undefined || password === undefined) {
+    throw new LinkError('authentication', `sasl ${mechanism} needs username and password`);
+  }
+}
