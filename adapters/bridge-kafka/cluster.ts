@@ -135,10 +135,16 @@ export class Cluster {
       logger.debug({ err: textOf(error) }, 'outside broker: connection failed'),
     );
     let isOpen = false;
+    let isLate = false;
     connection.on('close', () => {
       forget();
       this.#connections.delete(connection);
       if (isOpen && !this.#closed) this.#options.disconnected();
+    });
+    // Who accepts a connection may still be no broker, and never answer.
+    const timer = this.#options.clock.after(settings.connectTimeoutMs, () => {
+      isLate = true;
+      connection.socket?.destroy();
     });
     try {
       await connection.connect(address.host, address.port);
@@ -149,7 +155,11 @@ export class Cluster {
     } catch (error) {
       this.#connections.delete(connection);
       endConnection(connection);
-      throw linkErrorOf(error, `${address.host}:${address.port}`);
+      const where = `${address.host}:${address.port}`;
+      if (isLate) throw new LinkError('timeout', `${where}: no answer of a Kafka broker`, { cause: error });
+      throw linkErrorOf(error, where);
+    } finally {
+      timer.cancel();
     }
   }
 
@@ -168,9 +178,8 @@ export class Cluster {
     if (sasl !== undefined) {
       options.sasl = {
         mechanism: sasl.mechanism.toUpperCase() as 'PLAIN',
-        ...(sasl.username === undefined ? {} : { username: sasl.username }),
-        ...(sasl.password === undefined ? {} : { password: sasl.password }),
-        ...(sasl.token === undefined ? {} : { token: sasl.token }),
+        username: sasl.username,
+        password: sasl.password,
       };
     }
     return options;

@@ -1,6 +1,6 @@
 /** Opens links: loaded by the driver with the first of them, and with it the client library. */
 
-import { type BridgeLink, LinkError, type LinkOptions } from '../../src/outside.ts';
+import type { BridgeLink, LinkOptions } from '../../src/outside.ts';
 import { InLink } from './in-link.ts';
 import { OutLink } from './out-link.ts';
 import type { ConnectionSettings } from './settings.ts';
@@ -8,7 +8,6 @@ import { TransactionalSending } from './transactions.ts';
 
 export function openLink(options: LinkOptions): Promise<BridgeLink> {
   const connection = options.connection as ConnectionSettings;
-  if (connection.sasl !== undefined) checkCredentials(connection.sasl);
   if (options.direction === 'in') return InLink.open(options);
   return OutLink.open(
     options,
@@ -16,17 +15,4 @@ export function openLink(options: LinkOptions): Promise<BridgeLink> {
       ? (batcher, name) => new TransactionalSending(batcher, name, connection)
       : null,
   );
-}
-
-function checkCredentials({
-  mechanism,
-  username,
-  password,
-  token,
-}: NonNullable<ConnectionSettings['sasl']>): void {
-  if (mechanism === 'oauthbearer') {
-    if (token === undefined) throw new LinkError('authentication', 'sasl oauthbearer needs a token');
-  } else if (username === undefined || password === undefined) {
-    throw new LinkError('authentication', `sasl ${mechanism} needs username and password`);
-  }
 }

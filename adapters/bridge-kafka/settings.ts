@@ -16,7 +16,7 @@ export const DEFAULT_PORT = 9092;
 const milliseconds = (minimum: number, maximum: number, value: number, description: string) =>
   Type.Integer({ minimum, maximum, default: value, description });
 
-const SASL_MECHANISMS = ['plain', 'scram-sha-256', 'scram-sha-512', 'oauthbearer'] as const;
+const SASL_MECHANISMS = ['plain', 'scram-sha-256', 'scram-sha-512'] as const;
 
 export const connectionSettings = Type.Object(
   {
@@ -39,11 +39,8 @@ export const connectionSettings = Type.Object(
             SASL_MECHANISMS.map((name) => Type.Literal(name)),
             { description: 'How this side proves who it is (sasl.mechanism).' },
           ),
-          username: Type.Optional(Type.String({ minLength: 1, description: 'For plain and scram.' })),
-          password: Type.Optional(secretSetting('For plain and scram.')),
-          token: Type.Optional(
-            secretSetting('For oauthbearer: the token, read each time the bridge connects.'),
-          ),
+          username: Type.String({ minLength: 1, description: 'Who this is.' }),
+          password: secretSetting('The password that belongs to it.'),
         },
         { additionalProperties: false, description: 'Credentials; none unless given.' },
       ),
@@ -68,9 +65,8 @@ export interface ConnectionSettings extends Omit<Static<typeof connectionSetting
   readonly tls: OutsideTls;
   readonly sasl?: {
     readonly mechanism: (typeof SASL_MECHANISMS)[number];
-    readonly username?: string;
-    readonly password?: string;
-    readonly token?: string;
+    readonly username: string;
+    readonly password: string;
   };
 }
 

@@ -1,6 +1,7 @@
 /**
  * An Apache Kafka of its own for a suite: one node that is broker and controller, on free ports, with a data folder that outlives
- * `kill`, so that it can be ended at any moment and started again. Beside the open listener it has one that asks for credentials.
+ * `kill`, so that it can be ended at any moment and started again. Beside the open listener it has one that asks for credentials and one
+ * with TLS.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -9,6 +10,7 @@ import { join } from 'node:path';
 import { Admin } from '@platformatic/kafka';
 import { pickPort } from '../../bench/brokers.ts';
 import { locatePeer } from '../../peers/programs.ts';
+import { type Authority, createAuthority } from '../../support/certificates.ts';
 
 const START_MS_MAX = 90_000;
 export const USER = 'bridge';
@@ -19,25 +21,41 @@ const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 export class KafkaBroker {
   readonly port: number;
   readonly saslPort: number;
+  readonly tlsPort: number;
+  /** Who its certificate is from. */
+  readonly authority: Authority = createAuthority('kafka');
   readonly #folder: string;
   readonly #java: readonly string[];
   #child: ChildProcess | null = null;
   #output = '';
 
   static async start(settings: readonly string[] = []): Promise<KafkaBroker> {
-    const [port, saslPort, controller] = [await pickPort(), await pickPort(), await pickPort()];
-    const broker = new KafkaBroker(port, saslPort, controller, settings);
+    const ports = [await pickPort(), await pickPort(), await pickPort()] as const;
+    const controller = await pickPort();
+    const broker = new KafkaBroker(ports, controller, settings);
     await broker.#format();
     await broker.start();
     return broker;
   }
 
-  private constructor(port: number, saslPort: number, controller: number, settings: readonly string[]) {
+  private constructor(
+    ports: readonly [number, number, number],
+    controller: number,
+    settings: readonly string[],
+  ) {
+    const [port, saslPort, tlsPort] = ports;
     this.port = port;
     this.saslPort = saslPort;
+    this.tlsPort = tlsPort;
     this.#folder = mkdtempSync(join(tmpdir(), 'bridge-kafka-'));
     const listener = (name: string, at: number): string => `${name}://127.0.0.1:${at}`;
-    const clients = [listener('PLAINTEXT', port), listener('SASL_PLAINTEXT', saslPort)].join(',');
+    const clients = [
+      listener('PLAINTEXT', port),
+      listener('SASL_PLAINTEXT', saslPort),
+      listener('SSL', tlsPort),
+    ].join(',');
+    const { key, certificate } = this.authority.issue({ commonName: 'kafka', names: ['ip:127.0.0.1'] });
+    writeFileSync(join(this.#folder, 'broker.pem'), key + certificate);
     const login = `required username="${USER}" password="${PASSWORD}" user_${USER}="${PASSWORD}";`;
     writeFileSync(
       join(this.#folder, 'server.properties'),
@@ -48,11 +66,16 @@ export class KafkaBroker {
         `listeners=${clients},${listener('CONTROLLER', controller)}`,
         `advertised.listeners=${clients}`,
         'controller.listener.names=CONTROLLER',
-        'listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT',
+        'listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SSL:SSL,CONTROLLER:PLAINTEXT',
         'inter.broker.listener.name=PLAINTEXT',
-        'sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256',
+        'sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512',
         `listener.name.sasl_plaintext.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule ${login}`,
-        'listener.name.sasl_plaintext.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;',
+        ...['256', '512'].map(
+          (bits) =>
+            `listener.name.sasl_plaintext.scram-sha-${bits}.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;`,
+        ),
+        'ssl.keystore.type=PEM',
+        `ssl.keystore.location=${this.#folder}/broker.pem`,
         `log.dirs=${this.#folder}/data`,
         'auto.create.topics.enable=false',
         'offsets.topic.replication.factor=1',
@@ -80,7 +103,10 @@ export class KafkaBroker {
 
   async #format(): Promise<void> {
     const settings = join(this.#folder, 'server.properties');
-    const scram = `SCRAM-SHA-256=[name=${USER},password=${PASSWORD}]`;
+    const scram = ['256', '512'].flatMap((bits) => [
+      '--add-scram',
+      `SCRAM-SHA-${bits}=[name=${USER},password=${PASSWORD}]`,
+    ]);
     const format = [
       'kafka.tools.StorageTool',
       'format',
@@ -88,8 +114,7 @@ export class KafkaBroker {
       'MkU3OEVBNTcwNTJENDM2Qk',
       '-c',
       settings,
-      '--add-scram',
-      scram,
+      ...scram,
     ];
     const child = spawn(locatePeer('java'), [...this.#java, ...format], { stdio: 'ignore' });
     const code = await new Promise((resolve) => child.once('exit', resolve));

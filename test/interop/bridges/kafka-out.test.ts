@@ -1,5 +1,6 @@
 /** Messages that a bridge sends to a real Apache Kafka: what arrives, what is refused, and how failures are told. */
 import { execFileSync } from 'node:child_process';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Header } from '../../../src/core/index.ts';
 import { LinkError } from '../../../src/outside.ts';
@@ -218,7 +219,7 @@ describe.skipIf(missing !== null)(`a bridge to Kafka${missing === null ? '' : `:
     );
   });
 
-  it.each(['plain', 'scram-sha-256'])(
+  it.each(['plain', 'scram-sha-256', 'scram-sha-512'])(
     'proves who it is with %s, and tells a wrong password',
     async (mechanism) => {
       const brokers = [`127.0.0.1:${broker.saslPort}`];
@@ -242,10 +243,36 @@ describe.skipIf(missing !== null)(`a bridge to Kafka${missing === null ? '' : `:
     await link.close();
   });
 
-  it('gives up when it is told to', async () => {
+  it('speaks TLS to a broker whose certificate it can verify', async () => {
+    const brokers = [`127.0.0.1:${broker.tlsPort}`];
+    const tls = { enabled: true, ca: broker.authority.certificate };
+    await broker.createTopic('sealed');
+    const { link } = await openLink({ brokers, connection: { tls } });
+    expect(await link.send(batchOf([message('sealed', 'x')]))).toEqual([null]);
+    await link.close();
+    expect((await failureOf(openLink({ brokers, connection: { tls: { enabled: true } } }))).failure).toBe(
+      'tls',
+    );
+    // TLS where none is spoken by this side.
+    expect((await failureOf(openLink({ brokers }))).failure).toBe('tls');
+  });
+
+  it('gives up on who accepts and never answers, in time and when told to', async () => {
+    const sockets = new Set<Socket>();
+    const silent = createServer((socket) => void sockets.add(socket));
+    const port = await new Promise<number>((resolve) =>
+      silent.listen(0, '127.0.0.1', () => resolve((silent.address() as AddressInfo).port)),
+    );
+    const brokers = [`127.0.0.1:${port}`];
+    expect((await failureOf(openLink({ brokers, connection: { connectTimeoutMs: 200 } }))).failure).toBe(
+      'timeout',
+    );
     const aborted = new AbortController();
-    const opening = openLink({ brokers: ['127.0.0.1:9'], signal: aborted.signal });
+    const opening = failureOf(openLink({ brokers, signal: aborted.signal }));
+    await until('it is connected', () => sockets.size > 1);
     aborted.abort();
-    await failureOf(opening);
+    await opening;
+    for (const socket of sockets) socket.destroy();
+    silent.close();
   });
 });
