@@ -102,6 +102,15 @@ export const gatewayParts: GatewayParts = {
   compileRule,
   drivers: [
     {
+      type: 'amqp091',
+      load: async () => (await import('../adapters/bridge-amqp091/index.ts')).amqp091Driver,
+    },
+    { type: 'amqp10', load: async () => (await import('../adapters/bridge-amqp10/index.ts')).amqp10Driver },
+    {
+      type: 'kafka',
+      load: async () => (await import('../adapters/bridge-kafka/index.ts')).kafkaBridgeDriver,
+    },
+    {
       type: 'mqtt',
       load: async () => (await import('../adapters/bridge-mqtt/index.ts')).createMqttBridgeDriver(),
     },
