@@ -97,7 +97,8 @@ it('the counters of a bridge that leads in balance at every moment', async () =>
           await world.put(definition(++version));
         }
         check();
-        await world.turn();
+        // Receipts may still be on their way when the next thing happens.
+        if (each.kind !== 'bring') await world.turn();
         check();
       }
       storage.commit = commit;
