@@ -126,6 +126,29 @@ describeWith(['mosquitto', 'mosquitto-clients'], 'gateways with bridges over MQT
     expect([first, second]).toEqual([101 + 200, 202 + 100]);
   });
 
+  it('share what comes, each message going to one of them', async () => {
+    const broker = await startMosquitto();
+    const gateways = [await startOne(), await startOne()];
+    const mapping = {
+      pattern: 'commands/#',
+      remotePrefix: 'site1/',
+      source: '$share/gateways/site1/commands/#',
+    };
+    for (const gateway of gateways) {
+      await connect(gateway, broker.url, { commands: { direction: 'in', mappings: [mapping] } });
+    }
+    const programs = await Promise.all(
+      gateways.map(({ ports }) => subscribe(ports.mqtt, `-q 1 -t 'commands/#' -F '%t %p'`)),
+    );
+    await run(`seq 1 100 | mosquitto_pub -h 127.0.0.1 -p ${broker.port} -q 1 -t site1/commands/go -l`);
+    await waitFor('all', () => programs.flatMap(messagesOf).length >= 100);
+    const all = new Set(programs.flatMap(messagesOf));
+    expect([...all].toSorted()).toEqual(
+      Array.from({ length: 100 }, (_, at) => `commands/go ${at + 1}`).sort(),
+    );
+    for (const program of programs) expect(messagesOf(program).length).toBeGreaterThan(0);
+  });
+
   it('dead-letter what the broker cannot take, with the reason, and go on', async () => {
     const broker = await startMosquitto(['allow_anonymous true', 'max_packet_size 2000']);
     const here = await startOne();
