@@ -49,7 +49,7 @@ export const configShape: ConfigShape = {
       'connections:',
       '  plant:',
       '    type: mqtt',
-      '    urls: [mqtts://broker.example.com:8883]',
+      '    urls: ["mqtts://broker.example.com:8883"]',
       '    user: gateway',
       '    password: { env: PLANT_PASSWORD }',
     ],

@@ -31,7 +31,7 @@ export class Bridge {
   readonly #keeper: LinkKeeper;
   readonly #linkBackoff: Backoff;
   readonly #sendBackoff: Backoff;
-  readonly #sent = { offset: -1 };
+  readonly #sent = { offset: -1, count: 0 };
   #prepared: PreparedBridge;
   #basis: BridgeBasis;
   #outlet: Outlet | null = null;
@@ -349,9 +349,12 @@ export async function openLink(
   });
 }
 
+/** More than a buffer takes before its bridge turns round, should the clock have been set back meanwhile. */
+const OFFSETS_APART = 1_000_000_000;
+
 /** Larger than any offset that a buffer of this name has had: no buffer takes a thousand messages a millisecond for long. */
 function newOffsetBase(nowMs: number, before: number | null): number {
-  return Math.max(nowMs * 1_000, before === null ? 0 : before + 1);
+  return Math.max(nowMs * 1_000, before === null ? 0 : before + OFFSETS_APART);
 }
 
 /** Mappings of what leads out, its buffer and its rank are exchanged under the link. */

@@ -45,8 +45,11 @@ export interface OutPumpParts {
   readonly offsetBase: number;
   readonly backoff: Backoff;
   readonly tally: Tally;
-  /** The highest offset that was sent, over all pumps of the bridge: what is not above it is sent again. */
-  readonly sent: { offset: number };
+  /**
+   * The highest offset that was sent, over all pumps of the bridge: what is not above it is sent again. `count`: messages
+   * sent at most once, which need not be on the disk and have offsets from that.
+   */
+  readonly sent: { offset: number; count: number };
   /** Why what it sends is not taken; null: it is again. */
   degraded(reason: string | null): void;
   /** What became of a batch is unclear. */
@@ -61,6 +64,8 @@ interface Outgoing {
 export class OutPump {
   readonly #parts: OutPumpParts;
   readonly #messagesHeldMax: number;
+  /** As it was when the link was opened: what is refused on this link and tried again is not there, though others are. */
+  readonly #sentOffset: number | null;
   #subscription: Subscription | null = null;
   /** Handed over by the buffer and not on its way, oldest first. */
   #gathered: Delivery[] = [];
@@ -79,6 +84,7 @@ export class OutPump {
   constructor(parts: OutPumpParts) {
     this.#parts = parts;
     this.#messagesHeldMax = 2 * parts.batch.messagesMax;
+    this.#sentOffset = parts.delivery === 'exactly-once' ? parts.link.sentOffset : null;
   }
 
   /** Sent and not answered, and not in the buffer any more. */
@@ -182,7 +188,7 @@ export class OutPump {
     }
     if (mode === 'at-most-once') this.#forget(outgoing);
     const batch: OutsideMessage[] = outgoing.map(({ delivery, message }) => ({
-      offset: offsetBase + delivery.offset,
+      offset: mode === 'at-most-once' ? ++sent.count : offsetBase + delivery.offset,
       message,
     }));
     for (const { delivery } of outgoing) {
@@ -205,10 +211,10 @@ export class OutPump {
 
   /** Takes what is to be sent next; what is not to be sent at all is settled here. */
   #nextBatch(): readonly Outgoing[] {
-    const { batch, clock, delivery: mode, gatewayId, link, offsetBase, tally } = this.#parts;
+    const { batch, clock, gatewayId, link, offsetBase, tally } = this.#parts;
     const outgoing: Outgoing[] = [];
     const nowMs = clock.nowMs();
-    const sentOffset = mode === 'exactly-once' ? link.sentOffset : null;
+    const sentOffset = this.#sentOffset;
     let bytes = 0;
     let at = 0;
     for (; at < this.#gathered.length && outgoing.length < batch.messagesMax; at++) {

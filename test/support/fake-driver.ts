@@ -101,7 +101,6 @@ export class FakeOutside implements BridgeDriver {
 
 export class FakeLink implements BridgeLink {
   readonly peer: string | null;
-  readonly sentOffset: number | null;
   readonly sent: (readonly OutsideMessage[])[] = [];
   sources: readonly string[] = [];
   isClosed = false;
@@ -113,7 +112,10 @@ export class FakeLink implements BridgeLink {
     this.#outside = outside;
     this.#options = options;
     this.peer = outside.peer;
-    this.sentOffset = outside.sentOffset;
+  }
+
+  get sentOffset(): number | null {
+    return this.#outside.sentOffset;
   }
 
   async send(batch: readonly OutsideMessage[]): Promise<readonly SendAnswer[]> {

@@ -129,6 +129,24 @@ describe('delivery', () => {
     expect(world.view().status.counters).toMatchObject({ taken: 6, done: 6, repeated: 0 });
   });
 
+  it('exactly once sends again what was not taken, though the outside has what came after it', async () => {
+    const world = await openWorld();
+    const { outside } = world;
+    outside.sentOffset = -1;
+    let isBusy = true;
+    outside.answer = ({ message }) =>
+      isBusy && Buffer.from(message.body).toString() === '1' ? { reason: 'busy', permanent: false } : null;
+    await world.put({ delivery: 'exactly-once' });
+    for (let i = 0; i < 3; i++) world.publish('a/1', `${i}`);
+    await waitFor(world, () => world.view().status.state === 'degraded');
+    expect(outside.bodies).toEqual(['0', '2']);
+    isBusy = false;
+    world.clock.advance(1_000);
+    await waitFor(world, () => outside.got.length === 3);
+    expect(outside.bodies).toEqual(['0', '2', '1']);
+    expect(world.view().status.counters).toMatchObject({ taken: 3, done: 3 });
+  });
+
   it('at most once repeats nothing, and counts what it does not know of', async () => {
     const world = await openWorld();
     const { outside } = world;

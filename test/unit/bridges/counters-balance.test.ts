@@ -2,7 +2,7 @@
 
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { LinkError } from '../../../src/outside.ts';
+import { LinkError, type OutsideMessage } from '../../../src/outside.ts';
 import { openWorld, sumOf, waitFor } from './bridge-world.ts';
 
 type Step =
@@ -50,6 +50,10 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 
 const delivery = fc.constantFrom('at-least-once', 'at-most-once', 'exactly-once');
 const overflow = fc.constantFrom('block', 'drop-oldest', 'drop-new');
+
+function isAscending({ offset }: OutsideMessage, index: number, all: readonly OutsideMessage[]): boolean {
+  return index === 0 || offset > (all[index - 1] as OutsideMessage).offset;
+}
 
 describe('the counters of a bridge', () => {
   it('balance at every moment', async () => {
@@ -124,6 +128,10 @@ describe('the counters of a bridge', () => {
         const got = outside.bodies.map(Number);
         const { counters } = status;
         expect(counters.done).toBe(got.length);
+        // As often as one is sent again, it is before all that came later.
+        const firsts = [...new Set(got)];
+        expect(firsts).toEqual([...firsts].sort((a, b) => a - b));
+        if (mode !== 'at-least-once') expect(outside.got.every(isAscending)).toBe(true);
         if (mode === 'at-most-once') expect(new Set(got).size).toBe(got.length);
         if (mode === 'at-least-once') {
           const lost = published.length - new Set(got).size;
