@@ -87,8 +87,8 @@ export function compileTarget(value: unknown, spans: Spans, onError: unknown, fi
   };
   only('partitions', 'stream');
   only('partitionBy', 'stream');
-  only('maxTopics', 'core', 'bridge');
-  only('overflowTopic', 'core', 'bridge');
+  only('maxTopics', 'core', 'bridge', 'queue');
+  only('overflowTopic', 'core', 'bridge', 'queue');
   if (kind === 'stream' && fields.topic !== undefined)
     refuse(
       `${field}/topic`,
@@ -105,6 +105,8 @@ export function compileTarget(value: unknown, spans: Spans, onError: unknown, fi
     fields.maxTopics === undefined
       ? null
       : wholeNumber(fields.maxTopics, 0, 1, TOPICS_MAX, `${field}/maxTopics`);
+  if (kind === 'queue' && topic === null && topicsMax !== null)
+    refuse(`${field}/maxTopics`, 'means nothing without topic: messages keep the addresses that they have');
   const isAddressed = kind === 'core' || kind === 'bridge';
   if (isAddressed && topic !== null && topicsMax === null && !comesFromAddress(topic))
     refuse(

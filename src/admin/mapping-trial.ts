@@ -145,16 +145,13 @@ function tryTarget(
     checkMadeSize(made, options.core.limits.messageBytesMax);
     const { key, partitionBy } = made;
     let { message } = made;
-    if (target.kind === 'core' || target.kind === 'bridge') {
-      const returnTo = (to: string) =>
-        target.kind === 'core' ? returnOf(rule, path, place.source, to) : null;
-      const returned = returnTo(message.address);
-      const address = returned === null ? addressWithin(topics, target, message.address) : message.address;
-      const reason = returned ?? returnTo(address);
-      if (reason !== null) return { output: { ...place, outcome: 'filtered', reason }, message: null };
-      if (target.kind === 'core') checkDerivedAddress(address);
-      if (address !== message.address) message = message.with({ address });
-    }
+    const isCore = target.kind === 'core';
+    const returned = isCore ? returnOf(rule, path, place.source, message.address) : null;
+    const address = returned === null ? addressWithin(topics, target, message.address) : message.address;
+    const reason = returned ?? (isCore ? returnOf(rule, path, place.source, address) : null);
+    if (reason !== null) return { output: { ...place, outcome: 'filtered', reason }, message: null };
+    if (isCore) checkDerivedAddress(address);
+    if (address !== message.address) message = message.with({ address });
     const output: OutputView = {
       ...place,
       outcome: 'out',
@@ -164,7 +161,7 @@ function tryTarget(
       partitionBy,
       message: options.jsonFromMessage(message),
     };
-    return { output, message: target.kind === 'core' ? message : null };
+    return { output, message: isCore ? message : null };
   } catch (error) {
     const failure = error instanceof RuleError ? error.failure : 'payload';
     const policy = target.onError;

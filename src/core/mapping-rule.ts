@@ -98,7 +98,7 @@ export interface RuleTarget {
   /** Of a stream that does not exist yet. */
   readonly partitions: number;
   readonly onError: RuleErrorPolicy;
-  /** Different addresses that it may publish to, and where the others go; null: any number. */
+  /** Different addresses that it may make, and what the others become; null: any number. */
   readonly topicsMax: number | null;
   readonly overflowTopic: string | null;
   /** Addresses that it may make, of a bridge those of the other side; null where it makes none. */

@@ -183,25 +183,32 @@ export class MappingRunner implements Destination {
     const stream = target.kind === 'stream' ? this.#parts.stream(target.name) : undefined;
     if (stream !== undefined && stream === this.origin) return ignored(placed);
     let output: RuleOutput;
+    let message: Message;
     try {
       if (looped !== null) throw new RuleError('loop', looped);
       output = target.make(input);
+      message = output.message;
       checkMadeSize(output, this.#parts.limits.messageBytesMax);
+      if (target.kind === 'core' && this.#isBack(input, placed, message)) return ignored(placed);
+      message = this.#within(target, message);
+      // `overflowTopic` may be one of them too.
+      if (message !== output.message && target.kind === 'core' && this.#isBack(input, placed, message))
+        return ignored(placed);
     } catch (error) {
       // Whatever a rule does to a message, it is that rule's fault and never the end of the process.
       const failure = error instanceof RuleError ? error.failure : 'payload';
       return this.#fail(input.message, placed, target, failure, (error as Error).message);
     }
-    if (target.kind === 'core') return this.#derive(input.message.address, output.message, placed, target);
-    if (target.kind === 'bridge') return this.#send(output.message, placed, target);
+    if (target.kind === 'core') return this.#derive(input.message.address, message, placed, target);
     try {
+      if (target.kind === 'bridge') return this.#toBridge(target.name, message, counters);
       if (stream !== undefined) {
-        stream.append(output.message, output.key, output.partitionBy);
+        stream.append(message, output.key, output.partitionBy);
         counters.out++;
         return WRITTEN;
       }
       if (target.kind === 'stream') throw new CoreError('not-found', `there is no stream ${target.name}`);
-      const said = this.#toQueue(target.name, output.message);
+      const said = this.#toQueue(target.name, message);
       if (said === FULL)
         return this.#fail(input.message, placed, target, 'overflow', `queue '${target.name}' is full`);
       counters.out++;
@@ -212,12 +219,11 @@ export class MappingRunner implements Destination {
     }
   }
 
-  #derive(from: string, made: Message, placed: PlacedRule, target: RuleTarget): Acceptance {
-    if (returnOf(placed.rule, this.path, from, made.address) !== null) return ignored(placed);
-    const message = target.topicsMax === null ? made : this.#topics.bounded(target, made);
-    if (message === null) return this.#failTopics(made, placed, target);
-    if (message !== made && returnOf(placed.rule, this.path, from, message.address) !== null)
-      return ignored(placed);
+  #isBack({ message: { address } }: RuleInput, { rule }: PlacedRule, made: Message): boolean {
+    return returnOf(rule, this.path, address, made.address) !== null;
+  }
+
+  #derive(from: string, message: Message, placed: PlacedRule, target: RuleTarget): Acceptance {
     placed.counters.inFlight++;
     const path = [...this.path, { rule: placed.name, address: from }];
     this.#derived.push({ message, path, placed, target });
@@ -225,22 +231,22 @@ export class MappingRunner implements Destination {
     return TAKEN;
   }
 
-  /** Into the buffer of a bridge. Where that is full and says so, the publisher is told whatever `onError` says. */
-  #send(made: Message, placed: PlacedRule, target: RuleTarget): Acceptance {
-    const message = target.topicsMax === null ? made : this.#topics.bounded(target, made);
-    if (message === null) return this.#failTopics(made, placed, target);
-    const { counters } = placed;
-    const outlet = this.#parts.outlet(target.name);
-    if (outlet === undefined)
-      return this.#fail(made, placed, target, 'storage', `there is no bridge ${target.name}`);
+  /** The message at the address that is left to it by `maxTopics`. Throws RuleError `topics`. */
+  #within(target: RuleTarget, message: Message): Message {
+    if (target.topicsMax === null) return message;
+    const bounded = this.#topics.bounded(target, message);
+    if (bounded === null) throw new RuleError('topics', tooManyTopics(target, message.address));
+    return bounded;
+  }
+
+  /** Where its buffer is full and says so, the publisher is told whatever `onError` says. Throws CoreError. */
+  #toBridge(name: string, message: Message, counters: MappingCounters): Acceptance {
+    const outlet = this.#parts.outlet(name);
+    if (outlet === undefined) throw new CoreError('not-found', `there is no bridge ${name}`);
     const said = outlet.take(message);
     if (said === FULL) counters.failed++;
     else counters.out++;
     return said;
-  }
-
-  #failTopics(made: Message, placed: PlacedRule, target: RuleTarget): Acceptance {
-    return this.#fail(made, placed, target, 'topics', tooManyTopics(target, made.address));
   }
 
   #toQueue(name: string, message: Message): Acceptance {

@@ -82,6 +82,26 @@ test.each([
   await core.close();
 });
 
+test.each([
+  [undefined, ['out', 'failed']],
+  ['over', ['out', 'out']],
+])('the second address above maxTopics of a queue, overflowTopic %s', async (overflowTopic, outcomes) => {
+  const copy = (topic: string) => ({ ...to({ endpoint: 'core', topic }), continue: true });
+  const queue = { endpoint: 'queue:q', topic: '{y}', maxTopics: 1, onError: 'drop' };
+  const target = overflowTopic === undefined ? queue : { ...queue, overflowTopic };
+  const definitions = { a: copy('mid/1'), b: copy('mid/2'), c: { from: { match: 'mid/{y}' }, to: [target] } };
+  const outputs = tried(definitions, 'in/1', 'x').filter(({ mapping }) => mapping === 'c');
+  expect(outputs.map(({ outcome }) => outcome)).toEqual(outcomes);
+  expect(outputs.map(({ address }) => address)).toEqual(['1', overflowTopic]);
+  const { core, publish, drain } = await openRules();
+  for (const [name, each] of Object.entries(definitions)) await core.rules.put(name, each);
+  publish('in/1', 'x');
+  expect(drain('q').map(({ address }) => address)).toEqual(
+    overflowTopic === undefined ? ['1'] : ['1', overflowTopic],
+  );
+  await core.close();
+});
+
 test('a message that would come back to where it was does not', async () => {
   const circle = (from: string, topic: string, more = {}) => ({
     from: { match: from },

@@ -174,6 +174,7 @@ describe('what is refused', () => {
     [target({ headers: { drop: [7] } }), '/to/0/headers/drop', /names?/],
     [target({ transform: 'magic' }), '/to/0/transform', /no transform; there are none/],
     [target({ transform: ['base64', 'select("$.[")'] }), '/to/0/transform/1', /no path/],
+    [target({ endpoint: 'queue:q', topic: undefined, maxTopics: 1 }), '/to/0/maxTopics', /without topic/],
     [target({ transform: ['base64', 'template("{nowhere}")'] }), '/to/0/transform/1', /no variable/],
     [target({ transform: 'template({x})' }), '/to/0/transform', /no transform; there are none/],
     [target({ onError: 'dlq:amq.x' }), '/to/0/onError', /belong to the gateway/],

@@ -142,6 +142,21 @@ describe('what cannot be made', () => {
     await core.close();
   });
 
+  test('above maxTopics of a queue has overflowTopic there, or is kept as it came', async () => {
+    const { core, publish, drain } = await openRules();
+    const to = { endpoint: 'queue:q', topic: 'jobs/{payload.id}', maxTopics: 2 };
+    await core.rules.put('r', { from: { match: 'a/{x}' }, to: [{ ...to, overflowTopic: 'jobs/other' }] });
+    const ids = ['1', '2', '3', '1'];
+    for (const id of ids) publish('a/1', JSON.stringify({ id }));
+    expect(drain('q').map(({ address }) => address)).toEqual(['jobs/1', 'jobs/2', 'jobs/other', 'jobs/1']);
+    await core.rules.put('r', { from: { match: 'a/{x}' }, to: [{ ...to, endpoint: 'queue:other' }] });
+    for (const id of ids) publish('a/1', JSON.stringify({ id }));
+    expect(drain('other').map(({ address }) => address)).toEqual(['jobs/1', 'jobs/2', 'jobs/1']);
+    expect(drain('$dlq/mappings').map(({ address }) => address)).toEqual(['a/1']);
+    expect(countersOf(core, 'r')).toMatchObject({ in: 8, out: 7, deadLettered: 1 });
+    await core.close();
+  });
+
   test('never becomes an address of the gateway', async () => {
     const { core, publish, subscribe } = await openRules();
     await core.rules.put('r', {
