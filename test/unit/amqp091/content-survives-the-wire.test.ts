@@ -11,10 +11,11 @@ import {
   scanContent,
 } from '../../../mappings/amqp091.ts';
 import type { Header, HeaderValue } from '../../../src/core/index.ts';
+import { codePoint } from '../../support/code-points.ts';
 import { amqplib, BASIC_PROPERTIES } from './amqplib-codec.ts';
 
 const shortString = fc
-  .string({ unit: 'binary', maxLength: 40 })
+  .string({ unit: codePoint, maxLength: 40 })
   .filter((text) => Buffer.byteLength(text) <= 255);
 
 /** Values that have a tag of their own. */
@@ -22,7 +23,7 @@ const value: fc.Arbitrary<HeaderValue> = fc.letrec<{ value: HeaderValue }>((tie)
   value: fc.oneof(
     { maxDepth: 4 },
     fc
-      .string({ unit: 'binary', maxLength: 20 })
+      .string({ unit: codePoint, maxLength: 20 })
       .map((text): HeaderValue => ({ kind: 'string', value: text })),
     fc
       .uint8Array({ maxLength: 20 })

@@ -10,6 +10,7 @@ import {
 } from '../../../adapters/amqp091/codec/methods.ts';
 import { Amqp091Error } from '../../../adapters/amqp091/errors.ts';
 import type { Header } from '../../../src/core/index.ts';
+import { codePoint } from '../../support/code-points.ts';
 import { amqplib, amqplibMethods } from './amqplib-codec.ts';
 
 const NAMES = Object.keys(METHODS) as MethodName[];
@@ -23,7 +24,7 @@ function amqplibName(name: MethodName): string {
 }
 
 const shortString = fc
-  .string({ unit: 'binary', maxLength: 60 })
+  .string({ unit: codePoint, maxLength: 60 })
   .filter((text) => Buffer.byteLength(text) <= 255);
 
 /** Values that both tables of ours and amqplib's objects hold alike. */

@@ -12,10 +12,11 @@ import {
   replyToFromAddress,
 } from '../../../mappings/amqp091.ts';
 import { Pattern, swapSeparators } from '../../../src/core/index.ts';
+import { codePoint } from '../../support/code-points.ts';
 
 const piece = fc.oneof(
   fc.constantFrom('.', '/', '%', '%2F', '%252F', '*', '#', '+', '$', '$queue', 'amq.topic', '', 'a', 'b'),
-  fc.string({ unit: 'binary', maxLength: 4 }),
+  fc.string({ unit: codePoint, maxLength: 4 }),
 );
 const text = fc.array(piece, { maxLength: 8 }).map((pieces) => pieces.join(''));
 const short = text.filter((each) => Buffer.byteLength(each) <= 255);

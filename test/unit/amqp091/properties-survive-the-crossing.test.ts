@@ -14,6 +14,7 @@ import {
   withoutClaims,
 } from '../../../mappings/amqp091.ts';
 import { type Header, type HeaderValue, Message, type Properties } from '../../../src/core/index.ts';
+import { codePoint } from '../../support/code-points.ts';
 
 const NOW_MS = 1_700_000_000_000;
 const ROOM = 131_072 - 20;
@@ -24,9 +25,9 @@ function republished(message: Message, via: string | null = null): Message {
   return messageFromAmqp091(Buffer.concat([view.route, view.content]), message.body, NOW_MS);
 }
 
-const text = fc.string({ unit: 'binary', maxLength: 300 });
+const text = fc.string({ unit: codePoint, maxLength: 300 });
 const name = fc
-  .string({ unit: 'binary', minLength: 1, maxLength: 270 })
+  .string({ unit: codePoint, minLength: 1, maxLength: 270 })
   .filter((each) => !/^x-|^timestamp_in_ms$/i.test(each));
 const value: fc.Arbitrary<HeaderValue> = fc.oneof(
   text.map((each): HeaderValue => ({ kind: 'string', value: each })),

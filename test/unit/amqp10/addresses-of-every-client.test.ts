@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { addressFromAmqp10, amqp10FromAddress, nodeKindFromCapabilities } from '../../../mappings/amqp10.ts';
+import { codePoint } from '../../support/code-points.ts';
 
 describe('an address', () => {
   test.each([
@@ -43,7 +44,7 @@ describe('an address', () => {
 
   test('leads back to itself from its name, whatever it is', () => {
     const level = fc.oneof(
-      fc.string({ unit: 'binary', maxLength: 6 }).map((each) => each.replaceAll('\0', '')),
+      fc.string({ unit: codePoint, maxLength: 6 }).map((each) => each.replaceAll('\0', '')),
       fc.constantFrom('', 'queues', 'exchanges', 'topic:', 'queue:', '%2F', '$queue', 'a.b'),
     );
     fc.assert(

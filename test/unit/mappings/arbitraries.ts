@@ -5,8 +5,9 @@
 
 import fc from 'fast-check';
 import type { Header, HeaderValue } from '../../../src/core/index.ts';
+import { codePoint } from '../../support/code-points.ts';
 
-export const text = (): fc.Arbitrary<string> => fc.string({ unit: 'binary', maxLength: 12 });
+export const text = (): fc.Arbitrary<string> => fc.string({ unit: codePoint, maxLength: 12 });
 
 const bytes = fc.uint8Array({ maxLength: 12 }).map((each) => new Uint8Array(each));
 const integer = <K extends 'i8' | 'u8' | 'i16' | 'u16' | 'i32' | 'u32'>(kind: K, min: number, max: number) =>

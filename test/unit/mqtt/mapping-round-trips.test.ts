@@ -20,6 +20,7 @@ import {
   type Properties,
   type Token,
 } from '../../../src/core/index.ts';
+import { codePoint } from '../../support/code-points.ts';
 import { text, topic } from './packet-arbitraries.ts';
 
 /** Levels that hold wildcards, escapes and what looks like them. */
@@ -110,7 +111,7 @@ describe('properties', () => {
         textBody: fc.boolean(),
         correlation: fc.oneof(
           fc.uint8Array({ maxLength: 30 }).map((value) => ({ kind: 'bytes' as const, value })),
-          fc.string({ unit: 'binary' }).map((value) => ({ kind: 'string' as const, value })),
+          fc.string({ unit: codePoint }).map((value) => ({ kind: 'string' as const, value })),
           fc.uuid().map((value) => ({ kind: 'uuid' as const, value })),
           fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }).map((value) => ({ kind: 'u64' as const, value })),
         ),

@@ -2,11 +2,12 @@
 
 import fc from 'fast-check';
 import type { Packet } from 'mqtt-packet';
+import { codePoint } from '../../support/code-points.ts';
 
 /** Any text that an MQTT string can hold: no U+0000, no lone surrogates. */
 export const text = (minLength = 0, maxLength = 20): fc.Arbitrary<string> =>
   fc
-    .string({ unit: 'binary', minLength, maxLength })
+    .string({ unit: codePoint, minLength, maxLength })
     .map((value) => value.replaceAll('\u0000', ' '))
     .filter((value) => value.length >= minLength);
 

@@ -6,26 +6,19 @@
 import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach } from 'vitest';
+import { onTestFinished } from 'vitest';
 import type { BatchLog, Storage } from '../../../src/core/storage.ts';
 import { type FileSystem, NODE_FILE_SYSTEM } from '../../../src/storage/file-system.ts';
 import { openStorage, type StorageEvent, type StorageOptions } from '../../../src/storage/index.ts';
 
 export { type BatchShape, buildBatch, KEEP_ALL } from './batches.ts';
 
-const folders: string[] = [];
 const open = new Set<Storage>();
-
-afterEach(async () => {
-  for (const storage of open) await storage.close();
-  open.clear();
-  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
-});
 
 /** A new empty folder that goes after the test. */
 export function makeFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'rosettamq-storage-'));
-  folders.push(folder);
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
   return folder;
 }
 
@@ -59,6 +52,10 @@ export async function openForTest(folder: string, options: Partial<StorageOption
   };
   const storage = await openStorage({ folder, durability: 'os', report, ...options });
   open.add(storage);
+  // Before its folder goes, which was made before it. A hook of this module would be one of the first file alone.
+  onTestFinished(async () => {
+    if (open.delete(storage)) await storage.close();
+  });
   return { storage, events };
 }
 
