@@ -17,8 +17,8 @@ export default defineConfig({
     hookTimeout: 20_000,
     globalSetup: 'test/support/run-folder.ts',
     pool: 'forks',
-    // Vitest leaves one of two cores idle; tests that wait leave the other one too.
-    maxWorkers: 2,
+    // Many tests wait, for processes that start or for time that passes: two workers leave a third of two cores idle.
+    maxWorkers: 3,
     projects: [
       {
         extends: true,

@@ -267,7 +267,7 @@ describe('Kafka', () => {
     expect(await codeOf(tools.fetchOffsets({ groupId: 'others', topics: ['records'] }))).toBe(
       'GROUP_AUTHORIZATION_FAILED',
     );
-    const reader = kafka('reader').consumer({ groupId: 'readers' });
+    const reader = kafka('reader').consumer({ groupId: 'readers', maxWaitTimeInMs: 100 });
     closers.push(() => reader.disconnect());
     await reader.connect();
     await reader.subscribe({ topic: 'records', fromBeginning: true });

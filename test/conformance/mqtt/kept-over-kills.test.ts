@@ -61,6 +61,8 @@ it('a will of a connected client, a delayed will and a message held back are pub
   const again = await connect({ clientId: 'watcher' }, heard);
   await expect.poll(() => heard.length, { timeout: 6_000 }).toBe(3);
   expect([...heard].sort()).toEqual(['held', 'will/delayed', 'will/there']);
+  // What was acknowledged is on the disk as settled when this is.
+  await again.subscribeAsync('settled', { qos: 1 });
   await again.endAsync();
   await second.kill('SIGKILL');
 
