@@ -70,6 +70,15 @@ describe.each([
   });
 });
 
+test('a publisher makes the queue that it sends to, and nothing else', async () => {
+  const publisher = bearer(KEYS.publisher);
+  const sent = await gateway.call('POST', '/v1/messages/$queue/made', { body: 'kept' }, publisher);
+  expect(sent).toMatchObject({ status: 200, body: { routed: true } });
+  expect((await gateway.call('PUT', '/v1/queues/other', {}, publisher)).status).toBe(403);
+  const { body } = await gateway.call('GET', '/v1/queues/made', undefined, bearer(KEYS.viewer));
+  expect(body).toMatchObject({ name: 'made', readyCount: 1 });
+});
+
 describe('users', () => {
   test.each([
     ['olga', 'pw of: olga', 200, 200],
