@@ -5,7 +5,7 @@
  * disk does is the storage's own tests' to play, and the benchmark's to meet. Named as `globalSetup` in vitest.config.ts;
  * each project calls it, and the first one's folder is that of all.
  */
-import { existsSync, mkdtempSync, rmSync, statfsSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync, statfsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 
@@ -17,7 +17,9 @@ const MEMORY_BYTES_LEAST = 1024 ** 3;
 export default function useRunFolder(): (() => void) | undefined {
   if (basename(tmpdir()).startsWith(PREFIX)) return undefined;
   const { TMPDIR, NODE_COMPILE_CACHE } = process.env;
-  const folder = mkdtempSync(join(hasRoomInMemory() ? MEMORY : tmpdir(), PREFIX));
+  const parent = hasRoomInMemory() ? MEMORY : tmpdir();
+  removeAbandoned(parent);
+  const folder = mkdtempSync(join(parent, `${PREFIX}${process.pid}-`));
   process.env.TMPDIR = folder;
   process.env.NODE_COMPILE_CACHE = NODE_COMPILE_CACHE ?? join(folder, 'compiled');
   return () => {
@@ -27,6 +29,26 @@ export default function useRunFolder(): (() => void) | undefined {
     }
     rmSync(folder, { recursive: true, force: true });
   };
+}
+
+/** Those of runs that were killed. Somebody else's stay. */
+function removeAbandoned(parent: string): void {
+  for (const name of readdirSync(parent)) {
+    if (!name.startsWith(PREFIX)) continue;
+    try {
+      process.kill(Number(name.slice(PREFIX.length).split('-', 1)[0]), 0);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ESRCH') removeIfAllowed(join(parent, name));
+    }
+  }
+}
+
+function removeIfAllowed(folder: string): void {
+  try {
+    rmSync(folder, { recursive: true, force: true });
+  } catch {
+    // Another user's.
+  }
 }
 
 function hasRoomInMemory(): boolean {
