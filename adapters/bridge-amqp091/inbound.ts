@@ -119,7 +119,7 @@ export class Inbound {
         { bridge: this.#link.name, queue, reason: (error as Error).message },
         'a message of the outside broker cannot be read and was rejected',
       );
-      this.#channel?.reject(came, false);
+      this.#tell((channel) => channel.reject(came, false));
       return;
     }
     this.#schedule();
@@ -172,10 +172,21 @@ export class Inbound {
   #acknowledge(done: readonly Delivery[]): void {
     for (const { tag } of done) this.#unsettled.delete(tag);
     const last = done.at(-1);
-    const channel = this.#channel;
-    if (last === undefined || channel === null) return;
+    if (last === undefined) return;
     const [oldest = Number.POSITIVE_INFINITY] = this.#unsettled;
-    if (oldest > last.tag) channel.ack(last.came, true);
-    else for (const { came } of done) channel.ack(came);
+    this.#tell((channel) => {
+      if (oldest > last.tag) channel.ack(last.came, true);
+      else for (const { came } of done) channel.ack(came);
+    });
+  }
+
+  /** A channel that is being closed throws: what it was not told of comes again. */
+  #tell(say: (channel: Channel) => void): void {
+    if (this.#channel === null) return;
+    try {
+      say(this.#channel);
+    } catch (error) {
+      this.#link.logger.debug({ bridge: this.#link.name, error: String(error) }, 'the channel is closing');
+    }
   }
 }

@@ -23,6 +23,7 @@ const FINISH_TIMEOUT_MS = 1000;
 export async function openLink(options: LinkOptions): Promise<BridgeLink> {
   const settings = options.connection as OutsideAmqp091;
   const connection = await connectTo(options, settings);
+  const limit = closeAfter(connection, options);
   try {
     const { declare } = options.options as OutOptions | InOptions;
     const link = new Amqp091Link(connection, options, settings.user);
@@ -36,8 +37,29 @@ export async function openLink(options: LinkOptions): Promise<BridgeLink> {
   } catch (error) {
     const { ended } = connection;
     await connection.close();
-    throw ended ?? error;
+    throw ended ?? limit.error ?? error;
+  } finally {
+    limit.cancel();
   }
+}
+
+/** A broker that hangs after the login would hold on to whoever waits for its answer. */
+function closeAfter(
+  connection: OutsideConnection,
+  { clock, connection: settings }: LinkOptions,
+): { readonly error: LinkError | null; cancel(): void } {
+  const { connectTimeoutMs } = settings as OutsideAmqp091;
+  let error: LinkError | null = null;
+  const timer = clock.after(connectTimeoutMs, () => {
+    error = new LinkError('timeout', `the broker did not answer within ${connectTimeoutMs} ms`);
+    void connection.close();
+  });
+  return {
+    get error() {
+      return error;
+    },
+    cancel: () => timer.cancel(),
+  };
 }
 
 class Amqp091Link implements BridgeLink {
@@ -97,7 +119,14 @@ class Amqp091Link implements BridgeLink {
 
   async receive(sources: readonly string[], sink: InboundSink): Promise<void> {
     if (this.#inbound === null) throw new Error('this link sends');
-    await this.#inbound.start(sources, sink);
+    const limit = closeAfter(this.#connection, this.#link);
+    try {
+      await this.#inbound.start(sources, sink);
+    } catch (error) {
+      throw limit.error ?? error;
+    } finally {
+      limit.cancel();
+    }
   }
 
   close(): Promise<void> {

@@ -58,6 +58,7 @@ export class Outbound {
   /** So many messages go one by one. */
   #cautious = 0;
   #failure: LinkError | null = null;
+  readonly #failing = Promise.withResolvers<never>();
   /** The broker has read nothing for a while. */
   #isHeld = false;
   #holdTimer: Timer | null = null;
@@ -69,6 +70,8 @@ export class Outbound {
     this.#link = link;
     this.#options = options;
     this.#user = options.userId === 'keep' ? null : user;
+    // Nobody may be waiting for it.
+    this.#failing.promise.catch(() => {});
   }
 
   async start(): Promise<void> {
@@ -85,6 +88,7 @@ export class Outbound {
   /** Ends what waits: the link is of no use any more. */
   fail(error: LinkError): void {
     this.#failure ??= error;
+    this.#failing.reject(error);
     this.#holdTimer?.cancel();
     this.#wakeUp();
   }
@@ -108,7 +112,7 @@ export class Outbound {
     for (const offset of this.#byOffset.keys()) if (offset < first.offset) this.#byOffset.delete(offset);
     const timer = this.#watchProgress();
     try {
-      return await this.#sendAll(batch);
+      return await Promise.race([this.#sendAll(batch), this.#failing.promise]);
     } finally {
       timer.cancel();
     }

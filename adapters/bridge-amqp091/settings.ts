@@ -64,7 +64,8 @@ export const connectionSettings = Type.Object(
       minimum: 100,
       maximum: 600_000,
       default: 10_000,
-      description: 'How long each address may take until the connection is open.',
+      description:
+        'How long each address may take until the connection is open, and the broker until queues and links are.',
     }),
     frameBytesMax: Type.Integer({
       minimum: 8192,

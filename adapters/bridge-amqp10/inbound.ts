@@ -14,7 +14,7 @@ import type { Message, Timer } from '../../src/core/index.ts';
 import { type InboundSink, LinkError, type LinkOptions } from '../../src/outside.ts';
 import type { OutsideConnection } from './connection.ts';
 import { linkErrorFrom, type OutsideFault } from './errors.ts';
-import type { InOptions } from './settings.ts';
+import type { InOptions, OutsideAmqp10 } from './settings.ts';
 
 /** Between two offers of what was refused. */
 const REFUSED_PAUSE_MS = 1000;
@@ -114,8 +114,16 @@ export class Inbound {
       if (delivery !== undefined) this.#came(message as unknown as Buffer, delivery, source);
     });
     this.#connection.watch(reject);
-    await promise;
-    return source;
+    const { connectTimeoutMs } = this.#link.connection as OutsideAmqp10;
+    const timer = this.#link.clock.after(connectTimeoutMs, () => {
+      fail(new LinkError('timeout', `${where}: not open within ${connectTimeoutMs} ms`));
+    });
+    try {
+      await promise;
+      return source;
+    } finally {
+      timer.cancel();
+    }
   }
 
   async stop(): Promise<void> {

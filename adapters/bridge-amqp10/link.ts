@@ -119,7 +119,7 @@ class Amqp10Link implements BridgeLink {
 /** A refused link is opened in form and then detached, so the first credit is what says that it is there. */
 async function openSender(
   outside: OutsideConnection,
-  { clock, name, delivery }: LinkOptions,
+  { clock, connection, name, delivery }: LinkOptions,
   { target, capability }: OutOptions,
 ): Promise<Sender> {
   const where = target === '' ? 'the anonymous terminus' : `target ${JSON.stringify(target)}`;
@@ -142,7 +142,10 @@ async function openSender(
     outside.end(new LinkError('no-target', `${where}: the broker ended the link`)),
   );
   outside.watch(reject);
-  let timer = clock.after(FIRST_CREDIT_TIMEOUT_MS, () => {});
+  const { connectTimeoutMs } = connection as OutsideAmqp10;
+  let timer = clock.after(connectTimeoutMs, () => {
+    outside.end(new LinkError('timeout', `${where}: not open within ${connectTimeoutMs} ms`));
+  });
   sender.on('sender_open', () => {
     timer.cancel();
     timer = clock.after(FIRST_CREDIT_TIMEOUT_MS, resolve);

@@ -9,7 +9,7 @@ import { encodeRoute } from '../../../mappings/amqp091.ts';
 import { pickPort } from '../../bench/brokers.ts';
 import { createAuthority } from '../../support/certificates.ts';
 import { type Gateway, startGateway } from '../gateway.ts';
-import { describeWith } from '../programs.ts';
+import { describeWith, pause, waitFor } from '../programs.ts';
 import { batchOf, deliver, Gathered, type LinkSetup, messageOf, openLink } from './link.ts';
 import { type RabbitMq, startRabbitMq } from './rabbitmq.ts';
 
@@ -167,20 +167,57 @@ describeWith(['rabbitmq'], 'a link to RabbitMQ', () => {
     await link.close();
   });
 
-  it('is lost when nothing comes from the broker any more', async () => {
-    // Between the two stands a relay that falls silent.
-    let isSilent = false;
-    const port = await serve((socket) => {
+  /** Stands between the two and can fall silent. */
+  async function relay(): Promise<{ readonly port: number; isSilent: boolean }> {
+    const state = { port: 0, isSilent: false };
+    state.port = await serve((socket) => {
       const beyond = connectSocket(broker.port, '127.0.0.1');
       beyond.on('error', () => {});
-      socket.on('data', (bytes: Buffer) => isSilent || beyond.write(bytes));
-      beyond.on('data', (bytes: Buffer) => isSilent || socket.write(bytes));
+      socket.on('data', (bytes: Buffer) => state.isSilent || beyond.write(bytes));
+      beyond.on('data', (bytes: Buffer) => state.isSilent || socket.write(bytes));
       socket.on('close', () => beyond.destroy());
     });
-    const { link, lost } = await openLink(setupTo({ port, heartbeatSeconds: 1 }), 'out');
-    isSilent = true;
+    return state;
+  }
+
+  it('is lost when nothing comes from the broker any more', async () => {
+    const between = await relay();
+    const { link, lost } = await openLink(setupTo({ port: between.port, heartbeatSeconds: 1 }), 'out');
+    between.isSilent = true;
     expect(await lost).toMatchObject({ failure: 'timeout' });
     await link.close();
+  });
+
+  it('waits no longer than it is told for a broker that hangs after the login', async () => {
+    const between = await relay();
+    const { link } = await openLink(setupTo({ port: between.port, connectTimeoutMs: 500 }), 'in');
+    between.isSilent = true;
+    await expect(link.receive(['nowhere'], new Gathered())).rejects.toMatchObject({ failure: 'timeout' });
+    await link.close();
+    between.isSilent = false;
+    const out = await openLink(setupTo({ port: between.port }, { confirmTimeoutMs: 1000 }), 'out');
+    between.isSilent = true;
+    await expect(out.link.send(batchOf([messageOf('a', 'b')]))).rejects.toMatchObject({ failure: 'timeout' });
+    await out.link.close();
+  });
+
+  it('is closed in time when the broker hangs, whatever answers come meanwhile', async () => {
+    const between = await relay();
+    const declare = { queues: [{ name: 'late', bind: [{ exchange: 'amq.topic', key: 'late' }] }] };
+    const { link } = await openLink(setupTo({ port: between.port }, { declare }), 'in');
+    const gathered = new Gathered();
+    gathered.answer = async () => {
+      // While the close of the connection is under way, which no acknowledgement may follow.
+      await pause(1500);
+      return 'stored' as const;
+    };
+    await link.receive(['late'], gathered);
+    await deliver(setupTo({ port: broker.port }), [messageOf('late', '1')]);
+    await waitFor('the message', () => gathered.messages.length === 1);
+    between.isSilent = true;
+    const begin = performance.now();
+    await link.close();
+    expect(performance.now() - begin).toBeLessThan(4000);
   });
 });
 

@@ -161,6 +161,27 @@ describeWith(['artemis'], 'bridges to Artemis', () => {
     await link.close();
   });
 
+  it('does not mind an answer that comes after it was closed', async () => {
+    await deliver(
+      setup({ target: 'late', capability: 'queue' }),
+      texts(3).map((text) => messageOf('late', text)),
+    );
+    const held = new Gathered();
+    const { promise: late, resolve } = Promise.withResolvers<void>();
+    held.answer = async (): Promise<TakeAnswer> => {
+      await late;
+      return 'stored';
+    };
+    const first = await receive('late', held);
+    await waitFor('them', () => held.messages.length === 3);
+    await first.link.close();
+    resolve();
+    await pause(50);
+    const { link, gathered } = await receive('late');
+    await waitFor('them again', () => gathered.messages.length === 3);
+    await link.close();
+  });
+
   it('keeps a durable subscription while it is away', async () => {
     const options = { capability: 'topic', durable: true };
     const first = await receive('news', new Gathered(), options);

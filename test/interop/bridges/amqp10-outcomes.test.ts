@@ -146,6 +146,27 @@ describeWith([], 'a bridge out to a broker of AMQP 1.0', () => {
     });
   });
 
+  it('waits no longer than it is told for a node that does not answer', async () => {
+    const container = rhea.create_container();
+    for (const quiet of ['disconnected', 'connection_close', 'error']) container.on(quiet, () => {});
+    const sockets: Socket[] = [];
+    const port = await listen(
+      createServer((socket) => {
+        sockets.push(socket);
+        const connection = container.create_connection({} as never);
+        connection.accept(socket as never);
+        // The attach never gets through.
+        (connection as unknown as { on_attach(): void }).on_attach = () => {};
+      }),
+    );
+    const setup = setupTo(port, {}, { connectTimeoutMs: 500 });
+    await expect(openLink(setup, 'out')).rejects.toMatchObject({ failure: 'timeout' });
+    const { link } = await openLink({ ...setup, options: {} }, 'in');
+    await expect(link.receive(['node'], new Gathered())).rejects.toMatchObject({ failure: 'timeout' });
+    await link.close();
+    for (const socket of sockets) socket.destroy();
+  });
+
   it('ends what is under way when the connection breaks', async () => {
     const broker = await answering(() => {
       for (const socket of broker.sockets) socket.destroy();
