@@ -47,7 +47,14 @@ export function recordFrom(message: Message, index: number, keyless: 'address' |
     named.set(name, header.value as Buffer);
   }
   const routing = key ?? (keyless === 'address' ? Buffer.from(address) : null);
-  return { index, topic, routing, bytes, key, value, headers: named, timestampMs };
+  const timeMs = timeThatFits(timestampMs) ?? timeThatFits(message.timestampMs) ?? 0;
+  return { index, topic, routing, bytes, key, value, headers: named, timestampMs: timeMs };
+}
+
+/** A publisher may say any time; one that cannot be written must not hold up what comes after it. */
+function timeThatFits(ms: number): number | null {
+  const whole = Math.trunc(ms);
+  return Number.isSafeInteger(whole) && whole >= 0 ? whole : null;
 }
 
 /** Records of one partition that are sent as one batch. */
@@ -117,7 +124,7 @@ export function messagesOf(chunk: Chunk): MessageRecord[] {
   return chunk.records.map(({ key, value, headers, timestampMs }) => ({
     topic,
     partition,
-    timestamp: BigInt(Math.trunc(timestampMs)),
+    timestamp: BigInt(timestampMs),
     headers,
     // Null is a record without a value, which the library writes and its types leave out.
     value: value as Buffer,

@@ -140,6 +140,14 @@ describe('partitions', () => {
     expect(recordFrom(new Message({ address: '', body: Buffer.from('x') }), 0, 'address')).toBeNull();
   });
 
+  it('take a record whose publisher gave a time that Kafka cannot hold', () => {
+    for (const timestampMs of [Number.NaN, Infinity, -5, 1e300]) {
+      const properties = { headers: [], timestampMs };
+      const message = new Message({ address: 'a', body: Buffer.from('x'), timestampMs: 1_000, properties });
+      expect(recordFrom(message, 0, 'address')?.timestampMs, String(timestampMs)).toBe(1_000);
+    }
+  });
+
   it('are halved until one is left', () => {
     const records = [0, 1, 2].map((index) => ({ index })) as unknown as OutRecord[];
     const halves = halvesOf({ topic: 'a', partition: 0, records });
