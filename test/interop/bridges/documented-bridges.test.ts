@@ -75,6 +75,13 @@ function testPage(): void {
       });
   }
 
+  /** A reader of Kafka that comes before the topic goes away again. */
+  const untilDone = (name: string): Promise<unknown> =>
+    waitFor(`what bridge ${name} took`, async () => {
+      const { body } = await gateway.get(`/v1/bridges/${name}`);
+      return (body as { status: { counters: { done: number } } }).status.counters.done > 0;
+    });
+
   async function connectTo(port: number): Promise<MqttClient> {
     const client = await mqtt.connectAsync(`mqtt://127.0.0.1:${port}`, { protocolVersion: 5 });
     clients.push(client);
@@ -95,6 +102,7 @@ function testPage(): void {
     await untilConnected('devices');
     const device = await connectTo(gateway.port('mqtt'));
     await device.publishAsync('devices/d7/telemetry', '21.5', { qos: 1 });
+    await untilDone('devices');
     const broker = `127.0.0.1:${kafka.ports.kafka}`;
     const consumer = start(`kcat -C -b ${broker} -t telemetry -c 1 -u -q -f '%k: %s\\n'`);
     await waitFor('the record', () => consumer.lines.length > 0);
