@@ -55,7 +55,7 @@ test('a file is applied, all of it or nothing', async () => {
   const broken = `${files[1]!.replace('queue:big-orders', 'bridge:x')}`;
   const refused = await cli.run('mapping', 'apply', write(broken), '--prune');
   expect(refused.code).toBe(1);
-  expect(refused.err).toMatch(/mappings\/events\/to\/0\/endpoint: there are no bridges/);
+  expect(refused.err).toMatch(/mappings\/events\/to\/0\/endpoint: there is no bridge x/);
   const { body }: { body: { items: { name: string }[] } } = await gateway.get('/v1/mappings');
   expect(body.items.map(({ name }) => name)).toEqual(['factory-lines']);
   const dry = await cli.run('mapping', 'apply', write(files[1]!), '--prune', '--dry-run');
