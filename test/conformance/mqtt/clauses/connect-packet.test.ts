@@ -1,8 +1,8 @@
 /** Section 3.1: what CONNECT may look like, who it names, and what a refusal is. */
 
-import { readdirSync } from 'node:fs';
 import { expect } from 'vitest';
 import { authenticatorOf } from '../../../support/doors.ts';
+import { openLink, outside, startScriptedBroker } from '../../../unit/bridge-mqtt/scripted-broker.ts';
 import { clause, unique, useGateway, useGatewayByHand } from '../clause.ts';
 import { expectClosed, expectRefused, publishedIn } from '../expectations.ts';
 import {
@@ -418,10 +418,33 @@ clause('3.1.1 [MQTT-7.0.0-2]', 'nothing beyond the specification is asked of a c
   expect((await client.publish('plain/other', 'x', { qos: 2 }))?.type).toBe(Type.PUBREC);
 });
 
-clause('3.1.1 [MQTT-7.0.0-1]', 'the gateway is no client of anybody', async (version) => {
-  // What connects to other MQTT servers has to obey the rules for clients too, and would need tests of them.
-  const folder = new URL('../../../../adapters/', import.meta.url);
-  expect(readdirSync(folder).filter((name) => name.startsWith('bridge-mqtt'))).toEqual([]);
-  const client = await server.connected(version);
-  expect(await client.fence()).toEqual([]);
+clause('3.1.1 [MQTT-7.0.0-1]', 'as a client of another server it keeps the rules for clients', async () => {
+  const heard: string[] = [];
+  const underWay = new Set<number>();
+  // Parsed by an independent codec, which refuses what is malformed.
+  const url = await startScriptedBroker((packet, side) => {
+    heard.push(packet.cmd);
+    const { messageId = 0 } = packet;
+    if (packet.cmd === 'publish' && packet.qos > 0) {
+      expect(messageId).toBeGreaterThan(0);
+      expect(packet.dup).toBe(false);
+      expect(underWay).not.toContain(messageId);
+      underWay.add(messageId);
+      side.send({ cmd: packet.qos === 1 ? 'puback' : 'pubrec', messageId });
+      if (packet.qos === 1) underWay.delete(messageId);
+    }
+    if (packet.cmd === 'pubrel') {
+      expect(underWay.delete(messageId)).toBe(true);
+      side.send({ cmd: 'pubcomp', messageId });
+    }
+    return packet.cmd !== 'connect';
+  });
+  const { link } = await openLink('out', url, { connection: { version: '3.1.1' } });
+  const batch = [0, 1, 2].map((reliability) =>
+    outside(reliability, { reliability: reliability as 0 | 1 | 2 }),
+  );
+  expect(await link.send(batch)).toEqual([null, null, null]);
+  await link.close();
+  expect(heard).toEqual(['connect', 'publish', 'publish', 'publish', 'pubrel', 'disconnect']);
+  expect(underWay.size).toBe(0);
 });
