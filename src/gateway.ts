@@ -2,9 +2,9 @@
  * Puts a gateway together from its settings and the parts that `src/main.ts` hands over, and takes it apart again.
  *
  * Start: storage, definitions of bridges, core, adapters, listeners, HTTP API, and then bridges begin to connect. A start
- * that fails takes back what it had begun. Stop: not ready any more, no new connections, clients are told to go and get a
- * bounded time, and so do bridges to finish what is on its way, adapters, core, storage, HTTP API last, so that it can
- * tell the state until the end. Nothing here knows a protocol.
+ * that fails takes back what it had begun. Stop: not ready any more, no new connections, what is under way is acknowledged,
+ * clients are told to go and get a bounded time, and so do bridges to finish what is on its way, adapters, core, storage,
+ * HTTP API last, so that it can tell the state until the end. Nothing here knows a protocol.
  */
 
 import { AssertionError } from 'node:assert';
@@ -349,7 +349,7 @@ class RunningGateway implements Gateway {
   }
 
   async #stop(): Promise<void> {
-    const { drainMs, unreadyMs } = this.#config.host.gateway;
+    const { drainMs, settleMs, unreadyMs } = this.#config.host.gateway;
     const network = this.#network;
     this.#isDraining = true;
     if (this.#isListening) {
@@ -368,7 +368,7 @@ class RunningGateway implements Gateway {
     };
     // Beside each other: what clients still publish waits in the buffers of the bridges.
     await Promise.all([
-      attempt(() => network.disconnectAll(drainMs)),
+      attempt(() => network.disconnectAll(drainMs, settleMs)),
       attempt(() => this.#bridges?.stop(drainMs)),
     ]);
     for (const adapter of this.#adapters.reverse()) await attempt(() => adapter.stop());

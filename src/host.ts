@@ -90,6 +90,12 @@ export interface ConnectionHandler {
   drained(): void;
   /** The connection is over, whoever ended it. Called exactly once, also after `close` and `destroy`. */
   closed(reason: CloseReason): void;
+  /**
+   * The gateway is about to stop: nothing is begun any more that the client would have to acknowledge. `done` is called,
+   * once, when what is under way is settled in both directions; the client is told to go in the same turn. It may come
+   * before that without it, when the time is up. Absent: nothing is ever under way.
+   */
+  settle?(done: () => void): void;
   /** Tell the client, in its protocol, that it must go; then close. */
   disconnect(reason: DisconnectReason): void;
   /** Who it serves; null until that is known. */

@@ -5,7 +5,7 @@
  */
 
 import { Buffer } from 'node:buffer';
-import { CoreError, type Principal, type Publisher, type Timer } from '../../src/core/index.ts';
+import type { Principal, Publisher, Timer } from '../../src/core/index.ts';
 import type {
   CloseReason,
   ConnectionDescription,
@@ -25,13 +25,14 @@ import {
 } from './codec/method-codec.ts';
 import { METHOD_NAMES, type MethodArguments, type MethodName } from './codec/methods.ts';
 import type { ChannelContext, ConnectionContext, ConnectionState, CreditOwner, Shared } from './context.ts';
-import { Amqp091Error, CORE_REPLIES, closeReasonOf, connectionError, REPLIES } from './errors.ts';
+import { Amqp091Error, amqp091ErrorFrom, closeReasonOf, connectionError } from './errors.ts';
 import { handleConnectionMethod } from './handlers/connection.ts';
 
 const PROTOCOL_HEADER = Buffer.from('AMQP\x00\x00\x09\x01', 'latin1');
 const HEARTBEAT_FRAME = Buffer.of(FRAME_HEARTBEAT, 0, 0, 0, 0, 0, 0, FRAME_END);
 /** Largest frame before the size is agreed, so that strangers cannot ask for memory. */
 const HANDSHAKE_FRAME_BYTES_MAX = 8192;
+const SETTLED_LOOK_MS = 5;
 
 const DISCONNECT_TEXTS: Readonly<Record<DisconnectReason, string>> = {
   'shutting-down': 'broker forced connection closure',
@@ -70,6 +71,8 @@ export class Connection implements ConnectionHandler, ConnectionContext, FrameSi
   #full = false;
   /** Of channel 0. */
   #currentMethod = 0;
+  /** Told when nothing is under way any more: the gateway stops. */
+  #settled: (() => void) | null = null;
   #closeReason: CloseReason = 'client-closed';
   #closeDetail = '';
   #creditDue: CreditOwner[] = [];
@@ -103,15 +106,50 @@ export class Connection implements ConnectionHandler, ConnectionContext, FrameSi
     } catch (error) {
       this.fail(error, null);
     }
+    if (this.#settled !== null) this.#lookSettled();
   }
 
   drained(): void {
+    if (this.#settled !== null) return;
     this.throttled = false;
     for (const channel of this.channels.values()) channel.restoreCredit();
     if (!this.#full) return;
     this.#full = false;
     this.#readOn();
   }
+
+  settle(done: () => void): void {
+    this.#settled = done;
+    // No consumer gets credit any more, also none that begins now.
+    this.throttled = true;
+    for (const channel of this.channels.values()) channel.withdrawCredit('all');
+    this.#full = false;
+    this.#readOn();
+    this.#lookSettled();
+  }
+
+  /**
+   * First the client settles what it was sent, and is read meanwhile. From then on what it publishes is left unread, and
+   * what was taken is confirmed.
+   */
+  readonly #lookSettled = (): void => {
+    const settled = this.#settled;
+    if (settled === null) return;
+    if (this.state === 'open') {
+      const channels = [...this.channels.values()];
+      if (channels.some(({ unsettled }) => unsettled.count > 0)) return;
+      this.#full = true;
+      this.reader.stall();
+      this.#applyPause();
+      if (this.#waiting || channels.some(({ confirms }) => confirms?.owes === true)) {
+        const { core, clock } = this.shared.host;
+        core.whenStored(() => clock.after(SETTLED_LOOK_MS, this.#lookSettled));
+        return;
+      }
+    }
+    this.#settled = null;
+    settled();
+  };
 
   closed(_reason: CloseReason): void {
     this.state = 'closed';
@@ -123,6 +161,7 @@ export class Connection implements ConnectionHandler, ConnectionContext, FrameSi
   }
 
   disconnect(reason: DisconnectReason): void {
+    this.#settled = null;
     if (this.state === 'open') {
       const text = DISCONNECT_TEXTS[reason];
       this.#sendClose(new Amqp091Error('connection-forced', 'connection', text), null, reason);
@@ -454,15 +493,4 @@ export class Connection implements ConnectionHandler, ConnectionContext, FrameSi
     this.#creditDue = [];
     for (const consumer of due) consumer.grantOwed();
   }
-}
-
-function amqp091ErrorFrom(error: unknown): Amqp091Error | null {
-  if (error instanceof Amqp091Error) return error;
-  if (!(error instanceof CoreError)) return null;
-  const { reply } = CORE_REPLIES[error.code];
-  return new Amqp091Error(
-    reply,
-    REPLIES[reply].closes === 'connection' ? 'connection' : 'channel',
-    error.message,
-  );
 }

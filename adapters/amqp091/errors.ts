@@ -4,7 +4,7 @@
  * connection.close by the connection. Texts follow RabbitMQ, because people and programs search for them.
  */
 
-import type { CoreErrorCode } from '../../src/core/index.ts';
+import { CoreError, type CoreErrorCode } from '../../src/core/index.ts';
 import type { CloseReason } from '../../src/host.ts';
 
 /** AMQP 0-9-1 1.2 and RabbitMQ's additions. `closes` is what the code closes unless the thrower says otherwise. */
@@ -135,3 +135,15 @@ export const explain = {
   refused: (action: string, kind: 'queue' | 'exchange', name: string, user: string) =>
     `${action} access to ${kind} '${name}' ${VHOST} refused for user '${user}'`,
 } as const;
+
+/** Null: it is a mistake of ours. */
+export function amqp091ErrorFrom(error: unknown): Amqp091Error | null {
+  if (error instanceof Amqp091Error) return error;
+  if (!(error instanceof CoreError)) return null;
+  const { reply } = CORE_REPLIES[error.code];
+  return new Amqp091Error(
+    reply,
+    REPLIES[reply].closes === 'connection' ? 'connection' : 'channel',
+    error.message,
+  );
+}

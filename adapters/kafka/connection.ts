@@ -33,6 +33,9 @@ const PRODUCE_KEY = 0;
 /** Fetch, JoinGroup, SyncGroup: they may take as long as other clients do. */
 const WAITING_FOR_OTHERS: ReadonlySet<number> = new Set([1, 11, 14]);
 
+/** For requests that are on their way when the gateway stops. */
+const LAST_REQUESTS_MS = 200;
+
 const NO_CLIENT_ID = '';
 const NO_FRAME: Buffer = Buffer.alloc(0);
 
@@ -43,6 +46,7 @@ export class KafkaConnection implements ConnectionHandler, CallOwner {
   sasl: SaslRun | null = null;
   software = '';
   isGone = false;
+  isLeaving = false;
   readonly #transport: Transport;
   readonly #frames: FrameReader;
   /** Requests that have arrived and not begun. */
@@ -150,6 +154,12 @@ export class KafkaConnection implements ConnectionHandler, CallOwner {
     const tasks = [...this.#closeTasks];
     this.#closeTasks.clear();
     for (const task of tasks) task();
+  }
+
+  /** Producers that still send are told to look elsewhere, so that they know what became of each batch. */
+  settle(done: () => void): void {
+    this.isLeaving = true;
+    this.services.clock.after(LAST_REQUESTS_MS, done);
   }
 
   /**

@@ -11,6 +11,7 @@ export const ERRORS = {
   OFFSET_OUT_OF_RANGE: { code: 1, text: 'The offset is outside the partition.' },
   CORRUPT_MESSAGE: { code: 2, text: 'The batch has a wrong checksum, length or count.' },
   UNKNOWN_TOPIC_OR_PARTITION: { code: 3, text: 'There is no such topic or partition.' },
+  NOT_LEADER_OR_FOLLOWER: { code: 6, text: 'The server stops: another one, or this one later.' },
   MESSAGE_TOO_LARGE: { code: 10, text: 'The batch is larger than the server takes.' },
   OFFSET_METADATA_TOO_LARGE: { code: 12, text: 'The metadata of a committed offset is too long.' },
   COORDINATOR_NOT_AVAILABLE: { code: 15, text: 'There is no coordinator of this kind here.' },

@@ -46,6 +46,8 @@ export interface Client {
   readonly isAuthenticated: boolean;
   /** The connection has ended: nobody needs an answer. */
   readonly isGone: boolean;
+  /** The gateway stops: nothing is taken any more. */
+  readonly isLeaving: boolean;
   /** What a handshake agreed on and is not done yet. */
   sasl: SaslRun | null;
   authenticated(principal: Principal): void;

@@ -39,9 +39,11 @@ const PAUSED_CONGESTED = 2;
 const PAUSED_RECEIPTS = 4;
 const PAUSED_OUTPUT = 8;
 const PAUSED_RATE = 16;
+const PAUSED_LEAVING = 32;
 /** A client that sends without reading what it is owed is not read above so many times the soft bound. */
 const OUTPUT_PAUSE_FACTOR = 4;
 const KEEP_ALIVE_PUT_OFF_MS = 1_000;
+const SETTLED_LOOK_MS = 5;
 /** SUBSCRIBE and UNSUBSCRIBE packets of one client that wait for the disk, above which it is not read. */
 const ANSWERS_WAITING_MAX = 64;
 
@@ -72,6 +74,8 @@ export class Connection implements ConnectionHandler, PacketSink, OpeningConnect
   /** When the socket was read again after a pause, and whether that has put off the keep alive since. */
   #resumedMs = 0;
   #isPutOff = false;
+  /** Told when nothing is under way any more: the gateway stops. */
+  #settled: (() => void) | null = null;
 
   constructor(context: MqttContext, transport: Transport) {
     this.#context = context;
@@ -110,6 +114,12 @@ export class Connection implements ConnectionHandler, PacketSink, OpeningConnect
 
   closed(reason: CloseReason): void {
     this.#tearDown(reason !== 'client-closed');
+  }
+
+  settle(done: () => void): void {
+    this.#settled = done;
+    this.#open?.outbound.quiesce();
+    this.#lookSettled();
   }
 
   disconnect(reason: DisconnectReason): void {
@@ -316,7 +326,29 @@ export class Connection implements ConnectionHandler, PacketSink, OpeningConnect
       this.#pause(PAUSED_RECEIPTS);
       this.#context.core.whenStored(() => this.#resume(PAUSED_RECEIPTS));
     }
+    if (this.#settled !== null) this.#lookSettled();
   }
+
+  /**
+   * First the client acknowledges what it was sent, and is read meanwhile. From then on what it publishes is left unread:
+   * what is not taken is not acknowledged, and a client with a session sends it again. What was taken is acknowledged.
+   */
+  readonly #lookSettled = (): void => {
+    const settled = this.#settled;
+    if (settled === null || this.isOver()) return;
+    const open = this.isOpen() ? this.#open : null;
+    if (open !== null) {
+      if (open.outbound.unacknowledgedCount > 0) return;
+      this.#pause(PAUSED_LEAVING);
+      if (open.receiptsWaiting > 0 || open.subscribing.waitingCount > 0) {
+        const { core } = this.#context;
+        core.whenStored(() => core.clock.after(SETTLED_LOOK_MS, this.#lookSettled));
+        return;
+      }
+    }
+    this.#settled = null;
+    settled();
+  };
 
   /** One timer for the life of the connection: packets only leave their time. `[MQTT-3.1.2-22]` */
   #checkKeepAlive(): void {

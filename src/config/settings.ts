@@ -146,6 +146,14 @@ export const limitsSettings = Type.Object(
 
 export const gatewaySettings = Type.Object(
   {
+    settleMs: Type.Integer({
+      default: 5_000,
+      minimum: 0,
+      maximum: 3_600_000,
+      description:
+        'Time that clients have to acknowledge what they were sent when the gateway stops, before they are told to go, ' +
+        'milliseconds. They are sent nothing new meanwhile, so that nothing has to be sent again after the restart.',
+    }),
     drainMs: Type.Integer({
       default: 10_000,
       minimum: 0,

@@ -21,6 +21,9 @@ import { SlabPool } from './slab-pool.ts';
 import type { TlsSettings } from './tls-settings.ts';
 import { type TurnClock, TurnOutput } from './turn-output.ts';
 
+/** While clients settle and leave. */
+const LOOK_AGAIN_MS = 20;
+
 /** Ends that say nothing about the gateway or its clients: logged at debug level. */
 const QUIET_REASONS: ReadonlySet<CloseReason> = new Set([
   'client-closed',
@@ -107,19 +110,44 @@ export class Network implements NetContext {
     this.certificates.close();
   }
 
-  /** Tells every client that it must go, and waits until all are gone or `waitMs` has passed. */
-  async disconnectAll(waitMs: number): Promise<void> {
-    for (const transport of [...this.#connections.values()]) this.disconnect(transport.id, 'shutting-down');
-    if (this.#connections.size > 0) {
+  /**
+   * Lets every connection settle what is under way and tells its client that it must go, after `settleMs` at the latest.
+   * Then waits until all are gone or `leaveMs` has passed.
+   */
+  async disconnectAll(leaveMs: number, settleMs = 0): Promise<void> {
+    const untold = new Set<BufferedTransport>();
+    const tell = (transport: BufferedTransport): void => {
+      if (untold.delete(transport)) this.disconnect(transport.id, 'shutting-down');
+    };
+    for (const transport of [...this.#connections.values()]) {
+      untold.add(transport);
+      try {
+        if (settleMs === 0 || transport.handler?.settle === undefined) tell(transport);
+        else transport.handler.settle(() => tell(transport));
+      } catch (error) {
+        transport.fail(error);
+      }
+    }
+    await this.#empty(settleMs, () => untold.size === 0);
+    for (const transport of [...untold]) tell(transport);
+    await this.#empty(leaveMs);
+    for (const transport of [...this.#connections.values()]) transport.destroy('shutting-down');
+  }
+
+  /** Resolves when no connection is left, when `isEnough` says so, or after `waitMs`. */
+  async #empty(waitMs: number, isEnough: () => boolean = () => false): Promise<void> {
+    const deadline = performance.now() + waitMs;
+    while (this.#connections.size > 0 && !isEnough()) {
+      const leftMs = deadline - performance.now();
+      if (leftMs <= 0) return;
       await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, waitMs);
+        const timer = setTimeout(resolve, Math.min(leftMs, LOOK_AGAIN_MS));
         this.#whenEmpty = () => {
           clearTimeout(timer);
           resolve();
         };
       });
     }
-    for (const transport of [...this.#connections.values()]) transport.destroy('shutting-down');
   }
 
   /** False where there is no such connection. */

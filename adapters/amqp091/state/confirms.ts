@@ -58,6 +58,11 @@ export class Confirms {
     this.stored(token);
   }
 
+  /** Whether the client waits for an answer. */
+  get owes(): boolean {
+    return this.#answered < this.#last;
+  }
+
   /** Whether `flush` would write. */
   get due(): boolean {
     return this.#decided > this.#answered;

@@ -81,6 +81,8 @@ export class Outbound implements Consumer {
   /** Credit held back because identifiers are short. */
   #heldBack = 0;
   #open = false;
+  /** Nothing is begun any more. */
+  #quiet = false;
   #settling: Delivery[] | null = null;
   #throttling = false;
   #guests: Guests | null = null;
@@ -106,6 +108,11 @@ export class Outbound implements Consumer {
     this.#released = released;
   }
 
+  /** Messages that the client has to acknowledge. */
+  get unacknowledgedCount(): number {
+    return this.#inflight.size;
+  }
+
   get inflightCount(): number {
     return this.#inflight.size + (this.#released?.size ?? 0);
   }
@@ -125,6 +132,12 @@ export class Outbound implements Consumer {
     this.#heldBack = inflightMax - this.#credit;
     this.grant();
     this.#guests?.opened();
+  }
+
+  /** The gateway stops: what is under way may be acknowledged, and nothing more is begun. */
+  quiesce(): void {
+    this.#quiet = true;
+    this.#credit += this.#subscription?.withdraw() ?? 0;
   }
 
   close(): void {
@@ -149,7 +162,7 @@ export class Outbound implements Consumer {
     options: DeliveryOptions,
     delivery: Delivery | null,
   ): 'sent' | 'full' | 'too-large' {
-    if (!this.#open || this.#transport.pendingBytes > this.#outputBytesSoft) return 'full';
+    if (!this.#open || this.#quiet || this.#transport.pendingBytes > this.#outputBytesSoft) return 'full';
     if (delivery !== null && this.#isFull) return 'full';
     if (delivery === null) return this.#write(message, options, 0, false, 0) ? 'sent' : 'too-large';
     if (this.#credit === 0 && !this.#borrow()) return 'full';
@@ -290,6 +303,7 @@ export class Outbound implements Consumer {
 
   /** Gives the core what credit there is, while the transport has room. */
   grant(): void {
+    if (this.#quiet) return;
     const guests = this.#guests;
     if (guests === null) {
       this.#grantAbove(0);

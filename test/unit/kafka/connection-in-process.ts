@@ -128,6 +128,10 @@ class TestConnection {
   }
 
   /** The gateway stops. */
+  settle(done: () => void): void {
+    this.#handler.settle?.(done);
+  }
+
   disconnect(): void {
     this.#handler.disconnect('shutting-down');
   }

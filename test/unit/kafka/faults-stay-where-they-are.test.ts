@@ -53,9 +53,10 @@ function batchAt(timestampMs: number): Buffer {
   });
 }
 
-function produce(topic: string, acks: number): void {
+function produce(topic: string, acks: number): number {
   const partitionData = [{ index: 0, records: batchAt(1) }];
-  connection.ask(produceApi, 9, { acks, timeoutMs: 1_000, topicData: [{ name: topic, partitionData }] });
+  const topicData = [{ name: topic, partitionData }];
+  return connection.ask(produceApi, 9, { acks, timeoutMs: 1_000, topicData });
 }
 
 function fetch(topics: readonly string[]): number {
@@ -141,6 +142,20 @@ describe('a connection that must go', () => {
     await test.clock.turn();
     expect(connection.takeAnswers()).toBe(1);
     expect(connection.closedFor).toBe('shutting-down');
+  });
+
+  it('says of batches that come meanwhile that it does not take them', async () => {
+    let isSettled = false;
+    connection.settle(() => {
+      isSettled = true;
+    });
+    const id = produce(TOPIC, -1);
+    await test.clock.turn();
+    const answer = connection.answer(produceApi, 9, id);
+    expect(answer?.responses[0]?.partitionResponses[0]).toMatchObject({ errorCode: 6, baseOffset: -1 });
+    expect(isSettled).toBe(false);
+    await test.clock.advance(1_000);
+    expect(isSettled).toBe(true);
   });
 
   it('does not hold up anybody with a long poll', () => {

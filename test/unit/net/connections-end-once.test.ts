@@ -238,4 +238,37 @@ describe('draining', () => {
     expect(willing.handler.closedWith).toEqual(['shutting-down']);
     await expect.poll(() => deaf.handler.closedWith).toEqual(['shutting-down']);
   });
+
+  it('tells each as soon as nothing of it is under way, and who takes too long when the time is up', async () => {
+    world = await openNetWorld();
+    const told: string[] = [];
+    const open = async (name: string, settle?: (done: () => void) => void) => {
+      const opened = await world.open();
+      const { handler } = opened;
+      const disconnect = handler.disconnect.bind(handler);
+      handler.disconnect = (reason) => {
+        told.push(name);
+        disconnect(reason);
+      };
+      if (settle !== undefined) Object.assign(handler, { settle });
+      return opened;
+    };
+    let settled = (): void => {};
+    await open('without');
+    await open('settling', (done) => {
+      settled = done;
+    });
+    await open('never', () => {});
+    const failing = await open('failing', () => {
+      throw new Error('cannot settle');
+    });
+    const over = world.network.disconnectAll(1_000, 300);
+    expect(told).toEqual(['without']);
+    settled();
+    settled();
+    expect(told).toEqual(['without', 'settling']);
+    await over;
+    expect(told).toEqual(['without', 'settling', 'never']);
+    expect(failing.handler.closedWith).toEqual(['internal-error']);
+  });
 });
