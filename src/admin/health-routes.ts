@@ -1,17 +1,21 @@
 /**
- * `/livez`, `/readyz` and `/metrics`, for orchestrators and Prometheus. Liveness looks at nothing but the event
- * loop: a gateway whose disk is full is alive. Readiness is what `src/gateway.ts` says: 503 while it starts or
- * drains or the disk refuses writes, with the names of the checks that fail.
+ * `/livez`, `/readyz`, `/startupz` and `/metrics`, for orchestrators and Prometheus. What the first three say is
+ * `health.ts`.
  */
 
-import { monitorEventLoopDelay } from 'node:perf_hooks';
 import Type from 'typebox';
+import { HEALTH_PATHS, type Health, type HealthPath } from './health.ts';
 import { Metrics } from './metrics.ts';
 import type { AdminOptions } from './options.ts';
 import { problemResponse } from './schemas.ts';
 import type { App } from './validation.ts';
 
-const DELAY_RESOLUTION_MS = 20;
+const SUMMARIES: Readonly<Record<HealthPath, string>> = {
+  '/livez': 'Is the process alive?',
+  '/healthz': 'Is the process alive? Another name of /livez',
+  '/readyz': 'May clients come?',
+  '/startupz': 'Has it started?',
+};
 
 const health = Type.Object({
   status: Type.String({ description: 'ok or failing.' }),
@@ -29,59 +33,29 @@ const verboseQuery = Type.Object(
   { additionalProperties: false },
 );
 
-/** Adds the routes; returns what ends their measurements. */
-export function addHealthRoutes(app: App, options: AdminOptions): () => void {
-  const delay = monitorEventLoopDelay({ resolution: DELAY_RESOLUTION_MS });
-  delay.enable();
-  const metrics = new Metrics(options, delay);
+export function addHealthRoutes(app: App, options: AdminOptions, measured: Health): void {
+  const metrics = new Metrics(options, measured.delay);
 
-  app.get(
-    '/livez',
-    {
-      schema: {
-        summary: 'Is the process alive?',
-        tags: ['health'],
-        security: [],
-        response: { 200: health, 503: health, '4xx': problemResponse },
+  for (const path of HEALTH_PATHS) {
+    app.get(
+      path,
+      {
+        schema: {
+          summary: SUMMARIES[path],
+          tags: ['health'],
+          security: [],
+          ...(path === '/readyz' ? { querystring: verboseQuery } : {}),
+          response: { 200: health, 503: health, '4xx': problemResponse },
+        },
       },
-    },
-    (_request, reply) => {
-      const slowest = delay.max / 1e6;
-      delay.reset();
-      const ok = slowest <= options.settings.loopDelayMsMax;
-      const checks = [
-        { name: 'event-loop', ok, detail: `delayed by at most ${Math.round(slowest)} ms since last asked` },
-      ];
-      reply.code(ok ? 200 : 503);
-      return { status: ok ? 'ok' : 'failing', failing: ok ? [] : ['event-loop'], checks };
-    },
-  );
-
-  app.get(
-    '/readyz',
-    {
-      schema: {
-        summary: 'May clients come?',
-        tags: ['health'],
-        security: [],
-        querystring: verboseQuery,
-        response: { 200: health, 503: health, '4xx': problemResponse },
+      (request, reply) => {
+        const { verbose } = request.query as { readonly verbose?: string };
+        const { code, body } = measured.answer(path, verbose !== undefined && verbose !== 'false');
+        reply.code(code);
+        return body;
       },
-    },
-    (request, reply) => {
-      const checks = options.readiness();
-      const failing = checks.filter((check) => !check.ok).map((check) => check.name);
-      const { verbose } = request.query;
-      reply.code(failing.length === 0 ? 200 : 503);
-      return {
-        status: failing.length === 0 ? 'ok' : 'failing',
-        failing,
-        ...(verbose === undefined || verbose === 'false'
-          ? {}
-          : { checks: checks.map((check) => ({ ...check })) }),
-      };
-    },
-  );
+    );
+  }
 
   app.get(
     '/metrics',
@@ -103,6 +77,4 @@ export function addHealthRoutes(app: App, options: AdminOptions): () => void {
       return metrics.render();
     },
   );
-
-  return () => delay.disable();
 }

@@ -1,29 +1,21 @@
 /**
  * The HTTP API: management, health and metrics. Made by `src/gateway.ts`; started after the protocols listen and
- * stopped last, so that `/readyz` can tell both. Listening alone costs next to nothing: the routes and their
- * libraries load with the first request, because they take a good part of a small gateway's start time and memory.
- * Endpoints: docs/api.md, and `/openapi.json` of a running gateway.
+ * stopped last, so that `/readyz` can tell both. Listening alone costs next to nothing: until somebody asks for more than
+ * health, `doorway.ts` has the socket, and HTTP, the routes and their libraries are not loaded, because they take a good
+ * part of a small gateway's start time and memory. Endpoints: docs/api.md, and `/openapi.json` of a running gateway.
  */
 
 import { lookup } from 'node:dns/promises';
-import {
-  createServer,
-  type IncomingMessage,
-  type Server,
-  type ServerResponse,
-  STATUS_CODES,
-} from 'node:http';
-import type { Duplex } from 'node:stream';
+import type { AddressInfo, Server, Socket } from 'node:net';
 import { AccessCheck } from './access.ts';
+import { openDoorway } from './doorway.ts';
+import { Health } from './health.ts';
 import type { Admin, AdminOptions } from './options.ts';
-import { problem, problemFromError } from './problems.ts';
-import type { AdminRoutes } from './server.ts';
+import type { AdminServer } from './serving.ts';
 
 export type * from './options.ts';
 export { type HttpSettings, httpSettings } from './settings.ts';
 
-const PROBLEM_TYPE = 'application/problem+json';
-const KEEP_ALIVE_MS = 5_000;
 /** Time for answers under way when the API stops. */
 const STOP_GRACE_MS = 1_000;
 
@@ -33,108 +25,88 @@ export function createAdmin(options: AdminOptions): Admin {
 
 class HttpAdmin implements Admin {
   readonly #options: AdminOptions;
-  #server: Server | null = null;
+  #doorway: Server | null = null;
+  #bound: AddressInfo | null = null;
   #access: AccessCheck | null = null;
-  #loading: Promise<AdminRoutes> | null = null;
-  #routes: AdminRoutes | null = null;
+  /** From the first request on. */
+  #health: Health | null = null;
+  /** Connections that only the doorway knows. */
+  readonly #sockets = new Set<Socket>();
+  #loading: Promise<AdminServer> | null = null;
 
   constructor(options: AdminOptions) {
     this.#options = options;
   }
 
   get address(): Admin['address'] {
-    const bound = this.#server?.address();
-    return bound === null || typeof bound !== 'object' ? null : { host: bound.address, port: bound.port };
+    return this.#bound === null ? null : { host: this.#bound.address, port: this.#bound.port };
   }
 
   async start(): Promise<void> {
     const { host: name, port, requestTimeoutMs, connectionsMax } = this.#options.settings;
     const { address: host } = await lookup(name);
     // Throws before anything listens where it would be open to other machines without a key.
-    this.#access = new AccessCheck(this.#options.settings, host, this.#options.authenticator);
-    const server = createServer(
-      {
-        requestTimeout: requestTimeoutMs,
-        headersTimeout: requestTimeoutMs,
-        keepAliveTimeout: KEEP_ALIVE_MS,
-        // A request without one is refused by `access.ts`, with a problem.
-        requireHostHeader: false,
-      },
-      (request, response) => this.#handle(request, response),
-    );
-    server.maxConnections = connectionsMax;
-    server.on('clientError', answerUnreadable);
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen({ host, port }, () => {
-        server.removeListener('error', reject);
-        // A connection that cannot be accepted is no reason to end the process.
-        server.on('error', (error) =>
-          this.#options.logger.warn({ err: error }, 'the HTTP API cannot accept'),
-        );
-        resolve();
-      });
+    const access = new AccessCheck(this.#options.settings, host, this.#options.authenticator);
+    this.#access = access;
+    this.#doorway = await openDoorway({
+      host,
+      port,
+      connectionsMax,
+      requestTimeoutMs,
+      answer: (path, isVerbose, calledBy) =>
+        access.checkHost({ host: calledBy }) === null ? this.#measured.answer(path, isVerbose) : null,
+      more: (socket) => this.#serve(socket),
     });
-    this.#server = server;
+    this.#doorway.on('connection', (socket: Socket) => {
+      this.#sockets.add(socket);
+      socket.once('close', () => this.#sockets.delete(socket));
+    });
+    // A connection that cannot be accepted is no reason to end the process.
+    this.#doorway.on('error', (error) =>
+      this.#options.logger.warn({ err: error }, 'the HTTP API cannot accept'),
+    );
+    this.#bound = this.#doorway.address() as AddressInfo;
   }
 
-  #handle(request: IncomingMessage, response: ServerResponse): void {
-    if (this.#server?.listening !== true) response.setHeader('connection', 'close');
-    if (this.#routes !== null) {
-      this.#routes.handle(request, response);
-      return;
-    }
+  get #measured(): Health {
+    this.#health ??= new Health(this.#options);
+    return this.#health;
+  }
+
+  #serve(socket: Socket): void {
     this.#loading ??= this.#load();
     this.#loading.then(
-      (routes) => routes.handle(request, response),
-      () => {
-        const failure = problemFromError(null, () => undefined);
-        const body = JSON.stringify(failure.toDetails(request.url ?? ''));
-        response.writeHead(failure.status, { 'content-type': PROBLEM_TYPE }).end(body);
-      },
+      (server) => server.take(socket),
+      () => socket.destroy(),
     );
   }
 
-  async #load(): Promise<AdminRoutes> {
+  async #load(): Promise<AdminServer> {
     try {
-      const { buildRoutes } = await import('./server.ts');
-      this.#routes = await buildRoutes(this.#options, this.#access as AccessCheck);
-      return this.#routes;
+      const { AdminServer } = await import('./serving.ts');
+      const server = new AdminServer(this.#options, this.#access as AccessCheck, this.#measured);
+      if (this.#doorway !== null) await server.takeOver(this.#doorway);
+      return server;
     } catch (error) {
       this.#options.logger.error({ err: error }, 'the HTTP API cannot serve requests');
+      // The next request tries again.
+      this.#loading = null;
       throw error;
     }
   }
 
   async stop(): Promise<void> {
-    const server = this.#server;
-    this.#server = null;
-    if (server === null) return;
-    this.#routes?.endFeeds();
-    const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-    const grace = setTimeout(() => server.closeAllConnections(), STOP_GRACE_MS);
-    await closed;
-    clearTimeout(grace);
-    await this.#loading?.then((routes) => routes.stop()).catch(() => undefined);
+    const doorway = this.#doorway;
+    if (doorway === null) return;
+    this.#doorway = null;
+    this.#bound = null;
+    const server = await this.#loading?.catch(() => null);
+    if (server !== undefined && server !== null) await server.stop(STOP_GRACE_MS);
+    else
+      await new Promise<void>((resolve) => {
+        doorway.close(() => resolve());
+        for (const socket of this.#sockets) socket.destroy();
+      });
+    this.#health?.stop();
   }
-}
-
-/** What is no HTTP, or too slow or too long for it, never becomes a request: it is answered here, and the end. */
-function answerUnreadable(error: NodeJS.ErrnoException, socket: Duplex): void {
-  if (!socket.writable || error.code === 'ECONNRESET') {
-    socket.destroy();
-    return;
-  }
-  const refusal =
-    error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-      ? problem('request-timeout', 'header', '', 'the request did not arrive within http.requestTimeoutMs')
-      : problem('invalid-request', 'header', '', 'this is not HTTP, or its headers are too long');
-  const body = JSON.stringify(refusal.toDetails(''));
-  const lines = [
-    `HTTP/1.1 ${refusal.status} ${STATUS_CODES[refusal.status]}`,
-    'connection: close',
-    `content-type: ${PROBLEM_TYPE}`,
-    `content-length: ${Buffer.byteLength(body)}`,
-  ];
-  socket.end(`${lines.join('\r\n')}\r\n\r\n${body}`);
 }

@@ -19,6 +19,7 @@ import { addConnectionRoutes } from './connection-routes.ts';
 import { addExchangeRoutes } from './exchange-routes.ts';
 import { addExplainRoutes } from './explain-routes.ts';
 import { addGroupRoutes } from './group-routes.ts';
+import { HEALTH_PATHS, type Health } from './health.ts';
 import { addHealthRoutes } from './health-routes.ts';
 import { addImportRoutes } from './import-routes.ts';
 import { parseInSlices, SLICED_FROM_BYTES } from './json-slices.ts';
@@ -41,7 +42,7 @@ import { addUserRoutes } from './user-routes.ts';
 import { type App, schemaCompilers } from './validation.ts';
 
 /** What needs no key: it is asked by orchestrators, which hold none. */
-const OPEN_ROUTES: ReadonlySet<string> = new Set(['/livez', '/readyz']);
+const OPEN_ROUTES: ReadonlySet<string> = new Set(HEALTH_PATHS);
 const NO_QUERY = Type.Object({}, { additionalProperties: false });
 /** Characters of one decoded path segment: three for each byte of a name of 255 bytes, with room. */
 const SEGMENT_MAX = 4_096;
@@ -55,7 +56,11 @@ export interface AdminRoutes {
 }
 
 /** Ready to handle requests. */
-export async function buildRoutes(options: AdminOptions, access: AccessCheck): Promise<AdminRoutes> {
+export async function buildRoutes(
+  options: AdminOptions,
+  access: AccessCheck,
+  health: Health,
+): Promise<AdminRoutes> {
   const { settings, logger } = options;
   const app: App = fastify({
     logger: false,
@@ -192,7 +197,7 @@ export async function buildRoutes(options: AdminOptions, access: AccessCheck): P
   addConfigurationRoutes(app, options);
   addImportRoutes(app, options);
   const endFeeds = addMessageRoutes(app, options, (request) => callers.get(request)?.principal ?? null);
-  const stopMeasuring = addHealthRoutes(app, options);
+  addHealthRoutes(app, options, health);
   const description = { 200: Type.Unknown({ description: 'OpenAPI 3.1.' }), '4xx': problemResponse };
   app.get(
     '/openapi.json',
@@ -204,7 +209,6 @@ export async function buildRoutes(options: AdminOptions, access: AccessCheck): P
     handle: (request, response) => app.routing(request, response),
     endFeeds,
     async stop() {
-      stopMeasuring();
       await app.close();
     },
   };

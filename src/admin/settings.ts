@@ -3,7 +3,7 @@
  * `index.ts`. Keys may stand here in clear for a laptop; elsewhere their SHA-256 is enough to check them.
  */
 
-import Type, { type Static } from 'typebox';
+import { type Static, Type } from '../schema-types.ts';
 
 const apiKeys = (description: string) =>
   Type.Array(Type.String({ pattern: '^(sha256:[0-9a-f]{64}|(?!sha256:)[\\x21-\\x7e]{16,256})$' }), {

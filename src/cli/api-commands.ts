@@ -5,7 +5,8 @@
 
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { API_DEFAULT } from './api-client.ts';
-import { parseAndRun } from './failure.ts';
+import { EXIT_WRONG_ARGUMENTS, Failure, parseAndRun } from './failure.ts';
+import type { HealthQuestion } from './health.ts';
 
 const LIST_MAX_DEFAULT = 1_000;
 
@@ -22,6 +23,7 @@ export const API_COMMANDS: ReadonlySet<string> = new Set([
   'import',
   'publish',
   'subscribe',
+  'health',
 ]);
 
 /** Of these commands alone, for a quick start. */
@@ -74,6 +76,28 @@ export function addApiCommands(program: Command): void {
   addBridgeCommands(program.command('bridges').description('what leads to outside brokers and in from them'));
   addImportCommand(program);
   addMessageCommands(program);
+  addHealthCommand(program);
+}
+
+function addHealthCommand(program: Command): void {
+  example(program.command('health [question]'), 'rosettamq health ready')
+    .description('ask whether the gateway is live, ready or has started (startup); exit code 0 is yes')
+    .addOption(
+      new Option('--api <address>', `the gateway's HTTP API (default: ROSETTAMQ_API, or ${API_DEFAULT})`),
+    )
+    .addOption(
+      new Option('--timeout-ms <milliseconds>', 'time for the answer').argParser(readCount).default(2_000),
+    )
+    .action(async (question: string | undefined, flags) => {
+      if (question !== undefined && !['live', 'ready', 'startup'].includes(question)) {
+        throw new Failure(
+          `there is no question ${question}; ask live, ready or startup`,
+          EXIT_WRONG_ARGUMENTS,
+        );
+      }
+      const { askHealth } = await import('./health.ts');
+      await askHealth((question ?? 'live') as HealthQuestion, flags);
+    });
 }
 
 function addImportCommand(program: Command): void {

@@ -102,10 +102,12 @@ test('the OpenAPI document lists every route with its answers', async () => {
   };
   expect(document.openapi).toMatch(/^3\.1/);
   expect(Object.keys(document.paths).sort()).toEqual([
+    '/healthz',
     '/livez',
     '/metrics',
     '/openapi.json',
     '/readyz',
+    '/startupz',
     '/v1/acl',
     '/v1/acl/{name}',
     '/v1/acl:test',
