@@ -12,6 +12,7 @@ export {
   tlsListenerProperties,
   tlsListenerSettings,
 } from './listener-settings.ts';
+export { type Static, type TSchema, Type } from './schema-types.ts';
 
 /** Why a connection ended: a closed list, logged once for each connection and counted. */
 export const CLOSE_REASONS = [

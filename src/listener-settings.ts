@@ -3,7 +3,7 @@
  * their own sections, through door 2.
  */
 
-import Type, { type Static } from 'typebox';
+import { type Static, Type } from './schema-types.ts';
 
 export const proxyProtocolSetting = Type.Boolean({
   default: false,

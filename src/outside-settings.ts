@@ -4,7 +4,7 @@
  */
 
 import type { ConnectionOptions } from 'node:tls';
-import Type, { type Static } from 'typebox';
+import { type Static, Type } from './schema-types.ts';
 
 /** Text, `{env: NAME}` or `{file: PATH}`; `{kept: true}`, as it is shown, leaves the one that is there. */
 export function secretSetting(description: string) {

@@ -3,8 +3,7 @@
  * `src/config`; the adapter gets the checked result.
  */
 
-import Type, { type Static } from 'typebox';
-import { proxyProtocolSetting, tlsListenerSettings } from '../../src/host.ts';
+import { proxyProtocolSetting, type Static, Type, tlsListenerSettings } from '../../src/host.ts';
 
 export const amqp091Settings = Type.Object(
   {

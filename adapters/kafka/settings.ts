@@ -3,8 +3,7 @@
  * schema and its commented file is written from it. Names of Kafka's own settings are named where there is one.
  */
 
-import Type from 'typebox';
-import { proxyProtocolSetting, tlsListenerProperties } from '../../src/host.ts';
+import { proxyProtocolSetting, type Static, Type, tlsListenerProperties } from '../../src/host.ts';
 
 const MIB = 1024 * 1024;
 
@@ -171,4 +170,4 @@ export const kafkaSettings = Type.Object(
   { additionalProperties: false, default: {}, description: 'Kafka.' },
 );
 
-export type KafkaSettings = Type.Static<typeof kafkaSettings>;
+export type KafkaSettings = Static<typeof kafkaSettings>;

@@ -3,8 +3,13 @@
  * configuration composes this schema with the others; `config/rosettamq.yaml` shows it with comments.
  */
 
-import Type from 'typebox';
-import { proxyProtocolSetting, socketFileSettings, tlsListenerSettings } from '../../src/host.ts';
+import {
+  proxyProtocolSetting,
+  type Static,
+  socketFileSettings,
+  Type,
+  tlsListenerSettings,
+} from '../../src/host.ts';
 
 const port = (value: number, description: string) =>
   Type.Integer({ minimum: 0, maximum: 65_535, default: value, description });
@@ -204,5 +209,5 @@ export const mqttSettings = Type.Object(
   { additionalProperties: false, default: {}, description: 'MQTT 3.1, 3.1.1 and 5.' },
 );
 
-export type MqttSettings = Type.Static<typeof mqttSettings>;
+export type MqttSettings = Static<typeof mqttSettings>;
 export type MqttLimits = MqttSettings['limits'];

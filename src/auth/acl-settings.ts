@@ -1,6 +1,6 @@
 /** Settings of rights, section `auth.acl` of the configuration file. Read by `access.ts`. */
 
-import Type, { type Static } from 'typebox';
+import { type Static, Type } from '../host.ts';
 
 const name = (description: string) => Type.Optional(Type.String({ maxLength: 65_535, description }));
 

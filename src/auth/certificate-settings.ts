@@ -1,6 +1,6 @@
 /** Settings of client certificates, section `auth.certificate` of the configuration file. Read by `certificate.ts`. */
 
-import Type, { type Static } from 'typebox';
+import { type Static, Type } from '../host.ts';
 
 export const certificateSettings = Type.Object(
   {

@@ -1,6 +1,6 @@
 /** Settings of the outside service that is asked who a client is, section `auth.http`. Read by `http-callout.ts`. */
 
-import Type, { type Static } from 'typebox';
+import { type Static, Type } from '../host.ts';
 
 export const httpCalloutSettings = Type.Object(
   {

@@ -1,6 +1,6 @@
 /** Settings of signed tokens (JWT), section `auth.jwt` of the configuration file. Read by `jwt.ts` and `jwt-keys.ts`. */
 
-import Type, { type Static } from 'typebox';
+import { type Static, Type } from '../host.ts';
 
 /** RFC 7518 3.1 and RFC 8037. `none` is no entry of it, and can be none of the settings. */
 export const JWT_ALGORITHMS = [

@@ -1,6 +1,6 @@
 /** Settings of how often who may guess, section `auth.attempts` of the configuration file. Read by `login-limits.ts`. */
 
-import Type, { type Static } from 'typebox';
+import { type Static, Type } from '../host.ts';
 
 export const loginLimitSettings = Type.Object(
   {

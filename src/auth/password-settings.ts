@@ -1,6 +1,6 @@
 /** Settings of how passwords are kept and checked, section `auth.passwords`. Read by `users.ts` and `user-verifier.ts`. */
 
-import Type, { type Static } from 'typebox';
+import { type Static, Type } from '../host.ts';
 
 export const passwordSettings = Type.Object(
   {

@@ -1,6 +1,6 @@
 /** Settings of who may connect, section `auth` of the configuration file. Read by `index.ts`. */
 
-import Type, { type Static } from 'typebox';
+import { type Static, Type } from '../host.ts';
 import { aclSettings } from './acl-settings.ts';
 import { certificateSettings } from './certificate-settings.ts';
 import { httpCalloutSettings } from './http-callout-settings.ts';

@@ -4,12 +4,17 @@
  */
 
 import { readFileSync } from 'node:fs';
-import { isAlias, isMap, isScalar, LineCounter, type Node, parseDocument, type YAMLMap } from 'yaml';
+import { createRequire } from 'node:module';
+import type { Node, YAMLMap } from 'yaml';
 import type { ConfigDraft } from './draft.ts';
 import { isSection, type Schema } from './schema.ts';
 
+/** The parser is larger than all the rest of this folder, and many gateways have no file. */
+const load = createRequire(import.meta.url);
+
 /** `name` is how messages call the file. Throws where it cannot be read. */
 export function readYamlFile(draft: ConfigDraft, path: string, name: string): void {
+  const { isAlias, isMap, isScalar, LineCounter, parseDocument } = load('yaml') as typeof import('yaml');
   const lines = new LineCounter();
   const document = parseDocument(readFileSync(path, 'utf8'), { lineCounter: lines, prettyErrors: false });
   const placeOf = (offset: number): string => `${name}:${lines.linePos(offset).line}`;

@@ -13,7 +13,6 @@ import type { BufferedTransport } from './buffered-transport.ts';
 import type { Certificates } from './certificates.ts';
 import type { NetContext } from './context.ts';
 import type { Peer } from './peer.ts';
-import { createProxyStage } from './proxy-stage.ts';
 import { TcpTransport } from './tcp-transport.ts';
 
 /** Throws ListenError. */
@@ -68,6 +67,8 @@ export async function openListener(
   return { spec, bound, close };
 }
 
+type Stage = (arrival: Arrival, socket: Socket) => void;
+
 interface Ends {
   readonly carry: (socket: Socket, peer: Peer) => void;
   readonly connect: (transport: BufferedTransport & { attach(): void }) => void;
@@ -85,10 +86,7 @@ async function createStages(
   let last = (arrival: Arrival, socket: Socket): void => {
     if (arrival.pass()) carry(socket, arrival);
   };
-  if (spec.transport === 'websocket') {
-    const { createWebSocketStage } = await import('./websocket-stage.ts');
-    last = createWebSocketStage(context, spec, connect);
-  }
+  if (spec.transport === 'websocket') last = loadWebSocketStage(context, spec, connect);
   let stages = (arrival: Arrival): void => last(arrival, arrival.socket);
   if (spec.tls !== undefined) {
     if (spec.tls.clientCertificate !== 'none' && !certificates.trustsClients) {
@@ -107,6 +105,7 @@ async function createStages(
         `${spec.name} expects the PROXY protocol, but network.trustedProxies does not say from whom`,
       );
     }
+    const { createProxyStage } = await import('./proxy-stage.ts');
     const behind = stages;
     stages = createProxyStage(context, (arrival) => {
       if (admission.admitAddress(arrival.socket, arrival.remoteAddress)) behind(arrival);
@@ -114,6 +113,30 @@ async function createStages(
   }
   const isPlain = spec.transport === 'tcp' && spec.tls === undefined && spec.proxyProtocol !== true;
   return { stages: isPlain ? null : stages, closers };
+}
+
+/** HTTP and WebSocket take memory, so they are loaded for the first client that comes. */
+function loadWebSocketStage(context: NetContext, spec: ListenerSpec, connect: Ends['connect']): Stage {
+  let stage: Stage | null = null;
+  let loading: Promise<void> | null = null;
+  return (arrival, socket) => {
+    if (stage !== null) {
+      stage(arrival, socket);
+      return;
+    }
+    loading ??= import('./websocket-stage.ts').then(({ createWebSocketStage }) => {
+      stage = createWebSocketStage(context, spec, connect);
+    });
+    loading.then(
+      () => {
+        if (arrival.isWaiting) stage?.(arrival, socket);
+      },
+      (error: unknown) => {
+        context.logger.error({ err: error, listener: spec.name }, 'a listener cannot serve its clients');
+        arrival.drop();
+      },
+    );
+  };
 }
 
 /**

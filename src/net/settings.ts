@@ -3,7 +3,7 @@
  * Where each protocol listens stands in that protocol's own section.
  */
 
-import Type, { type Static } from 'typebox';
+import { type Static, Type } from '../host.ts';
 
 export const networkSettings = Type.Object(
   {

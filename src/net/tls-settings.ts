@@ -3,7 +3,7 @@
  * that speaks it. Which listeners do, and whether they ask clients for certificates, stands in each protocol's section.
  */
 
-import Type, { type Static } from 'typebox';
+import { type Static, Type } from '../host.ts';
 
 const file = (description: string) => Type.String({ minLength: 1, maxLength: 4096, description });
 

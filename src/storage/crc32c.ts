@@ -1,6 +1,7 @@
 /**
  * CRC-32C (Castagnoli, polynomial 0x1EDC6F41 reflected), the checksum of record batches and of every frame that the
- * storage writes. The native one runs at several GB/s; where its binary cannot be loaded a table does the same.
+ * storage writes. The native one runs at several GB/s; where its binary cannot be loaded a table does the same, and also for
+ * the first bytes, so that a gateway that is idle does not load it.
  */
 
 import { createRequire } from 'node:module';
@@ -9,14 +10,21 @@ const POLYNOMIAL_REFLECTED = 0x82f63b78;
 
 export type Checksum = (bytes: Uint8Array) => number;
 
-export const crc32c: Checksum = loadNative() ?? crc32cByTable;
+const TABLE_BYTES_MAX = 65_536;
+
+let tableBytes = 0;
+let compute: Checksum = (bytes) => {
+  tableBytes += bytes.length;
+  if (tableBytes > TABLE_BYTES_MAX) compute = loadNative() ?? crc32cByTable;
+  return tableBytes > TABLE_BYTES_MAX ? compute(bytes) : crc32cByTable(bytes);
+};
+
+/** A wrapper, so that a caller's second argument never becomes the initial state. */
+export const crc32c: Checksum = (bytes) => compute(bytes);
 
 function loadNative(): Checksum | null {
   try {
-    const native = createRequire(import.meta.url)('@node-rs/crc32') as { crc32c: Checksum };
-    // A wrapper, so that a caller's second argument never becomes the initial state.
-    const compute = native.crc32c;
-    return (bytes) => compute(bytes);
+    return (createRequire(import.meta.url)('@node-rs/crc32') as { crc32c: Checksum }).crc32c;
   } catch {
     return null;
   }

@@ -1,6 +1,6 @@
 /** Settings of the log, section `log` of the configuration file. Read by `logger.ts`. */
 
-import Type, { type Static } from 'typebox';
+import { type Static, Type } from '../host.ts';
 
 export const logSettings = Type.Object(
   {
