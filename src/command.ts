@@ -1,14 +1,17 @@
 #!/usr/bin/env node
 /**
- * The command `rosettamq` of the published package. Commands that manage a running gateway only call its HTTP API, so
- * they start without loading one; for everything else this is `main.ts`.
+ * The command `rosettamq`. Commands that manage a running gateway only call its HTTP API, so they start without loading
+ * one; for everything else this is `main.ts`. What bounds the heap comes before anything is loaded.
  */
 
-import { API_COMMANDS, runApiCommand } from './cli/api-commands.ts';
-import { VERSION } from './version.ts';
+import { boundHeap, memoryAskedFor } from './cli/heap.ts';
 
-if (API_COMMANDS.has(process.argv[2] ?? '')) await runApiCommand(VERSION, process.argv);
-else {
+boundHeap(memoryAskedFor(process.argv, process.env));
+const { API_COMMANDS, runApiCommand } = await import('./cli/api-commands.ts');
+if (API_COMMANDS.has(process.argv[2] ?? '')) {
+  const { VERSION } = await import('./version.ts');
+  await runApiCommand(VERSION, process.argv);
+} else {
   const { run } = await import('./main.ts');
   await run();
 }

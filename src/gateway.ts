@@ -165,6 +165,7 @@ class RunningGateway implements Gateway {
       folder: stored.folder,
       durability: stored.durability,
       tailBytesMax: stored.tailBytesMax,
+      checkpointBytes: stored.checkpointBytes,
       report,
     });
     this.#authentication = await openAuthentication(

@@ -69,6 +69,23 @@ export const configShape: ConfigShape = {
       '      - { pattern: "commands/#", remotePrefix: "site1/" }',
     ],
   },
+  memoryShares: {
+    'mqtt.connectionsMax': 131_072,
+    'mqtt.limits.packetBytesMax': 32,
+    'mqtt.limits.inflightBytesMax': 128,
+    'mqtt.limits.outputBytesSoft': 512,
+    'amqp091.connectionsMax': 131_072,
+    'amqp091.highWaterBytes': 1_024,
+    'amqp091.unfinishedBytesMax': 32,
+    'amqp091.unsettledPerConsumerMax': 16_384,
+    'kafka.connectionsMax': 131_072,
+    'kafka.highWaterBytes': 256,
+    'kafka.produceBytesMax': 64,
+    'kafka.requestBytesMax': 64,
+    'kafka.unfinishedBytesMax': 16,
+    'kafka.fetchBytesMax': 64,
+    'kafka.groupBytesMax': 128,
+  },
 };
 
 export const gatewayParts: GatewayParts = {

@@ -7,11 +7,13 @@ import { isatty } from 'node:tty';
 import type { Config } from '../config/index.ts';
 import type { Gateway, GatewayParts } from '../gateway.ts';
 import { EXIT_FAILED } from './failure.ts';
+import { boundHeap } from './heap.ts';
 
 /** Within this time a repeated signal is the same one: Ctrl+C reaches the process from the terminal and from npm. */
 const SAME_SIGNAL_MS = 500;
 
 export async function serve(parts: GatewayParts, config: Config): Promise<void> {
+  boundHeap(config.host.gateway.memoryMebibytes);
   const { startGateway } = await import('../gateway.ts');
   const started = startGateway(parts, config);
   // Before it is ready, so that no signal finds nobody: one that comes during the start stops what has started.

@@ -21,7 +21,7 @@ export function addSettingsCommands(program: Command, shape: ConfigShape, parts:
     command.option('-c, --config <file>', 'configuration file (default: rosettamq.yaml where there is one)');
     command.option('--set <section.setting=value...>', 'any setting');
     for (const { flag, value, description } of allShortcuts(shape)) {
-      command.option(`--${flag} <${value}>`, description);
+      command.option(value === '' ? `--${flag}` : `--${flag} <${value}>`, description);
     }
     return command;
   };
@@ -70,6 +70,7 @@ function loadOrTell(shape: ConfigShape, flags: Flags): Config | null {
   for (const { flag } of allShortcuts(shape)) {
     const value = flags[flag.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase())];
     if (typeof value === 'string') shortcuts[flag] = value;
+    else if (value === true) shortcuts[flag] = 'true';
   }
   try {
     return loadConfig(shape, {

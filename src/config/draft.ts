@@ -12,6 +12,7 @@ import {
   isSection,
   listSettings,
   type Schema,
+  treeFromText,
   valueFromText,
 } from './schema.ts';
 
@@ -49,8 +50,26 @@ export class ConfigDraft {
     const found = findSetting(this.root, path);
     if ('unknownAt' in found) this.refuseUnknown(path, found.unknownAt, origin);
     else if (isSection(found.schema)) {
-      this.problems.push(`${origin}: ${path.join('.')} is a section; name one setting of it`);
+      const tree = treeFromText(text);
+      if (tree !== null && !Array.isArray(tree)) this.#setTree(path, found.schema, tree, origin);
+      else {
+        const advice = 'name one setting of it, or write a map of settings in JSON or YAML';
+        this.problems.push(`${origin}: ${path.join('.')} is a section; ${advice}`);
+      }
     } else this.set(path, found.schema, valueFromText(found.schema, text), origin);
+  }
+
+  /** Lays every setting that `tree` holds at and below `path`. */
+  #setTree(path: readonly string[], schema: Schema, tree: object, origin: string): void {
+    for (const [key, value] of Object.entries(tree)) {
+      const place = [...path, key];
+      const child = Object.hasOwn(schema.properties ?? {}, key) ? schema.properties?.[key] : undefined;
+      if (child === undefined) this.refuseUnknown(place, path.length, origin);
+      else if (!isSection(child)) this.set(place, child, value, origin);
+      else if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
+        this.#setTree(place, child, value, origin);
+      } else this.problems.push(`${origin}: ${place.join('.')} is a section and must hold settings`);
+    }
   }
 
   refuseUnknown(path: readonly string[], unknownAt: number, origin: string): void {

@@ -2,13 +2,13 @@
  * Reads environment variables into a draft. `ROSETTAMQ_` and the path of a setting, `__` between its parts and `_`
  * between words: `ROSETTAMQ_STORAGE__FOLDER`, `ROSETTAMQ_HTTP__API_KEYS`. With `__FILE` at the end the value is the
  * content of the file that it names, as container platforms hand out secrets. Short forms are those of the flags:
- * `ROSETTAMQ_DATA` as `--data`. A variable with our prefix that means nothing is an error: it was meant to.
+ * `ROSETTAMQ_DATA` as `--data`. Lists, maps and whole sections are JSON or YAML in one variable. A variable with our prefix that means nothing is an error: it was meant to.
  */
 
 import { readFileSync } from 'node:fs';
 import { findNearest } from '../nearest-name.ts';
 import type { ConfigDraft } from './draft.ts';
-import { listSettings, type Schema } from './schema.ts';
+import { listSections, listSettings, type Schema } from './schema.ts';
 import type { Shortcut } from './shortcuts.ts';
 
 export const PREFIX = 'ROSETTAMQ_';
@@ -24,9 +24,9 @@ export function readEnvironment(
   ignored: ReadonlySet<string>,
 ): void {
   const known = namesOf(draft.root, shortcuts);
-  // A short form sets several settings at once; the name of one alone goes over it, whatever the alphabet says.
+  // A short form or a section sets several settings at once; the name of fewer goes over it, whatever the alphabet says.
   const rankOf = (name: string): number =>
-    name.slice(PREFIX.length).replace(FILE_SUFFIX, '').includes('__') ? 1 : 0;
+    name.slice(PREFIX.length).replace(FILE_SUFFIX, '').split('__').length;
   const names = Object.keys(environment).sort();
   names.sort((a, b) => rankOf(a) - rankOf(b));
   for (const name of names) {
@@ -69,6 +69,7 @@ function namesOf(root: Schema, shortcuts: readonly Shortcut[]): Map<string, Vari
     name: variableOf(path),
     paths: [path],
   }));
+  for (const path of listSections(root)) variables.push({ name: variableOf(path), paths: [path] });
   for (const { flag, paths } of shortcuts) {
     const name = PREFIX + flag.replaceAll('-', '_').toUpperCase();
     variables.push({ name, paths: paths.map((path) => path.split('.')) });

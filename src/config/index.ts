@@ -5,11 +5,12 @@
 
 import { existsSync } from 'node:fs';
 import { relative, resolve } from 'node:path';
+import { applyDerived } from './derived.ts';
 import { ConfigDraft } from './draft.ts';
 import { PREFIX, readEnvironment } from './environment.ts';
 import { listShown, type ShownSetting } from './print.ts';
 import type { HostSettings } from './settings.ts';
-import { allShortcuts, type ConfigShape, rootSchema } from './shape.ts';
+import { allShares, allShortcuts, type ConfigShape, listenersOf, rootSchema } from './shape.ts';
 import { readYamlFile } from './yaml-file.ts';
 
 export { printConfig, printReference, type ShownSetting } from './print.ts';
@@ -21,7 +22,12 @@ export type { Shortcut } from './shortcuts.ts';
 const DEFAULT_FILE = 'rosettamq.yaml';
 const FILE_VARIABLE = `${PREFIX}CONFIG`;
 /** Read elsewhere: here, and by the commands that call a running gateway. */
-const OTHER_VARIABLES: ReadonlySet<string> = new Set([FILE_VARIABLE, `${PREFIX}API`, `${PREFIX}API_KEY`]);
+const OTHER_VARIABLES: ReadonlySet<string> = new Set([
+  FILE_VARIABLE,
+  `${PREFIX}API`,
+  `${PREFIX}API_KEY`,
+  `${PREFIX}HEAP_BOUNDED`,
+]);
 
 export interface ConfigSources {
   /** `--config`. */
@@ -71,6 +77,7 @@ export function loadConfig(shape: ConfigShape, sources: ConfigSources): Config {
     if (at <= 0) draft.problems.push(`${origin}: write --set section.setting=value`);
     else draft.setText(assignment.slice(0, at).split('.'), assignment.slice(at + 1), origin);
   }
+  applyDerived(draft, allShares(shape), listenersOf(shape));
   if (draft.problems.length > 0) throw new ConfigError(draft.problems);
   const config: Config = {
     host: draft.settings as unknown as HostSettings,

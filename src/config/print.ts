@@ -3,7 +3,7 @@
  * this), or the effective ones of a process, with where each came from. Secrets are not shown.
  */
 
-import { stringify } from 'yaml';
+import { createRequire } from 'node:module';
 import { isSecret } from './draft.ts';
 import { variableOf } from './environment.ts';
 import type { Config } from './index.ts';
@@ -11,6 +11,9 @@ import { isSection, listSettings, type Schema } from './schema.ts';
 import { allShortcuts, type ConfigShape, rootSchema } from './shape.ts';
 
 const LINE_CHARS = 110;
+
+/** Loaded when there is something to print. */
+const load = createRequire(import.meta.url);
 
 /** Every setting, commented, as a file that changes nothing. */
 export function printReference(shape: ConfigShape): string {
@@ -29,8 +32,9 @@ export function printReference(shape: ConfigShape): string {
     '',
     'Environment variables go over the file: ROSETTAMQ_ and the path, with __ between its parts and _ between words, ' +
       `as ${variableOf(examplePath)}, ${variableOf(['http', 'apiKeys'])}. With __FILE at the end the value is read from ` +
-      'the file that the variable names. Lists are written with commas. Flags go over both: --set section.setting=value, ' +
-      'and short ones, which are environment variables too:',
+      'the file that the variable names. Lists are written with commas; lists, maps and whole sections also as JSON or ' +
+      `YAML, as ${variableOf(['limits'])}={"queuesMax": 100}. Flags go over both: --set section.setting=value, and short ` +
+      'ones, which are environment variables too:',
     '',
     ...shortcuts,
     '',
@@ -95,6 +99,7 @@ function comment(text: string, indent: string): string[] {
 }
 
 function printValue(value: unknown): string {
+  const { stringify } = load('yaml') as typeof import('yaml');
   return stringify(value, { collectionStyle: 'flow', lineWidth: 0 }).trimEnd();
 }
 

@@ -4,7 +4,10 @@
  * in the operator's words, and so that a start loads no validator. Called by the other files of this folder.
  */
 
-import { parse } from 'yaml';
+import { createRequire } from 'node:module';
+
+/** Loaded when it is needed: most starts read neither. */
+const load = createRequire(import.meta.url);
 
 export interface Schema {
   readonly type?: string;
@@ -54,6 +57,15 @@ export function* listSettings(
   for (const [key, child] of Object.entries(schema.properties ?? {})) {
     if (isSection(child)) yield* listSettings(child, [...path, key]);
     else yield [[...path, key], child];
+  }
+}
+
+/** Every section under `schema`, outer ones first. */
+export function* listSections(schema: Schema, path: readonly string[] = []): Generator<readonly string[]> {
+  for (const [key, child] of Object.entries(schema.properties ?? {})) {
+    if (!isSection(child)) continue;
+    yield [...path, key];
+    yield* listSections(child, [...path, key]);
   }
 }
 
@@ -165,35 +177,39 @@ export function valueFromText(schema: Schema, text: string): unknown {
       return /^-?\d+(\.\d+)?$/.test(text.trim()) ? Number(text) : text;
     case 'array':
       return listFromText(schema.items ?? {}, text);
-    case 'object':
-      return mapFromText(text);
     case 'null':
       return text === '' || text === 'null' ? null : text;
+    case 'object':
+      return text.trim() === '' ? {} : (treeFromText(text) ?? text);
     default:
       return text;
   }
 }
 
-/** YAML, and so JSON too. */
-function mapFromText(text: string): unknown {
-  try {
-    return text.trim() === '' ? {} : parse(text);
-  } catch {
-    return text;
-  }
-}
-
-/** Entries between commas; a JSON list where an entry holds one. */
+/** Entries between commas; JSON or YAML where it is a list in it, or where entries have settings of their own. */
 function listFromText(items: Schema, text: string): unknown {
   if (text.trim() === '') return [];
-  if (text.trim().startsWith('[')) {
-    try {
-      return JSON.parse(text);
-    } catch {
-      return text;
-    }
+  if (items.type === 'object' || /^\s*(\[|- )/.test(text)) {
+    const list = treeFromText(text);
+    return Array.isArray(list) ? list : text;
   }
   return text.split(',').map((entry) => valueFromText(items, entry.trim()));
+}
+
+/** The list or map that a text in JSON or YAML holds; null where it holds none. */
+export function treeFromText(text: string): object | null {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    try {
+      const { parse } = load('yaml') as typeof import('yaml');
+      value = parse(text);
+    } catch {
+      return null;
+    }
+  }
+  return typeof value === 'object' ? value : null;
 }
 
 /** Everything at its default. Throws where a setting has none: that is a mistake in the schema. */

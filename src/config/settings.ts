@@ -3,13 +3,13 @@
  * and of the storage. The sections of the protocols are added by `src/main.ts`.
  */
 
-import Type, { type Static, type TInteger } from 'typebox';
 import { httpSettings } from '../admin/settings.ts';
 import { authSettings } from '../auth/settings.ts';
 import { bridgesSetting, connectionsSetting } from '../bridges/settings.ts';
 import { DEFAULT_LIMITS, type Limits } from '../core/index.ts';
 import { networkSettings } from '../net/settings.ts';
 import { tlsSettings } from '../net/tls-settings.ts';
+import { type Static, type TInteger, Type } from '../schema-types.ts';
 import { logSettings } from '../telemetry/settings.ts';
 
 export const storageSettings = Type.Object(
@@ -30,6 +30,14 @@ export const storageSettings = Type.Object(
       default: 64 * 1024 * 1024,
       minimum: 0,
       description: 'Bytes of the newest stream data kept in memory for readers at the end of a stream.',
+    }),
+    checkpointBytes: Type.Integer({
+      default: 32 * 1024 * 1024,
+      minimum: 1024 * 1024,
+      maximum: 1024 * 1024 * 1024,
+      description:
+        'Bytes of the journal after which its changes are moved to the state database; until then they are in memory ' +
+        'as well.',
     }),
     streamSegmentBytes: Type.Integer({
       default: 64 * 1024 * 1024,
@@ -146,6 +154,20 @@ export const limitsSettings = Type.Object(
 
 export const gatewaySettings = Type.Object(
   {
+    sidecar: Type.Boolean({
+      default: false,
+      description:
+        'Whether it runs beside one service: listens on loopback addresses and Unix domain sockets only, and refuses to ' +
+        'start with any other; with 128 MiB of memory unless gateway.memoryMebibytes says otherwise.',
+    }),
+    memoryMebibytes: Type.Integer({
+      default: 0,
+      minimum: 0,
+      maximum: 1_048_576,
+      description:
+        'Resident memory that the process is to stay within, MiB, at least 96: bounds the JavaScript heap, and every ' +
+        'bound of bytes, connections and sessions that is not set itself. 0: no bound.',
+    }),
     settleMs: Type.Integer({
       default: 5_000,
       minimum: 0,

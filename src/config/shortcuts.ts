@@ -6,7 +6,7 @@
 export interface Shortcut {
   /** As on the command line, without `--`. */
   readonly flag: string;
-  /** How help calls the value. */
+  /** How help calls the value; empty for a switch, which is true where it stands without one. */
   readonly value: string;
   readonly description: string;
   /** The settings that it sets, all to the same value. */
@@ -14,6 +14,18 @@ export interface Shortcut {
 }
 
 export const HOST_SHORTCUTS: readonly Shortcut[] = [
+  {
+    flag: 'sidecar',
+    value: '',
+    description: 'run beside one service: loopback only, bounded memory',
+    paths: ['gateway.sidecar'],
+  },
+  {
+    flag: 'memory',
+    value: 'MiB',
+    description: 'resident memory to stay within',
+    paths: ['gateway.memoryMebibytes'],
+  },
   { flag: 'data', value: 'folder', description: 'data folder', paths: ['storage.folder'] },
   {
     flag: 'durability',

@@ -1,0 +1,62 @@
+/**
+ * Bounds the JavaScript heap of a gateway that is to stay within some memory (`gateway.memoryMebibytes`). V8 takes its
+ * bounds when the process begins, so the process puts itself in its own place, with the same arguments, environment and
+ * process id: before anything is opened. Called by `serve.ts`, and by `command.ts` where a flag or an environment variable
+ * says it already. Whoever gives V8 a bound of his own, in NODE_OPTIONS or on the command line, is left alone.
+ */
+
+import { SIDECAR_MEBIBYTES } from '../config/sidecar-memory.ts';
+
+/** Says for how much memory the process that takes the place is bounded, so that it happens once. */
+const BOUNDED_VARIABLE = 'ROSETTAMQ_HEAP_BOUNDED';
+
+const OLD_SPACE_SHARE = 0.5;
+/** A young generation consists of three of these. */
+const SEMI_SPACE_SHARE = 1 / 128;
+const SEMI_SPACE_MEBIBYTES_MAX = 16;
+const FEW_THREADS_MEBIBYTES_MAX = 256;
+/** glibc keeps free memory for each of these; elsewhere the variable means nothing. */
+const ARENAS = '2';
+
+/** What V8 is told. */
+export function heapFlags(memoryMebibytes: number): readonly string[] {
+  const semiSpace = Math.min(
+    SEMI_SPACE_MEBIBYTES_MAX,
+    Math.max(1, Math.floor(memoryMebibytes * SEMI_SPACE_SHARE)),
+  );
+  return [
+    `--max-old-space-size=${Math.floor(memoryMebibytes * OLD_SPACE_SHARE)}`,
+    `--max-semi-space-size=${semiSpace}`,
+    // Each thread for compiling and collecting beside the event loop takes half a MiB.
+    ...(memoryMebibytes <= FEW_THREADS_MEBIBYTES_MAX ? ['--v8-pool-size=1'] : []),
+  ];
+}
+
+/** Does not return where the process has to begin anew. */
+export function boundHeap(memoryMebibytes: number): void {
+  const { env, execArgv, execve, platform } = process;
+  const bounded = env[BOUNDED_VARIABLE];
+  if (memoryMebibytes <= 0 || bounded === String(memoryMebibytes)) return;
+  // What was asked for first may be less than the settings say: then those count.
+  const own = bounded === undefined ? [] : heapFlags(Number(bounded));
+  const others = execArgv.filter((flag) => !own.includes(flag));
+  if (/--max[-_](old[-_]space|semi[-_]space|heap)/.test(`${others.join(' ')} ${env.NODE_OPTIONS ?? ''}`))
+    return;
+  if (execve === undefined || platform === 'win32') return;
+  const flags = [...others, ...heapFlags(memoryMebibytes)];
+  const argv = [process.execPath, ...flags, ...process.argv.slice(1)];
+  const environment = { MALLOC_ARENA_MAX: ARENAS, ...env, [BOUNDED_VARIABLE]: String(memoryMebibytes) };
+  // Of the one function that says it is experimental.
+  process.removeAllListeners('warning');
+  execve.call(process, process.execPath, argv, environment as Record<string, string>);
+}
+
+/** What arguments or environment say of the memory, without reading any settings; 0 where they say nothing. */
+export function memoryAskedFor(argv: readonly string[], env: Readonly<NodeJS.ProcessEnv>): number {
+  const at = argv.findIndex((argument) => argument === '--memory' || argument.startsWith('--memory='));
+  const flag = at < 0 ? undefined : (argv[at]?.split('=')[1] ?? argv[at + 1]);
+  const text = flag ?? env.ROSETTAMQ_GATEWAY__MEMORY_MEBIBYTES ?? env.ROSETTAMQ_MEMORY;
+  if (text !== undefined) return /^\d{1,7}$/.test(text) ? Number(text) : 0;
+  const isSidecar = argv.includes('--sidecar') || env.ROSETTAMQ_SIDECAR === 'true';
+  return isSidecar ? SIDECAR_MEBIBYTES : 0;
+}
