@@ -1,5 +1,6 @@
 # RosettaMQ in a container. The image listens on loopback only, as the program does by default, so that starting it opens
-# nothing: docker-compose.yml shows the settings that publish it, with the API key that they need.
+# nothing: docker-compose.yml shows the settings that publish it, with the API key that they need. It runs as user 1000 and
+# writes to /data alone, so its root file system may be read-only.
 
 # Another image of Node.js 24 or newer, for example one of a registry of your own: docker build --build-arg NODE_IMAGE=...
 ARG NODE_IMAGE=node:24-slim
@@ -22,10 +23,12 @@ COPY --from=build /app/package.json ./
 COPY --from=build /app/node_modules node_modules
 COPY --from=build /app/dist dist
 COPY config config
-RUN mkdir /data && chown node:node /data
-USER node
+RUN mkdir /data && chown node:node /data && \
+  node -e "fs.symlinkSync('/app/dist/src/command.js', '/usr/local/bin/rosettamq')"
+# By its number, so that an orchestrator can see that it is not root.
+USER 1000
 VOLUME /data
 EXPOSE 1883 5672 8080 8083 9092
-HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
-  CMD ["node", "-e", "fetch('http://127.0.0.1:8080/livez').then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
-ENTRYPOINT ["node", "/app/dist/src/main.js"]
+# Where the HTTP API has another port, ROSETTAMQ_API says so.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["rosettamq", "health"]
+ENTRYPOINT ["node", "/app/dist/src/command.js"]

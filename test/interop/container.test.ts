@@ -34,8 +34,10 @@ function findObstacle(): string | null {
   return probe.stdout.trim().endsWith(' linux') ? null : 'this Docker runs no Linux containers';
 }
 
-/** The official image where it is here or can be pulled, else one of this machine's own programs. */
+/** The image that the environment names, the official image where it is here or can be pulled, else one of this machine's own programs. */
 function findBase(): string {
+  const named = process.env.ROSETTAMQ_TEST_NODE_IMAGE;
+  if (named !== undefined) return named;
   const isHere = spawnSync('docker', ['image', 'inspect', OFFICIAL_BASE], { stdio: 'ignore' }).status === 0;
   if (isHere) return OFFICIAL_BASE;
   const pulled = spawnSync('docker', ['pull', '--quiet', OFFICIAL_BASE], {
@@ -45,6 +47,13 @@ function findBase(): string {
   if (pulled.status === 0) return OFFICIAL_BASE;
   execFileSync('bash', [join(ROOT, 'test/peers/docker-base.sh'), LOCAL_BASE, process.execPath]);
   return LOCAL_BASE;
+}
+
+function buildImage(): void {
+  execFileSync('docker', ['build', '-q', '-t', IMAGE, '--build-arg', `NODE_IMAGE=${findBase()}`, ROOT], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    timeout: BUILD_MS_MAX,
+  });
 }
 
 const obstacle = findObstacle();
@@ -74,10 +83,7 @@ describe.skipIf(obstacle !== null)(`the container${obstacle === null ? '' : ` ($
       .start();
 
   beforeAll(async () => {
-    execFileSync('docker', ['build', '-q', '-t', IMAGE, '--build-arg', `NODE_IMAGE=${findBase()}`, ROOT], {
-      stdio: ['ignore', 'ignore', 'pipe'],
-      timeout: BUILD_MS_MAX,
-    });
+    buildImage();
     kafkaPort = await pickPort();
     container = await start();
   }, BUILD_MS_MAX + 60_000);
@@ -161,3 +167,44 @@ describe.skipIf(obstacle !== null)(`the container${obstacle === null ? '' : ` ($
     expect(code.trim()).toBe('0');
   });
 });
+
+describe.skipIf(obstacle !== null)(
+  `the container, locked up${obstacle === null ? '' : ` (${obstacle})`}`,
+  () => {
+    beforeAll(buildImage, BUILD_MS_MAX + 60_000);
+
+    it('runs as a user of its own with a read-only root, also as a sidecar, and stops cleanly', async () => {
+      const docker = (...args: string[]): string => execFileSync('docker', args, { encoding: 'utf8' }).trim();
+      const locked = [
+        '--network',
+        'none',
+        '--read-only',
+        '--user',
+        '1000:1000',
+        '--cap-drop',
+        'ALL',
+        '--memory',
+        '192m',
+      ];
+      const options = ['--security-opt', 'no-new-privileges', '-e', 'ROSETTAMQ_SIDECAR=true'];
+      const id = docker('run', '-d', ...locked, ...options, '-v', '/data', IMAGE);
+      try {
+        const ask = (question: string): number | null =>
+          spawnSync('docker', ['exec', id, 'rosettamq', 'health', question]).status;
+        await waitFor('the sidecar to be ready', () => ask('ready') === 0);
+        expect(ask('live')).toBe(0);
+        expect(docker('exec', id, 'id', '-u')).toBe('1000');
+        expect(spawnSync('docker', ['exec', id, 'sh', '-c', 'echo x > /app/x']).status).not.toBe(0);
+        docker('exec', id, 'rosettamq', 'publish', 'a/b', '-m', 'kept', '--retain');
+        expect(docker('exec', id, 'rosettamq', 'retained', 'get', 'a/b')).toBe('kept');
+        docker('stop', '--time', '20', id);
+        expect(docker('inspect', '-f', '{{.State.ExitCode}}', id)).toBe('0');
+        docker('start', id);
+        await waitFor('the sidecar to be ready again', () => ask('ready') === 0);
+        expect(docker('exec', id, 'rosettamq', 'retained', 'get', 'a/b')).toBe('kept');
+      } finally {
+        docker('rm', '-f', '-v', id);
+      }
+    });
+  },
+);

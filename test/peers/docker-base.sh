@@ -29,7 +29,7 @@ ln -s usr/bin usr/sbin usr/lib usr/lib64 "$root/"
 chmod 1777 "$root/tmp"
 
 copy_program "$(command -v sh)" /usr/bin/sh
-for program in cat chmod chown cp env getconf id kill ls mkdir mv rm sleep uname; do
+for program in cat chmod chown cp env getconf id kill ln ls mkdir mv rm sleep uname; do
   path=$(type -P "$program") && copy_program "$path" "/usr/bin/$program"
 done
 copy_program "$node" /usr/local/bin/node
