@@ -165,8 +165,8 @@ export const gatewaySettings = Type.Object(
       minimum: 0,
       maximum: 1_048_576,
       description:
-        'Resident memory that the process is to stay within, MiB, at least 96: bounds the JavaScript heap, and every ' +
-        'bound of bytes, connections and sessions that is not set itself. 0: no bound.',
+        'Memory that the process is meant for, MiB, at least 96: bounds the JavaScript heap, and every bound of bytes, ' +
+        'connections and sessions that is not set itself; it is no hard limit (docs/operations.md). 0: no bound.',
     }),
     settleMs: Type.Integer({
       default: 5_000,

@@ -23,7 +23,7 @@ export const HOST_SHORTCUTS: readonly Shortcut[] = [
   {
     flag: 'memory',
     value: 'MiB',
-    description: 'resident memory to stay within',
+    description: 'memory that the process is meant for',
     paths: ['gateway.memoryMebibytes'],
   },
   { flag: 'data', value: 'folder', description: 'data folder', paths: ['storage.folder'] },

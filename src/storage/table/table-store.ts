@@ -21,8 +21,8 @@ import { DurableTable } from './table.ts';
 
 /** Journal size at which a checkpoint begins. */
 export const CHECKPOINT_JOURNAL_BYTES = 32 * 1024 * 1024;
-/** Journal size at which commits wait for the checkpoint that runs, or fail when it cannot succeed. */
-const JOURNAL_BYTES_MAX = 4 * CHECKPOINT_JOURNAL_BYTES;
+/** So many times that size, commits wait for the checkpoint that runs, or fail when it cannot succeed. */
+const JOURNALS_MAX = 4;
 const RETRY_MS = 1000;
 
 /** The table that remembers which id belongs to which name. */
@@ -160,7 +160,7 @@ export class TableStore implements CommitPart, RowLogHome {
   }
 
   flush(targets: SyncTarget[]): void {
-    if (this.#moveFailure !== null && this.#journal.bytes > JOURNAL_BYTES_MAX) {
+    if (this.#moveFailure !== null && this.#journal.bytes > JOURNALS_MAX * this.#checkpointBytes) {
       throw refusal(this.#moveFailure);
     }
     try {
@@ -209,7 +209,9 @@ export class TableStore implements CommitPart, RowLogHome {
 
   readonly #gate = (open: () => void): boolean => {
     const isHeld =
-      this.#moving !== null && this.#moveFailure === null && this.#journal.bytes > JOURNAL_BYTES_MAX;
+      this.#moving !== null &&
+      this.#moveFailure === null &&
+      this.#journal.bytes > JOURNALS_MAX * this.#checkpointBytes;
     if (isHeld) this.#heldBack = open;
     return !isHeld;
   };
