@@ -72,7 +72,7 @@ export const configShape: ConfigShape = {
   memoryShares: {
     'mqtt.connectionsMax': 131_072,
     'mqtt.limits.packetBytesMax': 32,
-    'mqtt.limits.inflightBytesMax': 128,
+    'mqtt.limits.inflightBytesMax': 1_024,
     'mqtt.limits.outputBytesSoft': 512,
     'amqp091.connectionsMax': 131_072,
     'amqp091.highWaterBytes': 1_024,
