@@ -9,11 +9,12 @@
  * answer is sent or received again.
  */
 
-import type { TSchema } from 'typebox';
 import type { Clock, Message } from './core/index.ts';
 import type { Logger } from './host.ts';
+import type { TSchema } from './schema-types.ts';
 
 export { type OutsideTls, outsideTlsSettings, secretSetting, tlsOptionsOf } from './outside-settings.ts';
+export { type Static, Type } from './schema-types.ts';
 
 export type BridgeDirection = 'out' | 'in';
 

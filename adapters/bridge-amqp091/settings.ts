@@ -3,8 +3,7 @@
  * driver of this folder reads them; nothing here loads the client library.
  */
 
-import Type, { type Static } from 'typebox';
-import { type OutsideTls, outsideTlsSettings, secretSetting } from '../../src/outside.ts';
+import { type OutsideTls, outsideTlsSettings, type Static, secretSetting, Type } from '../../src/outside.ts';
 
 /** The exchange that takes whole addresses as keys. */
 export const WHOLE_ADDRESS_EXCHANGE = 'amq.topic';

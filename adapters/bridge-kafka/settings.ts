@@ -3,8 +3,7 @@
  * types that they have when the link is opened, secrets as plain text. Cheap to import: no client library.
  */
 
-import Type, { type Static } from 'typebox';
-import { type OutsideTls, outsideTlsSettings, secretSetting } from '../../src/outside.ts';
+import { type OutsideTls, outsideTlsSettings, type Static, secretSetting, Type } from '../../src/outside.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;

@@ -4,9 +4,8 @@
  * library.
  */
 
-import Type, { type Static } from 'typebox';
 import { explainInvalidFilter } from '../../mappings/mqtt-topics.ts';
-import { type OutsideTls, outsideTlsSettings, secretSetting } from '../../src/outside.ts';
+import { type OutsideTls, outsideTlsSettings, type Static, secretSetting, Type } from '../../src/outside.ts';
 
 const PACKET_BYTES_MAX = 268_435_460;
 const closed = { additionalProperties: false } as const;

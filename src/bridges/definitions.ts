@@ -4,9 +4,9 @@
  * with that driver's own schemas.
  */
 
-import Type, { type TSchema } from 'typebox';
 import { CoreError } from '../core/index.ts';
 import { findNearest } from '../nearest-name.ts';
+import { type TSchema, Type } from '../schema-types.ts';
 
 export const NAME = /^[a-z0-9][a-z0-9._-]{0,63}$/;
 export const MAPPINGS_MAX = 64;

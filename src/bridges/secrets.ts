@@ -5,8 +5,8 @@
  */
 
 import { readFile } from 'node:fs/promises';
-import type { TSchema } from 'typebox';
 import { LinkError } from '../outside.ts';
+import type { TSchema } from '../schema-types.ts';
 import { escapePointer, isObject, refuse, type Shape } from './definitions.ts';
 
 const KEPT = { kept: true };

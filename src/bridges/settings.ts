@@ -1,6 +1,6 @@
 /** Connections and bridges as the configuration defines them. What is in one is checked by the registry, when it starts. */
 
-import Type from 'typebox';
+import { Type } from '../schema-types.ts';
 
 const definition = Type.Object({}, { additionalProperties: true });
 
