@@ -16,7 +16,7 @@ import { type Gateway, startGateway } from './gateway.ts';
 import { describeWith, Program, run, start, subscribe, waitFor } from './programs.ts';
 
 const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
-const PEERS = ['mosquitto-clients', 'kcat', 'python', 'curl', 'openssl'] as const;
+const PEERS = ['mosquitto-clients', 'mosquitto', 'kcat', 'python', 'curl', 'openssl'] as const;
 
 interface Block {
   readonly language: string;
@@ -51,6 +51,7 @@ describeWith(PEERS, 'the examples of the README', () => {
   const blocks = readBlocks('README.md');
   let gateway: Gateway;
   let securedPort = 0;
+  let outsidePort = 0;
 
   const find = (part: string, language = 'console'): Block => {
     const found = blocks.filter((block) => block.language === language && block.text.includes(part));
@@ -64,6 +65,7 @@ describeWith(PEERS, 'the examples of the README', () => {
     const config = join(folder, 'rosettamq.yaml');
     writeFileSync(config, placeFiles(find('certificates:', 'yaml').text));
     securedPort = await pickPort();
+    outsidePort = await pickPort();
     const env: Record<string, string> = {
       ROSETTAMQ_CONFIG: config,
       ROSETTAMQ_MQTT__TLS__PORT: String(securedPort),
@@ -91,6 +93,9 @@ describeWith(PEERS, 'the examples of the README', () => {
       )
       .replaceAll(/mosquitto_(?:sub|pub)(?! -p)/g, `stdbuf -oL $& -p ${gateway.ports.mqtt}`)
       .replaceAll('-p 8883', `-p ${securedPort}`)
+      .replaceAll('mosquitto_sub -p 1884', `stdbuf -oL mosquitto_sub -p ${outsidePort}`)
+      .replaceAll('mosquitto -p 1884', `${locatePeer('mosquitto')} -p ${outsidePort}`)
+      .replaceAll('localhost:1884', `localhost:${outsidePort}`)
       .replaceAll('-b localhost', `-b localhost:${gateway.ports.kafka}`)
       .replaceAll('localhost:8080', `127.0.0.1:${gateway.ports.http}`)
       .replaceAll(/\bpython (\S+\.py)/g, `${locatePeer('python')} ${folder}/$1`)
@@ -138,6 +143,9 @@ describeWith(PEERS, 'the examples of the README', () => {
   it('a shared subscription', () => runBlock(find('$share/')));
   it('workers of two protocols in one group', () => runBlock(find('python worker.py')));
   it('a stream, a delayed message, the gateway about itself', () => runBlock(find('$delayed/')));
+
+  it('a bridge to another broker', () => runBlock(find('mosquitto -p 1884')));
+  it('what a bridge is asked, and how it is undone', () => runBlock(find('hall-out:pause')));
 
   it('TLS by one entry in the settings', async () => {
     const subscriber = await subscribe(gateway.ports.mqtt, "-t 'orders/#' -v");
