@@ -3,6 +3,8 @@
  * that nobody manages, and Node.js's HTTP is a seventh of what such a gateway takes in memory: so plain probes are read
  * and answered here by hand, one to a connection. The first connection that brings anything else makes the API load, which
  * takes over the socket and that connection with what it has brought, and from then on everything. Made by `index.ts`.
+ * Invariant: from its first byte to its last a connection has somebody who hears of its failures, and until it is handed
+ * over or answered it has one deadline, however slowly its bytes come.
  */
 
 import { createServer, type Server, type Socket } from 'node:net';
@@ -15,17 +17,18 @@ export interface DoorwayOptions {
   readonly host: string;
   readonly port: number;
   readonly connectionsMax: number;
-  /** Time for a request to arrive. */
+  /** Time for a request to arrive, and for the API to take it. */
   readonly requestTimeoutMs: number;
   /** Null: not to who calls this host by that name. */
   answer(path: HealthPath, isVerbose: boolean, host: string | undefined): HealthAnswer | null;
-  /** Somebody asks for more: `socket` is read again from its beginning. */
-  more(socket: Socket): void;
+  /** Somebody asks for more: `socket` is read again from its beginning. Resolves when somebody else looks after it. */
+  more(socket: Socket): Promise<void>;
 }
 
 /** Resolves when it listens; rejects with what the system says. */
 export function openDoorway(options: DoorwayOptions): Promise<Server> {
-  const server = createServer({ noDelay: true }, (socket) => receive(socket, options));
+  // Half open as those of an HTTP server: who has said everything still waits for the answer.
+  const server = createServer({ noDelay: true, allowHalfOpen: true }, (socket) => receive(socket, options));
   server.maxConnections = options.connectionsMax;
   return new Promise((resolve, reject) => {
     server.once('error', reject);
@@ -38,10 +41,11 @@ export function openDoorway(options: DoorwayOptions): Promise<Server> {
 
 function receive(socket: Socket, options: DoorwayOptions): void {
   let head = Buffer.alloc(0);
-  const ignore = (): void => {};
   const end = (): void => {
     socket.destroy();
   };
+  const deadline = setTimeout(end, options.requestTimeoutMs);
+  const release = (): void => clearTimeout(deadline);
   const take = (chunk: Buffer): void => {
     head = Buffer.concat([head, chunk]);
     const text = head.toString('latin1');
@@ -51,21 +55,25 @@ function receive(socket: Socket, options: DoorwayOptions): void {
     const answered = isWhole ? answerOf(text, options) : null;
     socket.off('data', take);
     if (answered !== null) {
+      socket.off('end', end);
       socket.end(answered);
       socket.resume();
       return;
     }
-    socket.setTimeout(0);
-    socket.off('timeout', end);
-    socket.off('error', ignore);
+    socket.off('end', end);
     socket.pause();
     socket.unshift(head);
-    options.more(socket);
+    options.more(socket).then(release, end);
   };
+  // For good: whoever gets it may not be there yet when the client breaks it off.
   socket.on('error', ignore);
-  socket.setTimeout(options.requestTimeoutMs, end);
+  socket.once('close', release);
+  socket.on('end', end);
   socket.on('data', take);
 }
+
+/** A socket that fails is closed next, which is what counts. */
+function ignore(): void {}
 
 const PROBE = /^(?:GET|HEAD) \/(?:livez|readyz|startupz|healthz)[ ?]/;
 

@@ -73,12 +73,11 @@ class HttpAdmin implements Admin {
     return this.#health;
   }
 
-  #serve(socket: Socket): void {
+  async #serve(socket: Socket): Promise<void> {
     this.#loading ??= this.#load();
-    this.#loading.then(
-      (server) => server.take(socket),
-      () => socket.destroy(),
-    );
+    const server = await this.#loading;
+    this.#sockets.delete(socket);
+    server.take(socket);
   }
 
   async #load(): Promise<AdminServer> {
@@ -100,13 +99,14 @@ class HttpAdmin implements Admin {
     if (doorway === null) return;
     this.#doorway = null;
     this.#bound = null;
-    const server = await this.#loading?.catch(() => null);
-    if (server !== undefined && server !== null) await server.stop(STOP_GRACE_MS);
-    else
-      await new Promise<void>((resolve) => {
-        doorway.close(() => resolve());
-        for (const socket of this.#sockets) socket.destroy();
-      });
+    const server = (await this.#loading?.catch(() => null)) ?? null;
+    // Whether it had taken over the listening socket before the stop began decides whose that is.
+    const isTakenOver = server?.isListening === true;
+    for (const socket of this.#sockets) socket.destroy();
+    await Promise.all([
+      server?.stop(STOP_GRACE_MS),
+      isTakenOver ? undefined : new Promise<void>((resolve) => doorway.close(() => resolve())),
+    ]);
     this.#health?.stop();
   }
 }

@@ -28,6 +28,10 @@ export class AdminServer {
   readonly #server: HttpServer;
   #loading: Promise<AdminRoutes> | null = null;
   #routes: AdminRoutes | null = null;
+  /** Those that somebody else accepted: the server does not count them as its own. */
+  readonly #taken = new Set<Socket>();
+  /** Told when none of them is left. */
+  #whenAllLeft: (() => void) | null = null;
 
   constructor(options: AdminOptions, access: AccessCheck, health: Health) {
     this.#options = options;
@@ -54,8 +58,19 @@ export class AdminServer {
     return new Promise((resolve) => this.#server.listen(listening, resolve));
   }
 
+  get isListening(): boolean {
+    return this.#server.listening;
+  }
+
   /** A connection that somebody else accepted. */
   take(socket: Socket): void {
+    // It would never be told of the end of one that has ended.
+    if (socket.destroyed) return;
+    this.#taken.add(socket);
+    socket.once('close', () => {
+      this.#taken.delete(socket);
+      if (this.#taken.size === 0) this.#whenAllLeft?.();
+    });
     this.#server.emit('connection', socket);
     socket.resume();
   }
@@ -92,8 +107,16 @@ export class AdminServer {
   async stop(graceMs: number): Promise<void> {
     this.#routes?.endFeeds();
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
-    const grace = setTimeout(() => this.#server.closeAllConnections(), graceMs);
+    const left = new Promise<void>((resolve) => {
+      if (this.#taken.size === 0) resolve();
+      else this.#whenAllLeft = resolve;
+    });
+    const grace = setTimeout(() => {
+      this.#server.closeAllConnections();
+      for (const socket of this.#taken) socket.destroy();
+    }, graceMs);
     await closed;
+    await left;
     clearTimeout(grace);
     await this.#loading?.then((routes) => routes.stop()).catch(() => undefined);
   }

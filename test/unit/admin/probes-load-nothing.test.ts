@@ -1,5 +1,5 @@
 /** Until somebody asks for more than health, probes are answered by hand; then the API takes over, connections and all. */
-import { connect, type Socket } from 'node:net';
+import { connect, type Server, type Socket } from 'node:net';
 import { afterEach, expect, it } from 'vitest';
 import { openDoorway } from '../../../src/admin/doorway.ts';
 import type { HealthAnswer } from '../../../src/admin/health.ts';
@@ -12,12 +12,13 @@ afterEach(async () => {
 });
 
 interface Opened {
+  readonly server: Server;
   readonly port: number;
   readonly asked: string[];
   readonly passedOn: Socket[];
 }
 
-async function open(requestTimeoutMs = 1_000): Promise<Opened> {
+async function open(requestTimeoutMs = 1_000, takenOver = Promise.resolve()): Promise<Opened> {
   const asked: string[] = [];
   const passedOn: Socket[] = [];
   const server = await openDoorway({
@@ -29,13 +30,16 @@ async function open(requestTimeoutMs = 1_000): Promise<Opened> {
       asked.push(`${path} ${isVerbose} ${host}`);
       return host === 'evil' ? null : OK;
     },
-    more: (socket) => passedOn.push(socket),
+    more: (socket) => {
+      passedOn.push(socket);
+      return takenOver;
+    },
   });
   close.push(() => {
     for (const socket of passedOn) socket.destroy();
     server.close();
   });
-  return { port: (server.address() as { port: number }).port, asked, passedOn };
+  return { server, port: (server.address() as { port: number }).port, asked, passedOn };
 }
 
 /** Everything that comes until the end. */
@@ -92,6 +96,51 @@ it.each([
 it('who says nothing is let go', async () => {
   const { port } = await open(50);
   expect(await exchange(port, 'GET /liv')).toBe('');
+});
+
+it('who says it too slowly is let go, however often something comes', async () => {
+  const { port } = await open(100);
+  const socket = connect(port, '127.0.0.1', () => socket.write('GET /livez HTTP/1.1\r\nX: '));
+  const dripping = setInterval(() => socket.write('x'), 10);
+  socket.on('error', () => {});
+  await new Promise((resolve) => socket.once('close', resolve));
+  clearInterval(dripping);
+});
+
+it('who has said everything is answered still', async () => {
+  const { port, passedOn } = await open();
+  const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true }, () =>
+    socket.end('POST / HTTP/1.1\r\n\r\n'),
+  );
+  close.push(() => socket.destroy());
+  await expect.poll(() => passedOn).toHaveLength(1);
+  const [passed] = passedOn as [Socket];
+  const ended = new Promise((resolve) => passed.once('end', resolve));
+  passed.resume();
+  await ended;
+  passed.end('answer');
+  const answer = await new Promise((resolve) => socket.once('data', (chunk) => resolve(chunk.toString())));
+  expect(answer).toBe('answer');
+});
+
+it('who is passed on and breaks it off before anybody took it harms nobody', async () => {
+  const { port, server, passedOn } = await open(60_000, new Promise(() => {}));
+  const socket = connect(port, '127.0.0.1', () => socket.write('POST / HTTP/1.1'));
+  await expect.poll(() => passedOn).toHaveLength(1);
+  const [passed] = passedOn as [Socket];
+  const failures: unknown[] = [];
+  const unheard = (error: unknown): void => void failures.push(error);
+  process.once('uncaughtException', unheard);
+  socket.resetAndDestroy();
+  await expect.poll(() => passed.closed).toBe(true);
+  process.off('uncaughtException', unheard);
+  expect(failures).toEqual([]);
+  expect(server.listening).toBe(true);
+});
+
+it('who is passed on and taken by nobody is let go', async () => {
+  const { port } = await open(50, new Promise(() => {}));
+  expect(await exchange(port, 'POST / HTTP/1.1')).toBe('');
 });
 
 it('the API takes over the socket with the first connection that asks for it', async () => {
