@@ -4,11 +4,12 @@
  * one; for everything else this is `main.ts`. What bounds the heap comes before anything is loaded.
  */
 
+import { API_COMMANDS } from './cli/api-command-names.ts';
 import { boundHeap, memoryAskedFor } from './cli/heap.ts';
 
 boundHeap(memoryAskedFor(process.argv, process.env));
-const { API_COMMANDS, runApiCommand } = await import('./cli/api-commands.ts');
 if (API_COMMANDS.has(process.argv[2] ?? '')) {
+  const { runApiCommand } = await import('./cli/api-commands.ts');
   const { VERSION } = await import('./version.ts');
   await runApiCommand(VERSION, process.argv);
 } else {

@@ -10,22 +10,6 @@ import type { HealthQuestion } from './health.ts';
 
 const LIST_MAX_DEFAULT = 1_000;
 
-/** First words of the commands that need no settings of a gateway. */
-export const API_COMMANDS: ReadonlySet<string> = new Set([
-  'users',
-  'acl',
-  'mapping',
-  'sessions',
-  'queues',
-  'retained',
-  'connections',
-  'bridges',
-  'import',
-  'publish',
-  'subscribe',
-  'health',
-]);
-
 /** Of these commands alone, for a quick start. */
 export async function runApiCommand(version: string, argv: readonly string[]): Promise<void> {
   const program = new Command('rosettamq').version(version).enablePositionalOptions();

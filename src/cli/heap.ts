@@ -5,7 +5,8 @@
  * says it already. Whoever gives V8 a bound of his own, in NODE_OPTIONS or on the command line, is left alone.
  */
 
-import { SIDECAR_MEBIBYTES } from '../config/sidecar-memory.ts';
+import { MEBIBYTES_MIN, SIDECAR_MEBIBYTES } from '../config/sidecar-memory.ts';
+import { API_COMMANDS } from './api-command-names.ts';
 
 /** Says for how much memory the process that takes the place is bounded, so that it happens once. */
 const BOUNDED_VARIABLE = 'ROSETTAMQ_HEAP_BOUNDED';
@@ -51,12 +52,17 @@ export function boundHeap(memoryMebibytes: number): void {
   execve.call(process, process.execPath, argv, environment as Record<string, string>);
 }
 
-/** What arguments or environment say of the memory, without reading any settings; 0 where they say nothing. */
+/**
+ * What arguments or environment say of the memory, without reading any settings. 0: the process stays as it is, because they
+ * say nothing or what the settings will refuse, it only calls a gateway, or it has been bounded before. Then `serve` alone
+ * says what holds: files and `--set` may say something else, and the two would take turns for ever.
+ */
 export function memoryAskedFor(argv: readonly string[], env: Readonly<NodeJS.ProcessEnv>): number {
+  if (env[BOUNDED_VARIABLE] !== undefined || API_COMMANDS.has(argv[2] ?? '')) return 0;
   const at = argv.findIndex((argument) => argument === '--memory' || argument.startsWith('--memory='));
   const flag = at < 0 ? undefined : (argv[at]?.split('=')[1] ?? argv[at + 1]);
   const text = flag ?? env.ROSETTAMQ_GATEWAY__MEMORY_MEBIBYTES ?? env.ROSETTAMQ_MEMORY;
-  if (text !== undefined) return /^\d{1,7}$/.test(text) ? Number(text) : 0;
+  if (text !== undefined) return /^\d{1,7}$/.test(text) && Number(text) >= MEBIBYTES_MIN ? Number(text) : 0;
   const isSidecar = argv.includes('--sidecar') || env.ROSETTAMQ_SIDECAR === 'true';
   return isSidecar ? SIDECAR_MEBIBYTES : 0;
 }

@@ -9,13 +9,11 @@
 import { isIPv4, isIPv6 } from 'node:net';
 import type { ConfigDraft } from './draft.ts';
 import { listSettings } from './schema.ts';
-import { SIDECAR_MEBIBYTES } from './sidecar-memory.ts';
+import { MEBIBYTES_MIN, SIDECAR_MEBIBYTES } from './sidecar-memory.ts';
 
 /** Divisors by path. The protocols' own are given by `src/main.ts`. */
 export type MemoryShares = Readonly<Record<string, number>>;
 
-/** With less the program itself does not fit. */
-export const MEBIBYTES_MIN = 96;
 const BYTES_PER_MEBIBYTE = 1024 * 1024;
 
 export const HOST_SHARES: MemoryShares = {

@@ -118,6 +118,16 @@ describe('a bound of memory', () => {
     expect(memoryAskedFor(['node', 'x'], { ROSETTAMQ_SIDECAR: 'false' })).toBe(0);
   });
 
+  it('that the settings refuse, or a command that only calls a gateway, begins nothing anew', () => {
+    expect(memoryAskedFor(['node', 'x', '--memory', '95'], {})).toBe(0);
+    expect(memoryAskedFor(['node', 'x', 'health', 'ready'], { ROSETTAMQ_SIDECAR: 'true' })).toBe(0);
+  });
+
+  it('is no more asked for once it is bounded: what the settings say of it may be another', () => {
+    const env = { ROSETTAMQ_HEAP_BOUNDED: '200' };
+    expect(memoryAskedFor(['node', 'x', '--sidecar', '--set', 'gateway.memoryMebibytes=200'], env)).toBe(0);
+  });
+
   it('of nothing leaves the process alone', () => {
     expect(() => boundHeap(0)).not.toThrow();
   });
