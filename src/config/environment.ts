@@ -2,7 +2,9 @@
  * Reads environment variables into a draft. `ROSETTAMQ_` and the path of a setting, `__` between its parts and `_`
  * between words: `ROSETTAMQ_STORAGE__FOLDER`, `ROSETTAMQ_HTTP__API_KEYS`. With `__FILE` at the end the value is the
  * content of the file that it names, as container platforms hand out secrets. Short forms are those of the flags:
- * `ROSETTAMQ_DATA` as `--data`. Lists, maps and whole sections are JSON or YAML in one variable. A variable with our prefix that means nothing is an error: it was meant to.
+ * `ROSETTAMQ_DATA` as `--data`. Lists, maps and whole sections are JSON or YAML in one variable. A variable with our prefix
+ * that means nothing is an error: it was meant to. Only what Kubernetes tells every container of a namespace about a Service whose
+ * name begins as our prefix does (`ROSETTAMQ_SERVICE_HOST`, `ROSETTAMQ_PORT_1883_TCP`) was not.
  */
 
 import { readFileSync } from 'node:fs';
@@ -32,6 +34,7 @@ export function readEnvironment(
   for (const name of names) {
     const text = environment[name];
     if (!name.startsWith(PREFIX) || ignored.has(name) || text === undefined) continue;
+    if (isServiceLink(name, text)) continue;
     const isFile = name.endsWith(FILE_SUFFIX) && !known.has(plainName(name));
     const setting = isFile ? name.slice(0, -FILE_SUFFIX.length) : name;
     const paths = known.get(plainName(setting))?.paths;
@@ -52,6 +55,13 @@ export function readEnvironment(
     const value = isFile ? readSecret(draft, text, origin) : text;
     if (value !== null) for (const path of paths) draft.setText(path, value, origin);
   }
+}
+
+/** `ROSETTAMQ_PORT` may be a setting too, but no setting is an address such as `tcp://10.0.0.1:1883`. */
+function isServiceLink(name: string, text: string): boolean {
+  if (/_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$/.test(name))
+    return true;
+  return name.endsWith('_PORT') && /^(tcp|udp|sctp):\/\//.test(text);
 }
 
 /** `ROSETTAMQ_HTTP__API_KEYS` of `http.apiKeys`. */

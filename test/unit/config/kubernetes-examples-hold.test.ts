@@ -27,6 +27,7 @@ type Container = Readonly<Record<(typeof PROBES)[number], Probe>> & {
 };
 interface PodSpec {
   readonly terminationGracePeriodSeconds: number;
+  readonly enableServiceLinks?: boolean;
   readonly securityContext: object;
   readonly containers: readonly Container[];
   readonly initContainers?: readonly Container[];
@@ -89,6 +90,10 @@ describe.each(pods)('$file', ({ pod, gateway, volumes }) => {
     expect(mebibytesOf(gateway.resources.limits.memory)).toBeGreaterThan(memoryMebibytes);
   });
 
+  it('is not told of services in variables that look like settings', () => {
+    expect(pod.enableServiceLinks).toBe(false);
+  });
+
   it('leaves it the time to stop', () => {
     const { unreadyMs, settleMs, drainMs } = configOf(gateway).host.gateway;
     expect(pod.terminationGracePeriodSeconds * 1000).toBeGreaterThan(unreadyMs + settleMs + drainMs + 5_000);
@@ -123,6 +128,28 @@ describe.each(pods)('$file', ({ pod, gateway, volumes }) => {
     expect(gateway.volumeMounts).toContainEqual({ name: 'data', mountPath: '/data' });
     for (const { name } of gateway.volumeMounts) expect(volumes).toContain(name);
   });
+});
+
+it('what Kubernetes tells of services whose names begin with that of the gateway is no setting', () => {
+  const environment = {
+    ROSETTAMQ_SERVICE_HOST: '10.0.0.1',
+    ROSETTAMQ_SERVICE_PORT: '1883',
+    ROSETTAMQ_SERVICE_PORT_MQTT: '1883',
+    ROSETTAMQ_PORT: 'tcp://10.0.0.1:1883',
+    ROSETTAMQ_PORT_1883_TCP: 'tcp://10.0.0.1:1883',
+    ROSETTAMQ_PORT_1883_TCP_PROTO: 'tcp',
+    ROSETTAMQ_PORT_1883_TCP_PORT: '1883',
+    ROSETTAMQ_PORT_1883_TCP_ADDR: '10.0.0.1',
+    ROSETTAMQ_MQTT_PORT: 'tcp://10.0.0.2:1883',
+    ROSETTAMQ_MQTT_SERVICE_HOST: '10.0.0.2',
+    ROSETTAMQ_KAFKA_PORT: '9093',
+  };
+  const { origins } = loadConfig(configShape, { file: '/dev/null', environment, assignments: [], flags: {} });
+  expect([...origins]).toEqual([['kafka.port', 'environment ROSETTAMQ_KAFKA_PORT']]);
+  const typo = { ROSETTAMQ_SERVICE: 'x' };
+  expect(() =>
+    loadConfig(configShape, { file: '/dev/null', environment: typo, assignments: [], flags: {} }),
+  ).toThrow('ROSETTAMQ_SERVICE is not a setting');
 });
 
 it('the sidecar begins before the service and listens on loopback alone', () => {
