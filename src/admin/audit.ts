@@ -1,6 +1,6 @@
 /**
  * One line in the log for each change that somebody asked for over the HTTP API: who, what, and what became of it. Bodies
- * are not in it, so no secret is. Called by `server.ts` when a request was answered.
+ * are not in it, so no secret is. Called by `server.ts` when a request was answered, or nobody was left to answer.
  */
 
 import type { Logger } from '../host.ts';

@@ -131,9 +131,16 @@ export async function buildRoutes(
       `role ${caller.role} may not do this, which needs ${roles}`,
     );
   });
-  app.addHook('onResponse', async (request, reply) => {
+  const audited = new WeakSet<IncomingMessage>();
+  app.addHook('onSend', async (request, reply) => {
     const caller = callers.get(request.raw);
-    if (caller !== undefined) auditChange(logger, caller, request, reply.statusCode);
+    // An answer that cannot be sent is followed by another, which is that of the same request.
+    if (caller === undefined || audited.has(request.raw)) return;
+    audited.add(request.raw);
+    const tell = (): void => auditChange(logger, caller, request, reply.statusCode);
+    // Whoever leaves before the answer has changed what was changed.
+    if (reply.raw.closed) tell();
+    else reply.raw.once('close', tell);
   });
 
   // Many clients send a type with everything; where there is no body, and none is expected, it says nothing.

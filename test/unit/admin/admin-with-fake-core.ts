@@ -57,6 +57,8 @@ export class FakeGateway {
   checks: ReadinessCheck[] = [{ name: 'listeners', ok: true }];
   /** Thrown by `rules.put`. */
   failure: Error | null = null;
+  /** What a change of a rule waits for. */
+  beforePut: () => Promise<void> = () => Promise.resolve();
   admin!: Admin;
 
   async start(settings: Partial<HttpSettings> = {}): Promise<this> {
@@ -190,6 +192,7 @@ export class FakeGateway {
         remove: (name: string) => rules.delete(name),
         put: async (name: string, definition: unknown, options?: { dryRun: boolean }) => {
           if (this.failure !== null) throw this.failure;
+          await this.beforePut();
           const rule = compileRule(definition);
           if (options?.dryRun !== true) rules.set(name, { definition, rule, counters: newMappingCounters() });
           return { created: [name], replaced: [], unchanged: [], removed: [], warnings: [] };

@@ -1,6 +1,7 @@
 /** Each change over HTTP leaves one line in the log: who, what, and what became of it; no secret is in it. */
 
 import { createHash } from 'node:crypto';
+import { connect } from 'node:net';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { RefusedLogins } from '../../../src/admin/refused-logins.ts';
 import type { Clock } from '../../../src/core/index.ts';
@@ -31,6 +32,35 @@ test('a change', async () => {
   await expect
     .poll(() => gateway.logged)
     .toEqual([{ ...who, method: 'PUT', path: '/v1/mappings/m', status: 201 }]);
+});
+
+test('a change whose caller does not wait for the answer', async () => {
+  const { port, hostname } = new URL(gateway.url);
+  let isStored = (): void => {};
+  const stored = new Promise<void>((resolve) => {
+    isStored = resolve;
+  });
+  const asked = new Promise<void>((resolve) => {
+    gateway.beforePut = () => {
+      resolve();
+      return stored;
+    };
+  });
+  const body = JSON.stringify(RULE);
+  const socket = connect(Number(port), hostname);
+  socket.write(
+    `PUT /v1/mappings/left HTTP/1.1\r\nHost: ${hostname}\r\nAuthorization: Bearer ${KEY}\r\n` +
+      `Content-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+  );
+  await asked;
+  gateway.beforePut = () => Promise.resolve();
+  socket.destroy();
+  // Two answers behind it its connection's end is known.
+  for (const _ of [1, 2]) await gateway.fetch('/v1/queues', { headers: auth(KEY) });
+  isStored();
+  await expect
+    .poll(() => gateway.logged)
+    .toEqual([{ ...who, method: 'PUT', path: '/v1/mappings/left', status: 201 }]);
 });
 
 test('a change that is refused, for what it says or for who asks', async () => {
