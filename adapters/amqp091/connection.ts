@@ -71,8 +71,9 @@ export class Connection implements ConnectionHandler, ConnectionContext, FrameSi
   #full = false;
   /** Of channel 0. */
   #currentMethod = 0;
-  /** Told when nothing is under way any more: the gateway stops. */
+  /** Told when nothing is under way any more: the gateway stops. `#leaving`: and the client is not read any more. */
   #settled: (() => void) | null = null;
+  #leaving = false;
   #closeReason: CloseReason = 'client-closed';
   #closeDetail = '';
   #creditDue: CreditOwner[] = [];
@@ -110,10 +111,11 @@ export class Connection implements ConnectionHandler, ConnectionContext, FrameSi
   }
 
   drained(): void {
-    if (this.#settled !== null) return;
-    this.throttled = false;
-    for (const channel of this.channels.values()) channel.restoreCredit();
-    if (!this.#full) return;
+    if (this.#settled === null) {
+      this.throttled = false;
+      for (const channel of this.channels.values()) channel.restoreCredit();
+    }
+    if (!this.#full || this.#leaving) return;
     this.#full = false;
     this.#readOn();
   }
@@ -129,8 +131,8 @@ export class Connection implements ConnectionHandler, ConnectionContext, FrameSi
   }
 
   /**
-   * First the client settles what it was sent, and is read meanwhile. From then on what it publishes is left unread, and
-   * what was taken is confirmed.
+   * First the client settles what it was sent, and is read meanwhile, though publishers be held back. From then on what
+   * it publishes is left unread, and what was taken is confirmed.
    */
   readonly #lookSettled = (): void => {
     const settled = this.#settled;
@@ -138,9 +140,8 @@ export class Connection implements ConnectionHandler, ConnectionContext, FrameSi
     if (this.state === 'open') {
       const channels = [...this.channels.values()];
       if (channels.some(({ unsettled }) => unsettled.count > 0)) return;
-      this.#full = true;
-      this.reader.stall();
-      this.#applyPause();
+      this.#leaving = true;
+      this.#holdRequests();
       if (this.#waiting || channels.some(({ confirms }) => confirms?.owes === true)) {
         const { core, clock } = this.shared.host;
         core.whenStored(() => clock.after(SETTLED_LOOK_MS, this.#lookSettled));
@@ -315,8 +316,14 @@ export class Connection implements ConnectionHandler, ConnectionContext, FrameSi
     }
   }
 
+  #holdRequests(): void {
+    this.#full = true;
+    this.reader.stall();
+    this.#applyPause();
+  }
+
   #applyPause(): void {
-    const paused = this.#waiting || this.#congested || this.#full;
+    const paused = this.#waiting || (this.#congested && this.#settled === null) || this.#full;
     if (paused === this.#paused || this.state === 'closed') return;
     this.#paused = paused;
     if (paused) this.transport.pause();
@@ -467,14 +474,13 @@ export class Connection implements ConnectionHandler, ConnectionContext, FrameSi
 
   /**
    * An answer with a whole message in it was written. While the client does not read its answers nothing more is read
-   * of it, or they would fill the memory.
+   * of it, or they would fill the memory. Who settles is throttled for good, so that nobody else would look again.
    */
   answered(by: ChannelContext): void {
     if (this.transport.pendingBytes <= this.transport.listener.highWaterBytes) return;
     this.throttle(by);
-    this.#full = true;
-    this.reader.stall();
-    this.#applyPause();
+    this.#holdRequests();
+    if (this.#settled !== null) this.shared.host.clock.afterTurn(this.#checkThrottle);
   }
 
   /** The socket may have taken enough before the turn was over, and then nobody tells us that it drained. */
@@ -489,8 +495,6 @@ export class Connection implements ConnectionHandler, ConnectionContext, FrameSi
   }
 
   #grantDue(): void {
-    const due = this.#creditDue;
-    this.#creditDue = [];
-    for (const consumer of due) consumer.grantOwed();
+    for (const consumer of this.#creditDue.splice(0)) consumer.grantOwed();
   }
 }

@@ -119,6 +119,8 @@ export class Connection implements ConnectionHandler, PacketSink, OpeningConnect
   settle(done: () => void): void {
     this.#settled = done;
     this.#open?.outbound.quiesce();
+    // Its acknowledgements come by the same way as what it publishes.
+    this.#resume(PAUSED_CONGESTED);
     this.#lookSettled();
   }
 
@@ -168,8 +170,12 @@ export class Connection implements ConnectionHandler, PacketSink, OpeningConnect
   }
 
   congested(yes: boolean): void {
-    if (yes) this.#pause(PAUSED_CONGESTED);
+    if (yes && this.#settled === null) this.#pause(PAUSED_CONGESTED);
     else this.#resume(PAUSED_CONGESTED);
+  }
+
+  holdsLess(): void {
+    if (this.#settled !== null) this.#lookSettled();
   }
 
   isOpen(): boolean {
@@ -330,7 +336,7 @@ export class Connection implements ConnectionHandler, PacketSink, OpeningConnect
   }
 
   /**
-   * First the client acknowledges what it was sent, and is read meanwhile. From then on what it publishes is left unread:
+   * First the client acknowledges or settles what it was sent, and is read meanwhile. From then on what it publishes is left unread:
    * what is not taken is not acknowledged, and a client with a session sends it again. What was taken is acknowledged.
    */
   readonly #lookSettled = (): void => {
@@ -338,7 +344,7 @@ export class Connection implements ConnectionHandler, PacketSink, OpeningConnect
     if (settled === null || this.isOver()) return;
     const open = this.isOpen() ? this.#open : null;
     if (open !== null) {
-      if (open.outbound.unacknowledgedCount > 0) return;
+      if (open.outbound.underWayCount > 0) return;
       this.#pause(PAUSED_LEAVING);
       if (open.receiptsWaiting > 0 || open.subscribing.waitingCount > 0) {
         const { core } = this.#context;

@@ -41,6 +41,8 @@ export interface FeedOptions {
   /** The subscriber's own number for it; 0 is none. */
   readonly subscriptionId: number;
   readonly client: Client;
+  /** Some of what it held is settled or taken away; told when the core is done. */
+  holdsLess(): void;
   /** Its queue or group was deleted. */
   gone(): void;
 }
@@ -78,6 +80,8 @@ export class QueueFeed implements Consumer {
   readonly #parked = new Set<Delivery>();
   readonly #rights: LastAnswer;
   readonly #address: string;
+  /** Those of them that will never be sent to this client, and those of these that nothing was done about yet. */
+  readonly #unsendable = new Set<Delivery>();
   #tooLarge: Delivery[] = [];
   #isForbidden = false;
   #subscription: Subscription | null = null;
@@ -94,6 +98,11 @@ export class QueueFeed implements Consumer {
   /** It still has part in its queue. */
   get isOpen(): boolean {
     return this.#subscription !== null;
+  }
+
+  /** What the client was sent and settles by publishing. */
+  get heldCount(): number {
+    return this.#options.explicit ? this.#held.size - this.#parked.size - this.#unsendable.size : 0;
   }
 
   begin(subscription: Subscription): void {
@@ -118,6 +127,7 @@ export class QueueFeed implements Consumer {
   left(delivery: Delivery): void {
     this.#held.delete(delivery);
     this.#parked.delete(delivery);
+    this.#unsendable.delete(delivery);
     this.#workLater();
   }
 
@@ -131,6 +141,7 @@ export class QueueFeed implements Consumer {
     this.#held.clear();
     this.#parked.clear();
     this.#tooLarge = [];
+    this.#unsendable.clear();
     this.#granted = 0;
   }
 
@@ -168,7 +179,10 @@ export class QueueFeed implements Consumer {
     };
     const sent = qos === 0 ? null : new SentDelivery(this, delivery, message, options);
     const result = outbound.sendGuest(message, options, sent);
-    if (result === 'too-large') this.#tooLarge.push(delivery);
+    if (result === 'too-large') {
+      this.#unsendable.add(delivery);
+      this.#tooLarge.push(delivery);
+    }
     return result !== 'full';
   }
 
@@ -197,6 +211,7 @@ export class QueueFeed implements Consumer {
       if (this.#isForbidden) this.close();
       this.#settleTooLarge();
       this.#topUp();
+      this.#options.holdsLess();
     });
   }
 
@@ -214,6 +229,7 @@ export class QueueFeed implements Consumer {
   }
 
   #settleHeld(delivery: Delivery, outcome: Outcome): void {
+    this.#unsendable.delete(delivery);
     if (!this.#held.delete(delivery)) return;
     delivery.settle(outcome);
     this.#workLater();

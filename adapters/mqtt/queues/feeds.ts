@@ -81,6 +81,12 @@ export class QueueFeeds implements Guests {
     options.outbound.receive(this);
   }
 
+  get heldCount(): number {
+    let count = 0;
+    for (const { feed } of this.#kept.values()) if (feed instanceof QueueFeed) count += feed.heldCount;
+    return count;
+  }
+
   /** Those that an earlier connection left in the session; null for the many that never had one. */
   static resumed(options: QueueFeedsOptions): QueueFeeds | null {
     for (const key of options.session.state.keys()) {
@@ -273,6 +279,7 @@ export class QueueFeeds implements Guests {
       explicit: record.explicit,
       unsettledMax: limits.queueUnsettledMax,
       subscriptionId: record.subscriptionId,
+      holdsLess: () => this.#options.events.holdsLess(),
       gone: () => this.#end(`queue '${found.queue}', or the group in it, was deleted`),
     });
     const subscription =

@@ -13,6 +13,8 @@ export interface ConnectionEvents extends PublisherInfo {
   fail(error: Error): void;
   /** The client publishes too fast: what it sends is looked at again after so many milliseconds. */
   rest(waitMs: number): void;
+  /** What the client holds of a queue may be less than before. */
+  holdsLess(): void;
   /** Somebody took or deleted its session. */
   sessionGone(reason: 'deleted' | 'expired' | 'displaced'): void;
 }

@@ -30,6 +30,8 @@ import type { Traffic } from './traffic.ts';
 
 /** What shares the connection with its session: identifiers, quota and room in the transport. */
 export interface Guests {
+  /** What the client was sent and is to settle otherwise than by the acknowledgement of the packet. */
+  readonly heldCount: number;
   /** CONNACK is written and the session has sent what it had to. */
   opened(): void;
   /** There is room again, in the quota or in the transport. */
@@ -108,9 +110,9 @@ export class Outbound implements Consumer {
     this.#released = released;
   }
 
-  /** Messages that the client has to acknowledge. */
-  get unacknowledgedCount(): number {
-    return this.#inflight.size;
+  /** Messages that the client has to acknowledge, or to settle in another way. 0: none. */
+  get underWayCount(): number {
+    return this.#inflight.size + (this.#guests?.heldCount ?? 0);
   }
 
   get inflightCount(): number {
