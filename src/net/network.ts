@@ -61,6 +61,8 @@ export class Network implements NetContext {
   readonly #listeners: Listener[] = [];
   #lastId = 0;
   #whenEmpty: (() => void) | null = null;
+  /** While the gateway stops: those that settle still. */
+  readonly #untold = new Set<BufferedTransport>();
 
   constructor(clock: TurnClock, settings: NetworkSettings, logger: Logger, tls: TlsSettings = NO_TLS) {
     this.clock = clock;
@@ -115,7 +117,7 @@ export class Network implements NetContext {
    * Then waits until all are gone or `leaveMs` has passed.
    */
   async disconnectAll(leaveMs: number, settleMs = 0): Promise<void> {
-    const untold = new Set<BufferedTransport>();
+    const untold = this.#untold;
     const tell = (transport: BufferedTransport): void => {
       if (untold.delete(transport)) this.disconnect(transport.id, 'shutting-down');
     };
@@ -125,6 +127,7 @@ export class Network implements NetContext {
         if (settleMs === 0 || transport.handler?.settle === undefined) tell(transport);
         else transport.handler.settle(() => tell(transport));
       } catch (error) {
+        untold.delete(transport);
         transport.fail(error);
       }
     }
@@ -174,6 +177,7 @@ export class Network implements NetContext {
 
   remove(transport: BufferedTransport): void {
     this.#connections.delete(transport.id);
+    this.#untold.delete(transport);
     if (this.#connections.size === 0) this.#whenEmpty?.();
   }
 

@@ -272,3 +272,25 @@ describe('draining', () => {
     expect(failing.handler.closedWith).toEqual(['internal-error']);
   });
 });
+
+it('a stop waits for nobody who has gone by itself or cannot settle', async () => {
+  world = await openNetWorld();
+  const [leaving, failing, staying] = [await world.open(), await world.open(), await world.open()];
+  let isAsked = (): void => {};
+  const asked = new Promise<void>((resolve) => {
+    isAsked = resolve;
+  });
+  Object.assign(leaving.handler, { settle: isAsked });
+  Object.assign(failing.handler, {
+    settle: () => {
+      throw new Error('a fault');
+    },
+  });
+  Object.assign(staying.handler, { settle: (done: () => void) => done(), disconnect: () => {} });
+  const stopped = world.network.disconnectAll(0, 60_000);
+  await asked;
+  leaving.client.destroy();
+  await stopped;
+  expect(leaving.handler.closedWith).toEqual(['connection-lost']);
+  await expect.poll(() => staying.handler.closedWith).toEqual(['shutting-down']);
+});
