@@ -10,7 +10,7 @@ import { CoreError } from '../core/index.ts';
 import { found, nameParams } from './object-names.ts';
 import type { AdminOptions } from './options.ts';
 import { pageOf, pageQuery, paginate } from './paging.ts';
-import { checkPreconditions, etagOf, preconditions } from './preconditions.ts';
+import { checkPreconditions, etagOf, preconditions, takingTurns } from './preconditions.ts';
 import { notFound, problem, problemFromCore } from './problems.ts';
 import { problemResponse } from './schemas.ts';
 import type { App } from './validation.ts';
@@ -53,6 +53,7 @@ const changeSchema = Type.Object(
 
 export function addUserRoutes(app: App, { users }: AdminOptions): void {
   const tags = ['users'];
+  const inTurn = takingTurns();
 
   app.get(
     '/v1/users',
@@ -99,20 +100,21 @@ export function addUserRoutes(app: App, { users }: AdminOptions): void {
         response: { 200: userSchema, 201: userSchema, '4xx': problemResponse },
       },
     },
-    async (request, reply) => {
-      const { name } = request.params;
-      const before = users.get(name);
-      checkPreconditions(request.headers, before && etagOfUser(before), `user ${name}`);
-      refuseFixed(before);
-      try {
-        await users.put(name, request.body);
-      } catch (error) {
-        throw error instanceof CoreError ? problemFromCore(error) : error;
-      }
-      const user = found(users.get(name), 'user', name);
-      reply.code(before === undefined ? 201 : 200).header('etag', etagOfUser(user));
-      return viewFromUser(user);
-    },
+    (request, reply) =>
+      inTurn(async () => {
+        const { name } = request.params;
+        const before = users.get(name);
+        checkPreconditions(request.headers, before && etagOfUser(before), `user ${name}`);
+        refuseFixed(before);
+        try {
+          await users.put(name, request.body);
+        } catch (error) {
+          throw error instanceof CoreError ? problemFromCore(error) : error;
+        }
+        const user = found(users.get(name), 'user', name);
+        reply.code(before === undefined ? 201 : 200).header('etag', etagOfUser(user));
+        return viewFromUser(user);
+      }),
   );
 
   app.delete(
@@ -126,15 +128,16 @@ export function addUserRoutes(app: App, { users }: AdminOptions): void {
         response: { 204: Type.Null(), '4xx': problemResponse },
       },
     },
-    async (request, reply) => {
-      const { name } = request.params;
-      const user = found(users.get(name), 'user', name);
-      refuseFixed(user);
-      checkPreconditions(request.headers, etagOfUser(user), `user ${name}`);
-      if (!(await users.remove(name))) throw notFound('/name', `there is no user ${name}`);
-      reply.code(204);
-      return null;
-    },
+    (request, reply) =>
+      inTurn(async () => {
+        const { name } = request.params;
+        const user = found(users.get(name), 'user', name);
+        refuseFixed(user);
+        checkPreconditions(request.headers, etagOfUser(user), `user ${name}`);
+        if (!(await users.remove(name))) throw notFound('/name', `there is no user ${name}`);
+        reply.code(204);
+        return null;
+      }),
   );
 }
 

@@ -57,6 +57,7 @@ export class FakeGateway {
   checks: ReadinessCheck[] = [{ name: 'listeners', ok: true }];
   /** Thrown by `rules.put`. */
   failure: Error | null = null;
+  users = { list: () => [], get: () => undefined } as unknown as AdminOptions['users'];
   /** What a change of a rule waits for. */
   beforePut: () => Promise<void> = () => Promise.resolve();
   admin!: Admin;
@@ -126,7 +127,7 @@ export class FakeGateway {
       settings,
       version: '1.2.3',
       authenticator: { authenticate: () => null, isCurrent: () => true, onChange: () => {} },
-      users: { list: () => [], get: () => undefined } as unknown as AdminOptions['users'],
+      users: this.users,
       accessRules: { list: () => [], get: () => undefined } as unknown as AdminOptions['accessRules'],
       clock: { nowMs: () => 1_700_000_000_000 } as AdminOptions['clock'],
       logger: { debug: log, info: log, warn: log, error: log },
