@@ -16,6 +16,8 @@ const SLICE_BYTES = 32 * 1024;
 /** Names that mean more than a name to JavaScript; what becomes of them is the parser's to say. */
 const SPECIAL_NAMES: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype']);
 
+/** The first byte of it; no value begins with that. */
+const BYTE_ORDER_MARK = 0xef;
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const COMMA = 0x2c;
@@ -121,6 +123,8 @@ class Members {
   }
 
   #take(end: number): unknown {
+    // A byte order mark is passed over by the parser where its text begins, and refused inside of the whole.
+    if (this.#bytes[this.#at] === BYTE_ORDER_MARK) throw new GivenUp();
     const text = this.#bytes.toString('utf8', this.#at, end);
     this.#at = end;
     return this.#parse(text);

@@ -138,6 +138,16 @@ test.each([
     { code: 'invalid-body', detail: 'the body is not valid JSON' },
   ],
   [
+    'a byte order mark before a value',
+    (json: string) => json.replace('"from":', '"from":\ufeff'),
+    { code: 'invalid-body', detail: 'the body is not valid JSON' },
+  ],
+  [
+    'a byte order mark before a rule',
+    (json: string) => json.replace('"rule-3":', '"rule-3": \ufeff'),
+    { code: 'invalid-body', detail: 'the body is not valid JSON' },
+  ],
+  [
     'an unknown field beside',
     (json: string) => json.replace('{', '{"other": [1, 2], '),
     { code: 'invalid-request', pointer: '/other' },
