@@ -103,7 +103,8 @@ class Production implements Awaiting {
     // Versions 0 to 2 are offered because clients look for them; what they carry is an older format.
     if (this.#call.version < FORMAT_2_FROM) return 'UNSUPPORTED_FOR_MESSAGE_FORMAT';
     if (transactional) return 'INVALID_TXN_STATE';
-    if (this.#call.client.isLeaving) return 'NOT_LEADER_OR_FOLLOWER';
+    // Who asks for no answer would not hear of it, and look nowhere else.
+    if (this.#call.client.isLeaving && this.#acks !== 0) return 'NOT_LEADER_OR_FOLLOWER';
     if (stream === undefined) return topic.name === '' ? 'UNKNOWN_TOPIC_ID' : 'UNKNOWN_TOPIC_OR_PARTITION';
     const { topics } = this.#call.services;
     return topics.may(this.#call.client.principal, 'publish', stream) ? null : 'TOPIC_AUTHORIZATION_FAILED';

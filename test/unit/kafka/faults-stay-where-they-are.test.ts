@@ -158,6 +158,14 @@ describe('a connection that must go', () => {
     expect(isSettled).toBe(true);
   });
 
+  it('takes batches of who would not hear of it', async () => {
+    connection.settle(() => {});
+    produce(TOPIC, 0);
+    await test.clock.turn();
+    expect(connection.closedFor).toBeNull();
+    expect(test.core.streams.get(TOPIC)?.partitions[0]?.endOffset).toBe(1);
+  });
+
   it('does not hold up anybody with a long poll', () => {
     fetch([TOPIC]);
     connection.disconnect();
