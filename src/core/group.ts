@@ -438,10 +438,10 @@ export class Group implements EntryOwner {
     return bytesMax >= 0 && this.#waiting.bodyBytes + message.body.length > bytesMax;
   }
 
-  /** Drops the oldest until the bounds hold again. Called from outside when they have changed. */
+  /** Drops the oldest until the bounds hold, unless it refuses instead: that was acknowledged. Called for new bounds too. */
   trim(): void {
-    const { messagesMax, bytesMax } = this.#options.bounds;
-    if (messagesMax < 0 && bytesMax < 0) return;
+    const { messagesMax, bytesMax, overflow } = this.#options.bounds;
+    if (overflow === 'reject' || (messagesMax < 0 && bytesMax < 0)) return;
     const waiting = this.#waiting;
     while (
       (messagesMax >= 0 && waiting.count > messagesMax) ||
