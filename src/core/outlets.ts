@@ -71,7 +71,7 @@ export interface Outlets {
   /** Bridges that rules may lead to; until somebody says, none. Asked when rules are put, not when they are read back. */
   knowBy(isKnown: (name: string) => boolean): void;
   has(name: string): boolean;
-  /** Puts back a message that was a dead letter; false where there is no room, or no such outlet. */
+  /** Puts back a message that was a dead letter; false where there is no room, whatever the policy, or no such outlet. */
   offer(name: string, message: Message): boolean;
   /** Names of buffers that nobody has opened: what waits in them waits on. */
   unopened(): Iterable<string>;
@@ -128,7 +128,7 @@ export class OutletTable implements Outlets {
 
   offer(name: string, message: Message): boolean {
     const outlet = this.#outlets.get(name);
-    return outlet !== undefined && outlet.take(message) !== FULL;
+    return outlet?.offer(message) ?? false;
   }
 
   knowBy(isKnown: (name: string) => boolean): void {
@@ -172,7 +172,7 @@ class StoredOutlet implements Outlet, RuleOutlet {
   readonly #queue: StoredQueue;
   readonly #route: Route;
   #bindings: readonly Binding[] = [];
-  #dropsNew: boolean;
+  #bounds: OutletBounds;
 
   constructor(parts: StoredOutletParts) {
     this.name = parts.name;
@@ -181,7 +181,7 @@ class StoredOutlet implements Outlet, RuleOutlet {
     this.#parts = parts;
     this.#queue = parts.queue;
     this.#route = { destination: parts.queue, bindings: [], options: PLAIN_DELIVERY, guarded: false };
-    this.#dropsNew = parts.bounds.overflow === 'drop-new';
+    this.#bounds = parts.bounds;
   }
 
   get messageCount(): number {
@@ -200,7 +200,7 @@ class StoredOutlet implements Outlet, RuleOutlet {
     const { counters } = this;
     const said = this.#queue.accept(message, this.#route);
     if (said === FULL) {
-      if (!this.#dropsNew) return FULL;
+      if (this.#bounds.overflow !== 'drop-new') return FULL;
       counters.overflow++;
       this.#parts.core.dropped++;
     }
@@ -208,12 +208,22 @@ class StoredOutlet implements Outlet, RuleOutlet {
     return said === WRITTEN ? WRITTEN : TAKEN;
   }
 
+  /** No policy applies: whoever asks keeps it where there is no room. */
+  offer(message: Message): boolean {
+    const { messagesMax, bytesMax } = this.#bounds;
+    const isFull =
+      this.#queue.readyCount >= messagesMax || this.waitingBytes + message.body.length > bytesMax;
+    if (isFull || this.#queue.accept(message, this.#route) === FULL) return false;
+    this.counters.taken++;
+    return true;
+  }
+
   consume(consumer: Consumer): Subscription {
     return this.#queue.consume(consumer, { settled: false, exclusive: false, priority: 0 });
   }
 
   change(bounds: OutletBounds): void {
-    this.#dropsNew = bounds.overflow === 'drop-new';
+    this.#bounds = bounds;
     const { messagesMax, bytesMax, overflow, keepsAll } = specOf(this.name, bounds);
     this.#parts.queues.changeBuffer(this.#queue.name, {
       messagesMax,

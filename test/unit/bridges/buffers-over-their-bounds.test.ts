@@ -1,0 +1,57 @@
+import { describe, expect, it } from 'vitest';
+import { redrive, wayBack } from '../../../src/admin/redrive.ts';
+import { LinkError } from '../../../src/outside.ts';
+import { openWorld, sumOf, waitFor } from './bridge-world.ts';
+
+const away = new LinkError('unreachable', 'nobody there');
+
+describe('a buffer that is over its bounds', () => {
+  it('and refuses publishers keeps all that it acknowledged, over lowered bounds and a restart', async () => {
+    const world = await openWorld();
+    world.outside.refusal = away;
+    await world.put({ buffer: { messagesMax: 10 } });
+    for (let i = 0; i < 8; i++) world.publish('a/1', `${i}`);
+    await world.put({ buffer: { messagesMax: 3 } });
+    expect(() => world.publish('a/1', 'x')).toThrow(expect.objectContaining({ code: 'overflow' }));
+    await world.turn();
+    await world.close();
+    const again = await openWorld({ storage: world.storage });
+    await waitFor(again, () => again.outside.got.length === 8);
+    expect(again.outside.bodies).toEqual(['0', '1', '2', '3', '4', '5', '6', '7']);
+    expect(again.view().status.counters).toMatchObject({ done: 8, dropped: { overflow: 0 } });
+  });
+
+  it.each(['block', 'drop-new', 'drop-oldest'])(
+    'takes no dead letter back where its policy is %s, and that stays where it is',
+    async (overflow) => {
+      const world = await openWorld();
+      const { core, outside } = world;
+      outside.answer = () => ({ reason: 'too large', permanent: true });
+      await world.put({ buffer: { messagesMax: 2, overflow } });
+      world.publish('a/1', 'bad');
+      await waitFor(world, () => world.view().status.counters.deadLettered === 1);
+      outside.refusal = away;
+      outside.link.lose();
+      for (let i = 0; i < 2; i++) world.publish('a/1', `${i}`);
+      const dead = core.queues.provide('$dlq/bridges');
+      const [waiting] = await dead.browse(null, 1, 1);
+      const send = () =>
+        redrive(core, dead, waiting!.offset, wayBack(core, waiting!.message, dead, undefined));
+      expect(await send()).toMatchObject({ message: expect.stringContaining('full') });
+      expect(dead.readyCount).toBe(1);
+      expect(world.view().status).toMatchObject({
+        lag: { messages: 2 },
+        counters: { taken: 3, dropped: { overflow: 0 } },
+      });
+      outside.refusal = null;
+      outside.answer = () => null;
+      world.clock.advance(30_000);
+      await waitFor(world, () => outside.got.length === 2);
+      expect(await send()).toBeNull();
+      await waitFor(world, () => outside.got.length === 3);
+      expect(outside.bodies).toEqual(['0', '1', 'bad']);
+      const { taken, accounted } = sumOf(world.view());
+      expect(accounted).toBe(taken);
+    },
+  );
+});
