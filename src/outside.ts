@@ -71,6 +71,11 @@ export interface BridgeLink {
   /** The largest offset that the outside is known to have, where delivery is exactly once; null where it knows none. */
   readonly sentOffset: number | null;
   /**
+   * The largest offset up to which the outside takes new messages for sent, where that is larger: it knows of some in
+   * between that it has not. Absent: as `sentOffset`.
+   */
+  readonly markOffset?: number | null;
+  /**
    * `out`: sends in order. Resolves when every message has its answer, in the order of `batch`. Rejects where what became
    * of them is unclear: the link is closed and all of them are sent again.
    */

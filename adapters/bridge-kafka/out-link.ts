@@ -39,6 +39,7 @@ export const PERMANENTLY_NAMELESS: SendAnswer = {
 /** How the messages of a batch get there. */
 export interface Sending {
   readonly sentOffset: number | null;
+  readonly markOffset: number | null;
   /** Before the first batch. */
   begin(): Promise<void>;
   send(batch: readonly OutsideMessage[]): Promise<readonly SendAnswer[]>;
@@ -96,6 +97,7 @@ const NOT_SENT: SendAnswer = { reason: 'not sent yet', permanent: false };
 
 class PlainSending implements Sending {
   readonly sentOffset = null;
+  readonly markOffset = null;
   readonly #batcher: Batcher;
   readonly #producer: Producer;
   readonly #isIdempotent: boolean;
@@ -192,6 +194,10 @@ export class OutLink implements BridgeLink {
 
   get sentOffset(): number | null {
     return this.#sending.sentOffset;
+  }
+
+  get markOffset(): number | null {
+    return this.#sending.markOffset;
   }
 
   async send(batch: readonly OutsideMessage[]): Promise<readonly SendAnswer[]> {

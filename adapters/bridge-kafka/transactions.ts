@@ -58,6 +58,10 @@ export class TransactionalSending implements Sending {
     return this.#mark === null ? null : forgettableOffset(this.#mark);
   }
 
+  get markOffset(): number | null {
+    return this.#mark?.offset ?? null;
+  }
+
   async begin(): Promise<void> {
     await this.#producer.identify();
     this.#mark = await this.#readMark();
