@@ -15,6 +15,15 @@ export class Backoff {
     this.#random = random;
   }
 
+  get minMs(): number {
+    return this.#minMs;
+  }
+
+  /** One that begins anew, with the same bounds. */
+  another(): Backoff {
+    return new Backoff({ minMs: this.#minMs, maxMs: this.#maxMs }, this.#random);
+  }
+
   change(bounds: { readonly minMs: number; readonly maxMs: number }): void {
     this.#minMs = bounds.minMs;
     this.#maxMs = bounds.maxMs;

@@ -10,7 +10,8 @@ import { Backoff } from './backoff.ts';
 import { InPump } from './in-pump.ts';
 import type { BridgeDefinition, BridgeStatus, BridgeView, DefinitionOrigin } from './index.ts';
 import { LinkKeeper } from './link-keeper.ts';
-import { OutPump } from './out-pump.ts';
+import { type OffsetState, Offsets } from './offsets.ts';
+import { OutPump, type SentSoFar } from './out-pump.ts';
 import type { BridgeSurroundings } from './parts.ts';
 import type { PreparedBridge } from './prepared.ts';
 import { resolved } from './secrets.ts';
@@ -20,22 +21,23 @@ import { newTally, type Tally } from './tally.ts';
 export interface BridgeBasis {
   readonly origin: DefinitionOrigin;
   readonly isPaused: boolean;
-  /** Added to the offsets of its buffer; null where it has had none. */
-  readonly offsetBase: number | null;
+  readonly offsets: OffsetState;
 }
 
 export class Bridge {
   readonly name: string;
   readonly #around: BridgeSurroundings;
+  /** Resolves when they are on the disk. */
+  readonly #keepOffsets: (state: OffsetState) => Promise<void>;
   readonly #board: StatusBoard;
   readonly #keeper: LinkKeeper;
   readonly #linkBackoff: Backoff;
   readonly #sendBackoff: Backoff;
-  readonly #sent = { offset: -1, count: 0 };
+  readonly #sent: SentSoFar = { offset: -1, passed: new Set(), count: 0 };
   #prepared: PreparedBridge;
   #basis: BridgeBasis;
   #outlet: Outlet | null = null;
-  #offsetBase = 0;
+  #offsets: Offsets | null = null;
   #tally: Tally = newTally();
   #mappingCounters: readonly MappingCounters[] = [];
   #outPump: OutPump | null = null;
@@ -44,8 +46,14 @@ export class Bridge {
   #fading: InPump[] = [];
   #isStarted = false;
 
-  constructor(around: BridgeSurroundings, prepared: PreparedBridge, basis: BridgeBasis) {
+  constructor(
+    around: BridgeSurroundings,
+    prepared: PreparedBridge,
+    basis: BridgeBasis,
+    keepOffsets: (state: OffsetState) => Promise<void>,
+  ) {
     this.name = prepared.name;
+    this.#keepOffsets = keepOffsets;
     this.#around = around;
     this.#prepared = prepared;
     this.#basis = basis;
@@ -58,7 +66,7 @@ export class Bridge {
       clock,
       backoff: this.#linkBackoff,
       open: (signal, lost) => this.#openLink(signal, lost),
-      opened: (link) => this.#begin(link),
+      opened: (link, isCurrent) => this.#begin(link, isCurrent),
       released: () => this.#end(),
       connecting: () => {
         this.#board.attempts++;
@@ -91,9 +99,9 @@ export class Bridge {
     return { ...this.#prepared.definition, paused: this.#basis.isPaused };
   }
 
-  /** Of the buffer that it has now; to be kept with the definition. */
-  get offsetBase(): number | null {
-    return this.#outlet === null ? null : this.#offsetBase;
+  /** Of the buffer that it has now, to be kept with the definition; null where it has none. */
+  get offsets(): OffsetState | null {
+    return this.#offsets?.state ?? null;
   }
 
   start(): void {
@@ -150,6 +158,7 @@ export class Bridge {
     void this.#keeper.stop();
     const count = this.#outlet?.purge() ?? 0;
     this.#tally = newTally();
+    this.#sent.passed.clear();
     this.#fading = [];
     for (const counters of this.#mappingCounters) Object.assign(counters, newMappingCounters());
     if (this.#outlet !== null) {
@@ -220,10 +229,7 @@ export class Bridge {
     const bounds = { messagesMax, bytesMax, overflow, keepsAll: definition.delivery !== 'at-most-once' };
     if (this.#outlet === null) {
       this.#outlet = this.#around.core.outlets.open(this.name, bounds);
-      this.#offsetBase =
-        this.#basis.offsetBase === null || this.#outlet.isNew
-          ? newOffsetBase(this.#around.clock.nowMs(), this.#basis.offsetBase)
-          : this.#basis.offsetBase;
+      this.#offsets = new Offsets(this.#basis.offsets, this.#outlet, this.#around.clock.nowMs());
     } else this.#outlet.change(bounds);
     const counters = this.#mappingCounters;
     this.#outlet.lead(
@@ -250,10 +256,19 @@ export class Bridge {
     return openLink(this.#around, this.#prepared, signal, lost);
   }
 
-  async #begin(link: BridgeLink): Promise<void> {
-    const { core, clock, gatewayId, newId } = this.#around;
+  async #begin(link: BridgeLink, isCurrent: () => boolean): Promise<void> {
+    const { core, clock, gatewayId, logger, newId } = this.#around;
     const { definition, mappings, sources } = this.#prepared;
-    if (this.#outlet !== null) {
+    if (this.#outlet !== null && this.#offsets !== null) {
+      const isExact = definition.delivery === 'exactly-once';
+      if (isExact && this.#offsets.compare(link.markOffset ?? link.sentOffset, clock.nowMs())) {
+        const said =
+          'the other side remembers more than was ever sent from here: was the data folder put back from a backup?';
+        logger.warn({ bridge: this.name }, `${said} What is published from now on is numbered anew`);
+        await this.#keepOffsets(this.#offsets.state);
+        // The link may be gone meanwhile, and another one there.
+        if (!isCurrent()) return;
+      }
       this.#outPump = new OutPump({
         name: this.name,
         core,
@@ -263,7 +278,7 @@ export class Bridge {
         outlet: this.#outlet,
         delivery: definition.delivery,
         batch: definition.batch,
-        offsetBase: this.#offsetBase,
+        offsets: this.#offsets,
         backoff: this.#sendBackoff,
         tally: this.#tally,
         sent: this.#sent,
@@ -347,14 +362,6 @@ export async function openLink(
     signal,
     lost,
   });
-}
-
-/** More than a buffer takes before its bridge turns round, should the clock have been set back meanwhile. */
-const OFFSETS_APART = 1_000_000_000;
-
-/** Larger than any offset that a buffer of this name has had: no buffer takes a thousand messages a millisecond for long. */
-function newOffsetBase(nowMs: number, before: number | null): number {
-  return Math.max(nowMs * 1_000, before === null ? 0 : before + OFFSETS_APART);
 }
 
 /** Mappings of what leads out, its buffer and its rank are exchanged under the link. */

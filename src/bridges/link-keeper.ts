@@ -21,8 +21,8 @@ export interface LinkKeeperParts {
   readonly clock: Clock;
   readonly backoff: Backoff;
   open(signal: AbortSignal, lost: (error: Error) => void): Promise<BridgeLink>;
-  /** The link is there: begins to work on it. */
-  opened(link: BridgeLink): Promise<void>;
+  /** The link is there: begins to work on it, and not any more when `isCurrent` says so. */
+  opened(link: BridgeLink, isCurrent: () => boolean): Promise<void>;
   /** The link is of no use any more: nothing is sent or taken from here on. Called once for each `opened`. */
   released(): void;
   connecting(): void;
@@ -88,7 +88,7 @@ export class LinkKeeper {
         return;
       }
       this.#link = link;
-      await opened(link);
+      await opened(link, isCurrent);
       if (!isCurrent()) return;
       this.#deadline?.cancel();
       this.#connectedAtMs = clock.nowMs();

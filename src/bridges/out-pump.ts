@@ -3,6 +3,10 @@
  * One batch is on its way at a time; while it is, the next gathers. Nothing leaves the buffer before the other side has
  * answered for it, except where delivery is at most once. What has no answer when the pump stops goes back to its
  * place in the buffer, in order.
+ *
+ * What is refused for now is set aside with all that has the same address, and others pass it (`set-aside.ts`); the pump
+ * pauses only where nothing is taken at all. Exactly once nothing passes anything, because what the other side remembers
+ * is how far it came.
  */
 
 import {
@@ -14,6 +18,7 @@ import {
   type Outlet,
   PLAIN_DELIVERY,
   type Subscription,
+  type Timer,
   undeliverable,
 } from '../core/index.ts';
 import {
@@ -25,7 +30,9 @@ import {
 } from '../outside.ts';
 import type { Backoff } from './backoff.ts';
 import { within } from './deadline.ts';
+import type { Offsets } from './offsets.ts';
 import { stamped } from './path-stamp.ts';
+import { ASIDE_MESSAGES_MAX, SetAside } from './set-aside.ts';
 import type { Tally } from './tally.ts';
 
 /** For the answers to one batch. */
@@ -41,24 +48,39 @@ export interface OutPumpParts {
   readonly outlet: Outlet;
   readonly delivery: BridgeDelivery;
   readonly batch: { readonly messagesMax: number; readonly bytesMax: number };
-  /** Added to offsets: another number for each buffer that this bridge has had, larger each time. */
-  readonly offsetBase: number;
+  readonly offsets: Offsets;
   readonly backoff: Backoff;
   readonly tally: Tally;
-  /**
-   * The highest offset that was sent, over all pumps of the bridge: what is not above it is sent again. `count`: messages
-   * sent at most once, which need not be on the disk and have offsets from that.
-   */
-  readonly sent: { offset: number; count: number };
+  readonly sent: SentSoFar;
   /** Why what it sends is not taken; null: it is again. */
   degraded(reason: string | null): void;
   /** What became of a batch is unclear. */
   failed(error: unknown): void;
 }
 
+/** Over all pumps of the bridge. */
+export interface SentSoFar {
+  /** The highest offset that was sent: what is not above it is sent again. */
+  offset: number;
+  /** Offsets below that which were set aside before they were ever sent. */
+  readonly passed: Set<number>;
+  /** Messages sent at most once, which need not be on the disk and have offsets from that. */
+  count: number;
+}
+
 interface Outgoing {
   readonly delivery: Delivery;
   readonly message: Message;
+  /** It had been set aside. */
+  readonly isRetried: boolean;
+}
+
+interface Refusal {
+  /** Why some are to be sent again; null where none are. */
+  readonly reason: string | null;
+  readonly isAnyTaken: boolean;
+  /** Nothing else is to be sent meanwhile. */
+  readonly mustPause: boolean;
 }
 
 export class OutPump {
@@ -72,6 +94,13 @@ export class OutPump {
   #gatheredBytes = 0;
   #sending: readonly Delivery[] = [];
   #sendingBytes = 0;
+  readonly #aside: SetAside;
+  /** The oldest that gathered belongs aside, where there is no room. */
+  #isBlocked = false;
+  /** Nothing at all was taken of the last batch. */
+  #isHeldUp = false;
+  /** For what is aside. */
+  #retry: Timer | null = null;
   #credit = 0;
   /** Settled as it was sent, without an answer yet: at most once. */
   #unanswered = 0;
@@ -84,6 +113,7 @@ export class OutPump {
   constructor(parts: OutPumpParts) {
     this.#parts = parts;
     this.#messagesHeldMax = 2 * parts.batch.messagesMax;
+    this.#aside = new SetAside(parts.backoff);
     this.#sentOffset = parts.delivery === 'exactly-once' ? parts.link.sentOffset : null;
   }
 
@@ -93,12 +123,14 @@ export class OutPump {
   }
 
   get heldBytes(): number {
-    return this.#gatheredBytes + this.#sendingBytes;
+    return this.#gatheredBytes + this.#sendingBytes + this.#aside.bytes;
   }
 
   /** When the oldest that it holds was published; null where it holds nothing. */
   get oldestMs(): number | null {
-    return (this.#sending[0] ?? this.#gathered[0])?.message.timestampMs ?? null;
+    const first = (this.#sending[0] ?? this.#gathered[0])?.message.timestampMs ?? null;
+    const aside = this.#aside.oldestMs;
+    return first === null || aside === null ? (first ?? aside) : Math.min(first, aside);
   }
 
   start(): void {
@@ -127,6 +159,8 @@ export class OutPump {
     this.#sending = [];
     this.#gatheredBytes = 0;
     this.#sendingBytes = 0;
+    this.#aside.clear();
+    this.#retry?.cancel();
     this.#subscription?.close();
     this.#wake();
   }
@@ -157,22 +191,42 @@ export class OutPump {
     // Behind all that is published in this turn.
     this.#parts.clock.afterTurn(() => {
       this.#isScheduled = false;
-      if (this.#running === null && !this.#isEnding) this.#running = this.#run();
+      this.#goOn();
     });
+  }
+
+  /** Some of what it holds can be sent now. */
+  get #hasWork(): boolean {
+    if (this.#aside.isOpen || (this.#gathered.length > 0 && !this.#isBlocked)) return true;
+    return this.#aside.waitMs(this.#parts.clock.nowMs()) === 0;
+  }
+
+  #goOn(): void {
+    if (this.#running !== null || this.#isEnding) return;
+    if (this.#hasWork) {
+      this.#running = this.#run();
+      return;
+    }
+    const { clock } = this.#parts;
+    const waitMs = this.#aside.waitMs(clock.nowMs());
+    this.#retry?.cancel();
+    this.#retry = waitMs === null ? null : clock.after(waitMs, () => this.#goOn());
   }
 
   async #run(): Promise<void> {
     try {
-      while (!this.#isEnding && this.#gathered.length > 0) await this.#sendBatch();
+      while (!this.#isEnding && this.#hasWork) await this.#sendBatch();
     } catch (error) {
       if (!this.#isStopped) this.#parts.failed(error);
+      return;
     } finally {
       this.#running = null;
     }
+    this.#goOn();
   }
 
   async #sendBatch(): Promise<void> {
-    const { core, link, delivery: mode, offsetBase, tally, sent } = this.#parts;
+    const { core, link, delivery: mode, offsets, tally, sent } = this.#parts;
     const outgoing = this.#nextBatch();
     this.#grant();
     if (outgoing.length === 0) return;
@@ -188,62 +242,95 @@ export class OutPump {
     }
     if (mode === 'at-most-once') this.#forget(outgoing);
     const batch: OutsideMessage[] = outgoing.map(({ delivery, message }) => ({
-      offset: mode === 'at-most-once' ? ++sent.count : offsetBase + delivery.offset,
+      offset: mode === 'at-most-once' ? ++sent.count : offsets.of(delivery.offset),
       message,
     }));
     for (const { delivery } of outgoing) {
       if (delivery.offset < 0) continue;
-      if (delivery.offset <= sent.offset) tally.repeated++;
-      else sent.offset = delivery.offset;
+      if (delivery.offset > sent.offset) sent.offset = delivery.offset;
+      else if (!sent.passed.has(delivery.offset)) tally.repeated++;
+      sent.passed.delete(delivery.offset);
     }
     const answers = await this.#answersTo(link.send(batch));
     if (answers === null) return;
     if (answers.length !== batch.length)
       throw new LinkError('protocol', `${answers.length} answers to ${batch.length} messages`);
-    const reason = this.#settle(outgoing, answers);
+    const refusal = this.#settle(outgoing, answers);
     this.#grant();
-    if (reason !== null) await this.#pause(reason);
-    else {
-      this.#parts.degraded(null);
-      this.#parts.backoff.reset();
+    await this.#judge(refusal);
+  }
+
+  /** What becomes of the pump after a batch. */
+  async #judge({ reason, isAnyTaken, mustPause }: Refusal): Promise<void> {
+    const { backoff, clock, degraded } = this.#parts;
+    if (isAnyTaken) {
+      backoff.reset();
+      // What is aside was perhaps refused only because everything was.
+      if (this.#isHeldUp) this.#aside.retryNow(clock.nowMs());
+      this.#isHeldUp = false;
     }
+    if (reason !== null && mustPause) {
+      this.#isHeldUp ||= !isAnyTaken;
+      await this.#pause(reason);
+    } else if (reason !== null) degraded(reason);
+    else if (this.#aside.isEmpty) degraded(null);
   }
 
   /** Takes what is to be sent next; what is not to be sent at all is settled here. */
   #nextBatch(): readonly Outgoing[] {
-    const { batch, clock, gatewayId, link, offsetBase, tally } = this.#parts;
+    const { batch, clock, sent } = this.#parts;
     const outgoing: Outgoing[] = [];
     const nowMs = clock.nowMs();
-    const sentOffset = this.#sentOffset;
+    const aside = this.#aside;
     let bytes = 0;
+    const fits = (length: number): boolean =>
+      outgoing.length < batch.messagesMax && (outgoing.length === 0 || bytes + length <= batch.bytesMax);
+    const take = (delivery: Delivery, isRetried: boolean): boolean => {
+      const message = this.#leaving(delivery, nowMs);
+      if (message === null) return false;
+      outgoing.push({ delivery, message, isRetried });
+      bytes += delivery.message.body.length;
+      return true;
+    };
+    aside.begin(nowMs, Math.max(1, Math.floor(batch.messagesMax / 2)));
+    for (let next = aside.next(fits); next !== null; next = aside.next(fits))
+      if (!take(next, true)) aside.left(next.message.address);
+    this.#isBlocked = false;
     let at = 0;
-    for (; at < this.#gathered.length && outgoing.length < batch.messagesMax; at++) {
+    for (; at < this.#gathered.length; at++) {
       const delivery = this.#gathered[at] as Delivery;
-      const { message } = delivery;
-      const { length } = message.body;
-      if (outgoing.length > 0 && bytes + length > batch.bytesMax) break;
-      if (sentOffset !== null && offsetBase + delivery.offset <= sentOffset) {
-        tally.done++;
-        tally.doneBytes += length;
-        delivery.settle('accepted');
-      } else if (message.expiresAtMs !== 0 && message.expiresAtMs <= nowMs) {
-        tally.dropped.expired++;
-        delivery.settle('accepted');
-      } else {
-        const leaving = stamped(message, gatewayId, link.peer);
-        if (leaving === null) {
-          tally.dropped.loop++;
-          delivery.settle('accepted');
-        } else {
-          outgoing.push({ delivery, message: leaving });
-          bytes += length;
-        }
+      const { offset, message } = delivery;
+      if (aside.has(message.address)) {
+        this.#isBlocked = !aside.add(delivery);
+        if (this.#isBlocked) break;
+        if (offset > sent.offset && sent.passed.size < ASIDE_MESSAGES_MAX) sent.passed.add(offset);
+        continue;
       }
+      if (!fits(message.body.length)) break;
+      take(delivery, false);
     }
     for (const { message } of this.#gathered.splice(0, at)) this.#gatheredBytes -= message.body.length;
     this.#sending = outgoing.map(({ delivery }) => delivery);
     this.#sendingBytes = bytes;
     return outgoing;
+  }
+
+  /** As it leaves; null where it need not or must not, and then it is settled. */
+  #leaving(delivery: Delivery, nowMs: number): Message | null {
+    const { gatewayId, link, offsets, tally } = this.#parts;
+    const { message } = delivery;
+    const sentOffset = this.#sentOffset;
+    let leaving: Message | null = null;
+    if (sentOffset !== null && offsets.of(delivery.offset) <= sentOffset) {
+      tally.done++;
+      tally.doneBytes += message.body.length;
+    } else if (message.expiresAtMs !== 0 && message.expiresAtMs <= nowMs) tally.dropped.expired++;
+    else {
+      leaving = stamped(message, gatewayId, link.peer);
+      if (leaving === null) tally.dropped.loop++;
+    }
+    if (leaving === null) delivery.settle('accepted');
+    return leaving;
   }
 
   /** At most once: whatever happens now, it is not sent again. */
@@ -277,13 +364,15 @@ export class OutPump {
     });
   }
 
-  /** Returns why some are to be sent again; null where none are. */
-  #settle(outgoing: readonly Outgoing[], answers: readonly SendAnswer[]): string | null {
-    const { tally, delivery: mode } = this.#parts;
+  #settle(outgoing: readonly Outgoing[], answers: readonly SendAnswer[]): Refusal {
+    const { clock, tally, delivery: mode } = this.#parts;
+    const aside = mode === 'at-least-once' ? this.#aside : null;
     const kept: Delivery[] = [];
     let reason: string | null = null;
+    let isAnyTaken = false;
+    let isAnyNew = false;
     for (let i = 0; i < outgoing.length; i++) {
-      const { delivery } = outgoing[i] as Outgoing;
+      const { delivery, isRetried } = outgoing[i] as Outgoing;
       const { message } = delivery;
       const answer = answers[i] as SendAnswer;
       if (mode === 'at-most-once') this.#unanswered--;
@@ -298,11 +387,19 @@ export class OutPump {
       } else if (mode === 'at-most-once') tally.dropped.lost++;
       else {
         kept.push(delivery);
+        isAnyNew ||= !isRetried;
         reason ??= answer.permanent ? `no room in ${DEAD_LETTERS}: ${answer.reason}` : answer.reason;
+        continue;
       }
+      isAnyTaken = true;
+      aside?.taken(message.address);
     }
-    this.#putBack(kept);
-    return reason;
+    if (aside === null) this.#putBack(kept);
+    else {
+      this.#putBack([]);
+      aside.refused(kept, clock.nowMs());
+    }
+    return { reason, isAnyTaken, mustPause: aside === null || (isAnyNew && !isAnyTaken) };
   }
 
   /** Nothing is on its way any more, and these are first in order again. */

@@ -227,18 +227,23 @@ export class BridgeRegistry implements Bridges {
   }
 
   #basisOf({ name, definition }: PreparedBridge, origin: BridgeBasis['origin']): BridgeBasis {
-    const { offsetBase, paused } = this.#states.get(name) ?? NO_STATE;
+    const { paused, ...offsets } = this.#states.get(name) ?? NO_STATE;
     const isPaused = origin === 'configuration' ? (paused ?? definition.paused) : definition.paused;
-    return { origin, isPaused, offsetBase };
+    return { origin, isPaused, offsets };
   }
 
   #add(prepared: PreparedBridge, basis: BridgeBasis): void {
-    const bridge = new Bridge(this.#known(), prepared, basis);
-    this.#bridges.set(prepared.name, bridge);
+    const { name } = prepared;
+    const bridge = new Bridge(this.#known(), prepared, basis, (offsets) => {
+      this.#keep(name, offsets);
+      return this.#store.stored();
+    });
+    this.#bridges.set(name, bridge);
     // In one commit with its buffer, so that no offset is given twice.
-    if (bridge.offsetBase !== null && bridge.offsetBase !== basis.offsetBase)
-      this.#keep(prepared.name, { offsetBase: bridge.offsetBase });
-    if (this.#isStarted) bridge.start();
+    const { offsets } = bridge;
+    if (offsets !== null && offsets.offsetBase !== basis.offsets.offsetBase) this.#keep(name, offsets);
+    // A change that was under way when the gateway began to stop: nobody would stop this bridge.
+    if (this.#isStarted && !this.#isStopped) bridge.start();
   }
 
   #keep(name: string, changes: Partial<BridgeState>): void {

@@ -5,15 +5,15 @@
  * |--------------------|----------------------------------------------------------------------|
  * | `connection/` name | definition, with secrets as they were put                            |
  * | `bridge/` name     | definition                                                           |
- * | `state/` name      | `{offsetBase, paused}`: of its buffer; whether it was paused where the configuration says otherwise |
+ * | `state/` name      | `{offsetBase, earlier, paused}`: of its buffer (`offsets.ts`); whether it was paused where the configuration says otherwise |
  */
 
 import { Buffer } from 'node:buffer';
 import { CoreError } from '../core/index.ts';
 import type { Storage, Table } from '../core/storage.ts';
+import type { OffsetState } from './offsets.ts';
 
-export interface BridgeState {
-  readonly offsetBase: number | null;
+export interface BridgeState extends OffsetState {
   readonly paused: boolean | null;
 }
 

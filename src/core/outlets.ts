@@ -49,6 +49,8 @@ export interface Outlet {
   readonly counters: OutletCounters;
   /** It was not there before, so its offsets begin anew. */
   readonly isNew: boolean;
+  /** The first offset that none had who was here when it was opened. */
+  readonly firstNew: number;
   /** Waiting, or with its consumer. */
   readonly messageCount: number;
   /** Of the bodies of what waits. */
@@ -167,6 +169,7 @@ interface StoredOutletParts {
 class StoredOutlet implements Outlet, RuleOutlet {
   readonly name: string;
   readonly isNew: boolean;
+  readonly firstNew: number;
   readonly counters: OutletCounters;
   readonly #parts: StoredOutletParts;
   readonly #queue: StoredQueue;
@@ -177,6 +180,7 @@ class StoredOutlet implements Outlet, RuleOutlet {
   constructor(parts: StoredOutletParts) {
     this.name = parts.name;
     this.isNew = parts.isNew;
+    this.firstNew = parts.queue.log?.endOffset ?? 0;
     this.counters = parts.counters;
     this.#parts = parts;
     this.#queue = parts.queue;
