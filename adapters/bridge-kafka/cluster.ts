@@ -17,10 +17,11 @@ import type { Clock } from '../../src/core/index.ts';
 import type { Logger } from '../../src/host.ts';
 import { LinkError, tlsOptionsOf } from '../../src/outside.ts';
 import { linkErrorOf, responseOf, textOf } from './errors.ts';
-import { type BrokerAddress, brokerFromText } from './names.ts';
+import { type BrokerAddress, brokerFromText, gatewayIdOfCluster } from './names.ts';
 import type { ConnectionSettings } from './settings.ts';
 import {
   askOffer,
+  askWhetherGateway,
   CREATE_TOPICS,
   chooseVersion,
   FIND_COORDINATOR,
@@ -74,6 +75,8 @@ export class Cluster {
   #coordinators = new Map<string, BrokerAddress>();
   #controller: number | null = null;
   #clusterId: string | null = null;
+  /** Null: not asked yet. */
+  #isGateway: boolean | null = null;
   #closed = false;
 
   constructor(options: ClusterOptions) {
@@ -81,9 +84,9 @@ export class Cluster {
     this.#seeds = options.settings.brokers.map(brokerFromText);
   }
 
-  /** Null before the first metadata. */
-  get clusterId(): string | null {
-    return this.#clusterId;
+  /** The id of the gateway that the other side says it is; null before the first metadata, and where it is none. */
+  get gatewayId(): string | null {
+    return this.#isGateway === true ? gatewayIdOfCluster(this.#clusterId) : null;
   }
 
   get closed(): boolean {
@@ -212,6 +215,7 @@ export class Cluster {
   }
 
   async #lookAt(broker: Broker, names: readonly string[] | null): Promise<readonly Topic[]> {
+    this.#isGateway ??= await askWhetherGateway(broker.connection, broker.offer);
     const asked = names === null ? null : [...names];
     const response = await this.request(broker, METADATA, asked, false, false).catch((error: unknown) => {
       // An unknown topic among others is an answer.

@@ -18,7 +18,7 @@ import { Cluster, type Topic } from './cluster.ts';
 import { isNetworkError, linkErrorOf } from './errors.ts';
 import type { Assignment } from './group-protocol.ts';
 import { type GroupPosition, Membership, REBALANCE_MS_MAX } from './membership.ts';
-import { gatewayIdOfCluster, ownName, Sources } from './names.ts';
+import { ownName, Sources } from './names.ts';
 import { Lane, laneName, PartitionReader } from './partition-reader.ts';
 import type { ConnectionSettings, InSettings } from './settings.ts';
 
@@ -82,7 +82,7 @@ export class InLink implements BridgeLink {
   }
 
   get peer(): string | null {
-    return gatewayIdOfCluster(this.#cluster.clusterId);
+    return this.#cluster.gatewayId;
   }
 
   send(): Promise<readonly SendAnswer[]> {

@@ -35,7 +35,10 @@ export function ownName(gatewayId: string, bridge: string, direction: 'in' | 'ou
   return `rosettamq.bridge.${gatewayId}.${bridge}.${direction}`;
 }
 
-/** A cluster id that a gateway like this gives is 16 bytes in base64url; every other is of no interest. */
+/**
+ * The id of the gateway whose cluster id this is: 16 bytes in base64url. Those of Apache Kafka look the same, so only for one
+ * that has said that it is a gateway.
+ */
 export function gatewayIdOfCluster(clusterId: string | null): string | null {
   if (clusterId === null || !/^[A-Za-z0-9_-]{22}$/.test(clusterId)) return null;
   return Buffer.from(clusterId, 'base64url').toString('hex');

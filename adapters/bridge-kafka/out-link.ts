@@ -16,7 +16,7 @@ import {
 } from '../../src/outside.ts';
 import { Cluster } from './cluster.ts';
 import { linkErrorOf } from './errors.ts';
-import { gatewayIdOfCluster, ownName } from './names.ts';
+import { ownName } from './names.ts';
 import { type Answers, Producer } from './producer.ts';
 import {
   type Chunk,
@@ -189,7 +189,7 @@ export class OutLink implements BridgeLink {
   }
 
   get peer(): string | null {
-    return gatewayIdOfCluster(this.#cluster.clusterId);
+    return this.#cluster.gatewayId;
   }
 
   get sentOffset(): number | null {

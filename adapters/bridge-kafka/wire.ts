@@ -5,6 +5,8 @@
  */
 
 import * as kafka from '@platformatic/kafka';
+import { GATEWAY_FEATURE } from '../../mappings/kafka-peers.ts';
+import { responseOf } from './errors.ts';
 
 export type Versions<Arguments extends unknown[], Response> = readonly kafka.API<Arguments, Response>[];
 
@@ -52,11 +54,29 @@ export const LEAVE_GROUP = versionsOf(kafka.leaveGroupV5.api, 'leaveGroup', 0);
 export type Offer = ReadonlyMap<number, readonly [lowest: number, highest: number]>;
 
 const SOFTWARE = 'rosettamq';
+/** Brokers refuse an empty one; it says nothing of this gateway's own. */
+const SOFTWARE_VERSION = '1';
+/** Later versions may be laid out otherwise; from 3 on a broker names its features. */
+const FEATURES = versionsOf(kafka.apiVersionsV4.api, 'apiVersions', 3);
 
 /** Asked once for each connection. Version 1 is understood by every broker of the last years. */
 export async function askOffer(connection: kafka.Connection): Promise<Offer> {
   const { apiKeys } = await kafka.apiVersionsV1.api.async(connection, SOFTWARE, '');
   return new Map(apiKeys.map(({ apiKey, minVersion, maxVersion }) => [apiKey, [minVersion, maxVersion]]));
+}
+
+/** Whether the broker says that it is a gateway like this. */
+export async function askWhetherGateway(connection: kafka.Connection, offer: Offer): Promise<boolean> {
+  const api = chooseVersion(FEATURES, offer);
+  if (api === null) return false;
+  try {
+    const { supportedFeatures } = await api.async(connection, SOFTWARE, SOFTWARE_VERSION);
+    return (supportedFeatures ?? []).some(({ name }) => name === GATEWAY_FEATURE.name);
+  } catch (error) {
+    // Whoever refuses the question is none.
+    if (responseOf(error) !== null) return false;
+    throw error;
+  }
 }
 
 /** Null: the broker and this driver have no version in common. */

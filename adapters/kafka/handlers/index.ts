@@ -1,5 +1,6 @@
 /** Every API that the server answers, by its key; what ApiVersions tells clients comes from here. */
 
+import { GATEWAY_FEATURE } from '../../../mappings/kafka-peers.ts';
 import type { Call } from '../call.ts';
 import { apiVersionsApi } from '../codec/discovery-apis.ts';
 import { ERRORS } from '../errors.ts';
@@ -28,7 +29,7 @@ const apiVersions = defineEndpoint(apiVersionsApi, (request, call) => {
   const { clientSoftwareName, clientSoftwareVersion } = request;
   const software = `${clientSoftwareName} ${clientSoftwareVersion}`.trim().slice(0, 128);
   if (software !== '') call.client.software = software;
-  return { errorCode: ERRORS.NONE.code, apiKeys: OFFERED };
+  return { errorCode: ERRORS.NONE.code, apiKeys: OFFERED, supportedFeatures: [GATEWAY_FEATURE] };
 });
 
 export const ENDPOINTS: ReadonlyMap<number, Endpoint> = new Map(

@@ -357,6 +357,20 @@ describe('a connection', () => {
     expect(connection.closedFor).toBe('protocol-error');
   });
 
+  it('names the feature by which gateways know each other, from version 3 on', () => {
+    for (const version of [3, 4]) {
+      const software = { clientSoftwareName: 'x', clientSoftwareVersion: '1' };
+      const answer = connection.answer(
+        apiVersionsApi,
+        version,
+        connection.ask(apiVersionsApi, version, software),
+      );
+      expect(answer?.supportedFeatures).toEqual([
+        { name: 'rosettamq.gateway', minVersion: 1, maxVersion: 1 },
+      ]);
+    }
+  });
+
   it('closes when it was idle for long', async () => {
     connection = openConnection(test.core, test.clock, { idleTimeoutMs: 1_000 });
     test.clock.advance(900);
