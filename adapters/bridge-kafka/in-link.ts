@@ -149,6 +149,7 @@ export class InLink implements BridgeLink {
       inFlightMax: this.#options.inFlightMax,
       sink,
       stored: () => this.#commitSoon(),
+      gone: () => this.#membership.rejoin(),
     });
     for (const lane of await this.#lanesOf(assignment, topics, reader)) reader.add(lane);
     this.#reader = reader;

@@ -2,13 +2,15 @@
  * Reads the partitions that a member of a group was given, for one turn of the group, and hands what it reads to the bridge in each
  * partition's order. Made by the link in. One loop for each broker that leads some of them; a loop ends when its broker leads none
  * any more, and `follow` begins those that are missing. `read` rejects when it cannot go on.
+ * While the leader of a partition changes two loops may have to do with it: an answer counts only where the partition has not gone
+ * on meanwhile, and what one loop handed over is stored before what the next one did.
  */
 
 import type { Logger } from '../../src/host.ts';
 import { type InboundSink, LinkError } from '../../src/outside.ts';
 import { type Cluster, errorName } from './cluster.ts';
 import { isPassing, linkErrorOf, responseOf, verdictOf } from './errors.ts';
-import { type Fetched, type FetchedMessage, type FetchedPartition, messagesFromFetch } from './fetched.ts';
+import { type Fetched, type FetchedMessage, messagesFromFetch } from './fetched.ts';
 import type { GroupPosition } from './membership.ts';
 import type { InSettings } from './settings.ts';
 import { FETCH, LIST_OFFSETS } from './wire.ts';
@@ -36,6 +38,8 @@ export class Lane {
   stored: bigint;
   /** What the group knows; null: nothing yet. */
   committed: bigint | null;
+  /** Resolves when what was handed over is stored, or never will be in this turn. Never rejects. */
+  handedOver: Promise<void> = Promise.resolve();
 
   constructor(topic: string, partition: number, next: bigint, isCommitted: boolean) {
     this.topic = topic;
@@ -54,6 +58,16 @@ export interface ReaderOptions {
   readonly sink: InboundSink;
   /** There is something to commit. */
   stored(): void;
+  /** A topic is not there any more, or is not to be seen now: the group has to share what is. */
+  gone(): void;
+}
+
+/** What one partition gave. */
+interface Piece {
+  readonly lane: Lane;
+  /** What was asked for. */
+  readonly from: bigint;
+  readonly fetched: Fetched;
 }
 
 type FetchAnswer = Awaited<ReturnType<(typeof FETCH)[number]['async']>>;
@@ -142,9 +156,9 @@ export class PartitionReader {
     while (!this.#isOver) {
       const lanes = [...this.#lanes.values()].filter((lane) => this.#leaderOf(lane) === node);
       if (lanes.length === 0) break;
-      let fetched: [Lane, Fetched][];
+      let pieces: readonly Piece[];
       try {
-        fetched = await this.#fetch(node, lanes);
+        pieces = await this.#fetch(node, lanes);
         failures = 0;
       } catch (error) {
         if (this.#isOver) break;
@@ -154,8 +168,9 @@ export class PartitionReader {
         continue;
       }
       if (storing !== null) await storing;
-      if (this.#isOver || fetched.length === 0) continue;
-      const current: Promise<void> = this.#store(fetched);
+      pieces = pieces.filter(({ lane, from }) => lane.next === from);
+      if (this.#isOver || pieces.length === 0) continue;
+      const current: Promise<void> = this.#store(pieces);
       storing = current;
       this.#storing.add(current);
       // Awaited above or below; a failure must not go unheard in between.
@@ -173,9 +188,11 @@ export class PartitionReader {
     const names = [...new Set([...this.#lanes.values()].map(({ topic }) => topic))];
     for (const { name, error } of await this.#options.cluster.look(names)) {
       if (error === null || error === 'LEADER_NOT_AVAILABLE') continue;
-      // A topic that was removed is left; that the group shares anew is seen by whoever looks for topics.
-      if (error === 'UNKNOWN_TOPIC_OR_PARTITION') this.#forget(name);
-      else
+      // It may be there again at once, under the same name and with as many partitions, so whoever looks for topics may not see it.
+      if (error === 'UNKNOWN_TOPIC_OR_PARTITION') {
+        this.#forget(name);
+        this.#options.gone();
+      } else
         throw new LinkError(
           error === 'TOPIC_AUTHORIZATION_FAILED' ? 'not-authorized' : 'protocol',
           `${name}: ${error}`,
@@ -188,12 +205,14 @@ export class PartitionReader {
     for (const [name, lane] of this.#lanes) if (lane.topic === topic) this.#lanes.delete(name);
   }
 
-  /** What is new, and advances the lanes. */
-  async #fetch(node: number, lanes: readonly Lane[]): Promise<[Lane, Fetched][]> {
+  /** What is new. */
+  async #fetch(node: number, lanes: readonly Lane[]): Promise<readonly Piece[]> {
     const { cluster, settings } = this.#options;
     const broker = await cluster.brokerOf(node, 'fetches');
     const topics = new Map<string, Lane[]>();
+    const asked = new Map<string, bigint>();
     for (const lane of lanes) {
+      asked.set(laneName(lane.topic, lane.partition), lane.next);
       const list = topics.get(lane.topic);
       if (list === undefined) topics.set(lane.topic, [lane]);
       else list.push(lane);
@@ -228,15 +247,19 @@ export class PartitionReader {
         if (whole === null || !Array.isArray(whole.responses) || whole.errorCode !== 0) throw error;
         return whole;
       });
-    const fetched: [Lane, Fetched][] = [];
+    const pieces: Piece[] = [];
     let passing: LinkError | null = null;
     for (const { topicId, partitions } of answer.responses) {
       for (const partition of partitions) {
-        const lane = this.#lanes.get(laneName(topicId, partition.partitionIndex));
-        if (lane === undefined) continue;
+        const name = laneName(topicId, partition.partitionIndex);
+        const lane = this.#lanes.get(name);
+        const from = asked.get(name);
+        if (lane === undefined || from === undefined) continue;
         const code = errorName(partition.errorCode);
-        if (code === null) this.#read(lane, partition, fetched);
-        else if (code === 'OFFSET_OUT_OF_RANGE') await this.#reset(lane);
+        if (code === null) {
+          const fetched = messagesFromFetch(topicId, partition, from);
+          if (fetched.next !== from) pieces.push({ lane, from, fetched });
+        } else if (code === 'OFFSET_OUT_OF_RANGE') await this.#reset(lane, from);
         else if (verdictOf(code) === 'again') passing = new LinkError('unreachable', `${topicId}: ${code}`);
         else
           throw new LinkError(
@@ -245,24 +268,20 @@ export class PartitionReader {
           );
       }
     }
-    if (passing !== null && fetched.length === 0) throw passing;
-    return fetched;
-  }
-
-  #read(lane: Lane, partition: FetchedPartition, into: [Lane, Fetched][]): void {
-    const fetched = messagesFromFetch(lane.topic, partition, lane.next);
-    if (fetched.next === lane.next) return;
-    lane.next = fetched.next;
-    into.push([lane, fetched]);
+    if (passing !== null && pieces.length === 0) throw passing;
+    return pieces;
   }
 
   /** The broker has removed what comes next, or never had it. */
-  async #reset(lane: Lane): Promise<void> {
-    const { topic, partition, next } = lane;
-    lane.next = await this.edgeOf(topic, partition, 'earliest');
-    lane.stored = lane.next;
+  async #reset(lane: Lane, wanted: bigint): Promise<void> {
+    const { topic, partition } = lane;
+    const edge = await this.edgeOf(topic, partition, 'earliest');
+    await lane.handedOver;
+    if (lane.next !== wanted) return;
+    lane.next = edge;
+    lane.stored = edge;
     this.#options.logger.warn(
-      { topic, partition, wanted: String(next), from: String(lane.next) },
+      { topic, partition, wanted: String(wanted), from: String(edge) },
       'bridge in: the outside broker does not have the wanted offset, reading from its first',
     );
   }
@@ -295,18 +314,37 @@ export class PartitionReader {
 
   // ---------------------------------------------------------------------------------------------------- storing
 
-  async #store(fetched: readonly [Lane, Fetched][]): Promise<void> {
-    const { inFlightMax } = this.#options;
-    for (const [lane, { messages, next }] of fetched) {
-      for (let at = 0; at < messages.length; at += inFlightMax) {
-        const piece = messages.slice(at, at + inFlightMax);
-        if (!(await this.#take(piece))) return;
-        lane.stored = (piece.at(-1) as FetchedMessage).offset + 1n;
-        this.#options.stored();
+  /** Advances the lanes at once. In each of them what was handed over before comes first, and nothing comes behind a gap. */
+  async #store(pieces: readonly Piece[]): Promise<void> {
+    const { promise: done, resolve: end } = Promise.withResolvers<void>();
+    const inTurn = pieces.map((piece) => {
+      const before = piece.lane.handedOver;
+      piece.lane.next = piece.fetched.next;
+      piece.lane.handedOver = done;
+      return { ...piece, before };
+    });
+    try {
+      for (const { lane, from, fetched, before } of inTurn) {
+        await before;
+        if (lane.stored !== from || !(await this.#storePiece(lane, fetched))) return;
       }
-      lane.stored = next;
+    } finally {
+      end();
+    }
+  }
+
+  /** False when the turn was over before. */
+  async #storePiece(lane: Lane, { messages, next }: Fetched): Promise<boolean> {
+    const { inFlightMax } = this.#options;
+    for (let at = 0; at < messages.length; at += inFlightMax) {
+      const some = messages.slice(at, at + inFlightMax);
+      if (!(await this.#take(some))) return false;
+      lane.stored = (some.at(-1) as FetchedMessage).offset + 1n;
       this.#options.stored();
     }
+    lane.stored = next;
+    this.#options.stored();
+    return true;
   }
 
   /** True when the bridge has all of it; false when the turn was over before. */

@@ -129,6 +129,23 @@ describe.skipIf(missing !== null)(`a bridge from Kafka${missing === null ? '' : 
     await watcher.link.close();
   });
 
+  it('reads a topic that was deleted and made again before anybody looked for topics', async () => {
+    await broker.createTopic('phoenix');
+    await produce('phoenix', 'before');
+    const { link, lost } = await openLink(from('phoenix', { lookAgainMs: 3_600_000 }));
+    const collector = new Collector();
+    await link.receive(['phoenix'], collector);
+    await until('the first comes', () => collector.messages.length === 1);
+    await broker.deleteTopic('phoenix');
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    await broker.createTopic('phoenix');
+    await produce('phoenix', 'after');
+    await until('what is in the new one comes', () => collector.messages.length === 2, 20_000);
+    expect(collector.bodies()).toEqual(['before', 'after']);
+    expect(lost()).toBeNull();
+    await link.close();
+  });
+
   it('reads partitions that are added, from their beginning', async () => {
     await broker.createTopic('grow', 1);
     const { link } = await openLink(from('grower', { from: 'latest' }));
