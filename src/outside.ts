@@ -77,7 +77,8 @@ export interface BridgeLink {
   readonly markOffset?: number | null;
   /**
    * `out`: sends in order. Resolves when every message has its answer, in the order of `batch`. Rejects where what became
-   * of them is unclear: the link is closed and all of them are sent again.
+   * of them is unclear: the link is closed and all of them are sent again. Where some were answered before the link
+   * was lost it resolves with `answersOfLost`, and `lost` is told in a later turn, so that those are not sent again.
    */
   send(batch: readonly OutsideMessage[]): Promise<readonly SendAnswer[]>;
   /** `in`: begins to receive; resolves when the outside has agreed. Called once. */
@@ -95,6 +96,19 @@ export interface OutsideMessage {
 
 /** Null: the outside has it. Otherwise why not, and whether the same message could ever be taken. */
 export type SendAnswer = null | { readonly reason: string; readonly permanent: boolean };
+
+/**
+ * The answers to a batch whose link was lost under way: what is known stays, the rest is for the next link. Null where
+ * no message is done with: then `send` rejects.
+ */
+export function answersOfLost(
+  known: readonly (SendAnswer | undefined)[],
+  error: Error,
+): readonly SendAnswer[] | null {
+  const unclear: SendAnswer = { reason: error.message, permanent: false };
+  const answers = Array.from(known, (answer) => (answer === undefined ? unclear : answer));
+  return answers.some((answer) => answer === null || answer.permanent) ? answers : null;
+}
 
 export interface InboundSink {
   /**

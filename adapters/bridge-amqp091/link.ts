@@ -77,7 +77,7 @@ class Amqp091Link implements BridgeLink {
     // A link that was given back is told of; until then `open` rejects.
     this.#link = { ...link, lost: (error) => this.#lose(error, link) };
     const isOut = link.direction === 'out';
-    this.#outbound = isOut ? new Outbound(connection, link, link.options as OutOptions, user) : null;
+    this.#outbound = isOut ? new Outbound(connection, this.#link, link.options as OutOptions, user) : null;
     this.#inbound = isOut ? null : new Inbound(connection, this.#link, link.options as InOptions);
   }
 
@@ -92,7 +92,8 @@ class Amqp091Link implements BridgeLink {
       blocked: (reason) => this.#blocked(reason),
       ended: (error) => {
         this.#outbound?.fail(error);
-        this.#link.lost(error);
+        // What was confirmed before is answered first.
+        this.#link.clock.afterTurn(() => this.#link.lost(error));
       },
     });
   }

@@ -10,7 +10,13 @@
 
 import type { ConfirmChannel, Message as ReturnedMessage } from 'amqplib';
 import type { Timer } from '../../src/core/index.ts';
-import { LinkError, type LinkOptions, type OutsideMessage, type SendAnswer } from '../../src/outside.ts';
+import {
+  answersOfLost,
+  LinkError,
+  type LinkOptions,
+  type OutsideMessage,
+  type SendAnswer,
+} from '../../src/outside.ts';
 import type { OutsideConnection } from './connection.ts';
 import { linkErrorFrom, ReplyCode, textOf } from './errors.ts';
 import { outgoingFrom } from './messages.ts';
@@ -36,6 +42,14 @@ interface Sent {
   isReturned: boolean;
   /** Absent: not yet. */
   answer?: SendAnswer;
+}
+
+/** A batch on its way. */
+interface Batch {
+  readonly messages: readonly OutsideMessage[];
+  /** By place; holes: in `waiting`, or not sent yet. */
+  readonly answers: (SendAnswer | undefined)[];
+  readonly waiting: { readonly at: number; readonly sent: Sent }[];
 }
 
 interface OpenChannel {
@@ -111,18 +125,23 @@ export class Outbound {
     // What is not sent again was dropped meanwhile.
     for (const offset of this.#byOffset.keys()) if (offset < first.offset) this.#byOffset.delete(offset);
     const timer = this.#watchProgress();
+    const underWay: Batch = { messages: batch, answers: new Array(batch.length), waiting: [] };
     try {
-      return await Promise.race([this.#sendAll(batch), this.#failing.promise]);
+      return await Promise.race([this.#sendAll(underWay), this.#failing.promise]);
+    } catch (error) {
+      for (const { at, sent } of underWay.waiting) underWay.answers[at] = sent.answer;
+      const answers = answersOfLost(underWay.answers, error as Error);
+      if (answers === null) throw error;
+      this.#link.clock.afterTurn(() => this.#link.lost(error as Error));
+      return answers;
     } finally {
       timer.cancel();
     }
   }
 
-  async #sendAll(batch: readonly OutsideMessage[]): Promise<readonly SendAnswer[]> {
-    const answers: (SendAnswer | undefined)[] = [];
-    const waiting: { readonly at: number; readonly sent: Sent }[] = [];
+  async #sendAll({ messages, answers, waiting }: Batch): Promise<readonly SendAnswer[]> {
     let stopped: SendAnswer = null;
-    for (const [at, { offset, message }] of batch.entries()) {
+    for (const [at, { offset, message }] of messages.entries()) {
       this.#throwIfFailed();
       let sent = this.#byOffset.get(offset);
       if (sent === undefined) {

@@ -59,7 +59,7 @@ class Amqp10Link implements BridgeLink {
 
   constructor(connection: OutsideConnection, link: LinkOptions) {
     this.#connection = connection;
-    this.#link = link;
+    this.#link = { ...link, lost: (error) => this.#lose(error, link) };
   }
 
   async startSending(user: string): Promise<void> {
@@ -77,10 +77,15 @@ class Amqp10Link implements BridgeLink {
   #watch(): void {
     this.#connection.watch((error) => {
       this.#outbound?.fail(error);
-      if (!this.#isOpen) return;
-      this.#isOpen = false;
-      this.#link.lost(error);
+      // What was settled before is answered first.
+      this.#link.clock.afterTurn(() => this.#link.lost(error));
     });
+  }
+
+  #lose(error: Error, { lost }: LinkOptions): void {
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    lost(error);
   }
 
   async send(batch: readonly OutsideMessage[]): Promise<readonly SendAnswer[]> {

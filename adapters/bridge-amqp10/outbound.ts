@@ -7,7 +7,13 @@
 import type { Delivery, EventContext, Sender } from 'rhea';
 import { amqp10Codec, amqp10FromMessage } from '../../mappings/amqp10.ts';
 import type { Message, Timer } from '../../src/core/index.ts';
-import { LinkError, type LinkOptions, type OutsideMessage, type SendAnswer } from '../../src/outside.ts';
+import {
+  answersOfLost,
+  LinkError,
+  type LinkOptions,
+  type OutsideMessage,
+  type SendAnswer,
+} from '../../src/outside.ts';
 import { isPassing, type OutsideFault, textOf } from './errors.ts';
 import type { OutOptions } from './settings.ts';
 
@@ -31,6 +37,12 @@ interface SenderInsides {
 
 interface Sent {
   answer?: SendAnswer;
+}
+
+/** A batch on its way: what was transferred, by place. */
+interface Batch {
+  readonly messages: readonly OutsideMessage[];
+  readonly sent: Sent[];
 }
 
 export class Outbound {
@@ -72,29 +84,41 @@ export class Outbound {
     this.#wakeUp();
   }
 
-  async send(batch: readonly OutsideMessage[]): Promise<readonly SendAnswer[]> {
+  async send(messages: readonly OutsideMessage[]): Promise<readonly SendAnswer[]> {
+    const batch: Batch = { messages, sent: [] };
+    try {
+      return await this.#sendAll(batch);
+    } catch (error) {
+      const answers = answersOfLost(
+        messages.map((_, at) => batch.sent[at]?.answer),
+        error as Error,
+      );
+      if (answers === null) throw error;
+      this.#link.clock.afterTurn(() => this.#link.lost(error as Error));
+      return answers;
+    }
+  }
+
+  async #sendAll({ messages, sent }: Batch): Promise<readonly SendAnswer[]> {
     const { settleTimeoutMs } = this.#options;
-    const answers: SendAnswer[] = [];
-    const waiting: { readonly at: number; readonly sent: Sent }[] = [];
-    let next = 0;
-    while (next < batch.length) {
+    while (sent.length < messages.length) {
       this.#throwIfFailed();
-      const room = Math.max(0, Math.min(batch.length - next, this.#room()));
-      for (const end = next + room; next < end; next++) {
-        waiting.push({ at: next, sent: this.#transfer((batch[next] as OutsideMessage).message) });
+      const room = Math.max(0, Math.min(messages.length - sent.length, this.#room()));
+      for (const end = sent.length + room; sent.length < end; ) {
+        sent.push(this.#transfer((messages[sent.length] as OutsideMessage).message));
       }
-      if (next === batch.length) break;
+      if (sent.length === messages.length) break;
       if (!(await this.#change(CREDIT_ANSWER_MS))) break;
     }
     if (this.#link.delivery === 'at-most-once') await this.#transferred();
-    for (let at = next; at < batch.length; at++) answers[at] = NO_CREDIT;
-    for (const { at, sent } of waiting) {
-      while (sent.answer === undefined) {
+    const answers: SendAnswer[] = messages.map(() => NO_CREDIT);
+    for (const [at, each] of sent.entries()) {
+      while (each.answer === undefined) {
         if (!(await this.#change(settleTimeoutMs))) {
           throw new LinkError('timeout', `no outcome within ${settleTimeoutMs} ms`);
         }
       }
-      answers[at] = sent.answer;
+      answers[at] = each.answer;
     }
     return answers;
   }

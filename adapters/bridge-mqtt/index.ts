@@ -161,7 +161,10 @@ abstract class MqttLink {
     this.options = options;
     this.peer = client.agreement.peer;
     client.whenOver((error) => {
-      if (!this.isClosing) options.lost(error);
+      // What was acknowledged before is answered first.
+      options.clock.afterTurn(() => {
+        if (!this.isClosing) options.lost(error);
+      });
     });
   }
 

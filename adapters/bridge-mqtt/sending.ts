@@ -7,7 +7,7 @@
 
 import { mqttPropertiesFromMessage, topicFromAddress } from '../../mappings/mqtt.ts';
 import type { Clock, Message, Reliability, Timer } from '../../src/core/index.ts';
-import { LinkError, type OutsideMessage, type SendAnswer } from '../../src/outside.ts';
+import { answersOfLost, LinkError, type OutsideMessage, type SendAnswer } from '../../src/outside.ts';
 import type { OutsideClient } from './client.ts';
 import {
   type Ack,
@@ -34,6 +34,10 @@ interface Batch {
   /** The next message to send. */
   at: number;
   unanswered: number;
+  /** Those of QoS 0: answered as they were written. */
+  readonly written: number[];
+  /** The last one in order that the broker has answered for: it has read everything up to there. */
+  read: number;
   resolve(answers: readonly SendAnswer[]): void;
   reject(error: Error): void;
 }
@@ -100,6 +104,8 @@ export class Sending implements MessageHandler {
         answers: new Array(messages.length).fill(undefined),
         at: 0,
         unanswered: messages.length,
+        written: [],
+        read: -1,
         resolve,
         reject,
       };
@@ -109,17 +115,13 @@ export class Sending implements MessageHandler {
     });
   }
 
-  /** Nothing is under way; at most as long as the connection lasts. */
-  get isIdle(): boolean {
-    return this.#batch === null;
-  }
-
   packet(first: number, buffer: Buffer, start: number, end: number): void {
     const type = first >> 4;
     const { packetId, reason } = readAck(buffer, start, end);
     const index = this.#underWay.get(packetId);
     if (index === undefined) return;
     this.#progressMs = this.#clock.nowMs();
+    if (this.#batch !== null) this.#batch.read = Math.max(this.#batch.read, index);
     if (type === PacketType.PUBREC && reason < FIRST_FAILURE) {
       this.#releases.push({ type: 'PUBREL', packetId });
     } else if (type === PacketType.PUBACK || type === PacketType.PUBREC) {
@@ -182,8 +184,10 @@ export class Sending implements MessageHandler {
   /** Returns the bytes that it takes. */
   #put(publish: OutgoingPublish, index: number, address: string): number {
     let packetId = 0;
-    if (publish.qos === 0) this.#answer(index, null);
-    else {
+    if (publish.qos === 0) {
+      this.#answer(index, null);
+      this.#batch?.written.push(index);
+    } else {
       packetId = this.#nextPacketId();
       this.#underWay.set(packetId, index);
     }
@@ -284,7 +288,10 @@ export class Sending implements MessageHandler {
     this.#batch = null;
     if (batch === null) return;
     this.#suspect(batch, error);
-    batch.reject(error);
+    for (const index of batch.written) if (index > batch.read) batch.answers[index] = undefined;
+    const answers = answersOfLost(batch.answers, error);
+    if (answers === null) batch.reject(error);
+    else batch.resolve(answers);
   }
 
   #suspect({ messages, at }: Batch, error: Error): void {

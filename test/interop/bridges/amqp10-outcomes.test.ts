@@ -71,6 +71,27 @@ const setupTo = (port: number, options: object = {}, connection: object = {}): L
 const batch = (...bodies: string[]) => batchOf(bodies.map((body) => messageOf('a', body)));
 
 describeWith([], 'a bridge out to a broker of AMQP 1.0', () => {
+  it('tells what was settled before the connection was lost, and only then that it is lost', async () => {
+    const broker = await answering((delivery, body) => {
+      if (body === 'a') delivery.accept();
+      if (body === 'c')
+        setTimeout(() => {
+          for (const socket of broker.sockets) socket.destroy();
+        }, 50);
+    });
+    const { link, lost } = await openLink(setupTo(broker.port), 'out');
+    const order: string[] = [];
+    void lost.then(() => order.push('lost'));
+    const answers = await link.send(batch('a', 'b', 'c'));
+    for (let step = 0; step < 20; step++) await null;
+    order.push('answers');
+    const unclear = { reason: expect.any(String), permanent: false };
+    expect(answers).toEqual([null, unclear, unclear]);
+    await lost;
+    expect(order).toEqual(['answers', 'lost']);
+    await link.close();
+  });
+
   it('tells what is refused for good from what is not taken now', async () => {
     // One in a turn: of several rhea takes the second for the same as the first.
     let turns = 0;
@@ -114,8 +135,9 @@ describeWith([], 'a bridge out to a broker of AMQP 1.0', () => {
     const broker = await answering((delivery, body) => {
       if (body !== 'silence') delivery.accept();
     });
-    const { link } = await openLink(setupTo(broker.port, { settleTimeoutMs: 1000 }), 'out');
-    await expect(link.send(batch('1', 'silence'))).rejects.toMatchObject({ failure: 'timeout' });
+    const { link, lost } = await openLink(setupTo(broker.port, { settleTimeoutMs: 1000 }), 'out');
+    expect(await link.send(batch('1', 'silence'))).toMatchObject([null, { permanent: false }]);
+    expect(await lost).toMatchObject({ failure: 'timeout' });
     await link.close();
   });
 

@@ -53,6 +53,43 @@ describe('a bridge that leads out', () => {
   });
 });
 
+describe('a bridge that leads out and loses its connection', () => {
+  it('tells what was acknowledged before, and only then that it is lost', async () => {
+    const url = await startScriptedBroker((packet, side) => {
+      if (packet.cmd === 'connect') return undefined;
+      if (packet.cmd !== 'publish') return true;
+      const body = Number(packet.payload.toString());
+      if (body % 2 === 1 && body < 5) side.send({ cmd: 'puback', messageId: packet.messageId ?? 0 });
+      if (body === 6) setTimeout(() => side.end(), 5);
+      return true;
+    });
+    const { link, lost } = await openLink('out', url);
+    const order: string[] = [];
+    void lost.then(() => order.push('lost'));
+    // Those with an even number have QoS 0: the broker has read the ones before the last that it acknowledged.
+    const batch = Array.from({ length: 7 }, (_, at) => outside(at, { reliability: at % 2 === 0 ? 0 : 1 }));
+    const sending = link.send(batch).then(async (answers) => {
+      // Whoever waits for it may wait in several steps.
+      for (let step = 0; step < 20; step++) await null;
+      order.push('answers');
+      return answers;
+    });
+    const unclear = { reason: expect.any(String), permanent: false };
+    expect(await sending).toEqual([null, null, null, null, unclear, unclear, unclear]);
+    await lost;
+    expect(order).toEqual(['answers', 'lost']);
+  });
+
+  it('does not know what became of any when none was acknowledged', async () => {
+    const url = await startScriptedBroker((packet, side) => {
+      if (packet.cmd === 'publish') side.end();
+      return packet.cmd !== 'connect';
+    });
+    const { link } = await openLink('out', url);
+    await expect(link.send([outside(0)])).rejects.toThrow();
+  });
+});
+
 describe('a bridge that leads in', () => {
   it('takes QoS 2 once while it is under way, and again when the number is another message’s', async () => {
     const heard: string[] = [];
