@@ -40,6 +40,11 @@ export interface BridgeDriver {
   sourceFrom(pattern: string): string | null;
   /** Checks such words. Throws Error with a text for people. */
   checkSource(source: string): void;
+  /**
+   * The address that a message would have, should it come in again, which a bridge out with these options sends to
+   * `address`; null: it cannot be told. Where a driver does not say, it is the same.
+   */
+  comesBackAs?(address: string, options: unknown): string | null;
   /** Connects. Rejects with a LinkError, or anything, where it cannot; gives up when `signal` is aborted. */
   open(options: LinkOptions): Promise<BridgeLink>;
 }

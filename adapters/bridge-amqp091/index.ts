@@ -5,7 +5,8 @@
 
 import { Buffer } from 'node:buffer';
 import type { BridgeDriver } from '../../src/outside.ts';
-import { connectionSettings, inSettings, NAME_BYTES_MAX, outSettings } from './settings.ts';
+import { addressBack } from './routes.ts';
+import { connectionSettings, inSettings, NAME_BYTES_MAX, type OutOptions, outSettings } from './settings.ts';
 
 export const amqp091Driver: BridgeDriver = {
   type: 'amqp091',
@@ -20,6 +21,7 @@ export const amqp091Driver: BridgeDriver = {
       throw new Error(`the name of a queue has at most ${NAME_BYTES_MAX} bytes`);
     }
   },
+  comesBackAs: (address, options) => addressBack(address, (options as OutOptions).exchange),
   async open(options) {
     const { openLink } = await import('./link.ts');
     return await openLink(options);

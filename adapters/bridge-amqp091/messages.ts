@@ -6,7 +6,6 @@
 import { Buffer } from 'node:buffer';
 import type { ConsumeMessage } from 'amqplib';
 import {
-  amqp091FromAddress,
   amqp091FromMessage,
   ContentFacts,
   contentFromMessage,
@@ -18,14 +17,9 @@ import {
   scanContent,
   withoutClaims,
 } from '../../mappings/amqp091.ts';
-import {
-  type Message,
-  type Properties,
-  queueNameFromAddress,
-  ROOT_EXCHANGE,
-  swapSeparators,
-} from '../../src/core/index.ts';
-import { EXCHANGE_FROM_ADDRESS, type InOptions, NAME_BYTES_MAX } from './settings.ts';
+import { type Message, type Properties, ROOT_EXCHANGE, swapSeparators } from '../../src/core/index.ts';
+import { routeOf } from './routes.ts';
+import { type InOptions, NAME_BYTES_MAX } from './settings.ts';
 import { contentOf } from './wire.ts';
 
 export interface Outgoing {
@@ -52,15 +46,6 @@ export function outgoingFrom(message: Message, rules: OutgoingRules, nowMs: numb
     ? contentFromMessage(told, true, nowMs, rules.contentBytesMax)
     : amqp091FromMessage(told, ROOT_EXCHANGE, nowMs, rules.contentBytesMax).content;
   return { exchange, key, route: encodeRoute(exchange, key), content };
-}
-
-function routeOf(address: string, exchange: string): { exchange: string; key: string; long: boolean } {
-  if (exchange === ROOT_EXCHANGE) return amqp091FromAddress(address, ROOT_EXCHANGE);
-  if (exchange === EXCHANGE_FROM_ADDRESS) return amqp091FromAddress(address, null);
-  if (exchange === '') {
-    return { exchange, key: queueNameFromAddress(address) ?? swapSeparators(address), long: false };
-  }
-  return { exchange, key: swapSeparators(address), long: false };
 }
 
 function withoutForeignUser(message: Message, user: string | null): Message {

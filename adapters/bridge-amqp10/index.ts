@@ -4,7 +4,13 @@
  */
 
 import type { BridgeDriver } from '../../src/outside.ts';
-import { ADDRESS_CHARS_MAX, connectionSettings, inSettings, outSettings } from './settings.ts';
+import {
+  ADDRESS_CHARS_MAX,
+  connectionSettings,
+  inSettings,
+  type OutOptions,
+  outSettings,
+} from './settings.ts';
 
 export const amqp10Driver: BridgeDriver = {
   type: 'amqp10',
@@ -19,6 +25,8 @@ export const amqp10Driver: BridgeDriver = {
       throw new Error(`the address of a source has at most ${ADDRESS_CHARS_MAX} characters`);
     }
   },
+  // Where a node takes everything, another may be read from, under the same addresses.
+  comesBackAs: (address, options) => ((options as OutOptions).target === '' ? address : null),
   async open(options) {
     const { openLink } = await import('./link.ts');
     return await openLink(options);

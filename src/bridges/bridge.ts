@@ -4,7 +4,7 @@
  * except what `link-keeper.ts` bounds.
  */
 
-import { type MappingCounters, newMappingCounters, type Outlet } from '../core/index.ts';
+import { type MappingCounters, type Message, newMappingCounters, type Outlet } from '../core/index.ts';
 import type { BridgeLink } from '../outside.ts';
 import { Backoff } from './backoff.ts';
 import { InPump } from './in-pump.ts';
@@ -13,6 +13,7 @@ import { LinkKeeper } from './link-keeper.ts';
 import { type OffsetState, Offsets } from './offsets.ts';
 import { OutPump, type SentSoFar } from './out-pump.ts';
 import type { BridgeSurroundings } from './parts.ts';
+import { arrivalOf } from './path-stamp.ts';
 import type { PreparedBridge } from './prepared.ts';
 import { resolved } from './secrets.ts';
 import { failureOf, StatusBoard, textOf } from './status-board.ts';
@@ -282,6 +283,7 @@ export class Bridge {
         backoff: this.#sendBackoff,
         tally: this.#tally,
         sent: this.#sent,
+        isBack: (message) => this.#isBack(message),
         degraded: (reason) => this.#degrade(reason),
         failed: (error) => this.#keeper.fail(error),
       });
@@ -302,6 +304,19 @@ export class Bridge {
       degraded: (reason) => this.#degrade(reason),
     });
     await link.receive(sources, this.#inPump);
+  }
+
+  /** It came in over the same connection, where it would be again what it was. */
+  #isBack(message: Message): boolean {
+    const arrival = arrivalOf(message);
+    if (arrival === null) return false;
+    const { connection, definition } = this.#prepared;
+    if (this.#around.connectionOf(arrival.bridge) !== connection.name) return false;
+    const { driver } = connection;
+    const { address } = message;
+    const there =
+      driver.comesBackAs === undefined ? address : driver.comesBackAs(address, definition.options);
+    return there === arrival.address;
   }
 
   /** The link is of no use any more. */

@@ -26,7 +26,7 @@ import {
   undeliverable,
 } from '../core/index.ts';
 import type { InboundSink, TakeAnswer } from '../outside.ts';
-import { arrived, pathOf } from './path-stamp.ts';
+import { arrived, pathOf, publisherOf } from './path-stamp.ts';
 import type { Tally } from './tally.ts';
 
 export interface InPumpParts {
@@ -173,7 +173,7 @@ export class InPump implements InboundSink, ReceiptSink {
       checkDerivedAddress(output.message.address);
       const bounded = this.#topics.bounded(target, output.message);
       if (bounded === null) throw new RuleError('topics', tooManyTopics(target, output.message.address));
-      made = bounded.with({ publisherId: `bridge:${name}` });
+      made = bounded.with({ publisherId: publisherOf(name, input.message.address) });
     } catch (error) {
       const failure = error instanceof RuleError ? error.failure : 'payload';
       return this.#fail(input.message, target, counters, failure, (error as Error).message, take, index);

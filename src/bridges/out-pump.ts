@@ -52,6 +52,8 @@ export interface OutPumpParts {
   readonly backoff: Backoff;
   readonly tally: Tally;
   readonly sent: SentSoFar;
+  /** It came from the other side, and would be there once more what it was. */
+  isBack(message: Message): boolean;
   /** Why what it sends is not taken; null: it is again. */
   degraded(reason: string | null): void;
   /** What became of a batch is unclear. */
@@ -317,7 +319,7 @@ export class OutPump {
 
   /** As it leaves; null where it need not or must not, and then it is settled. */
   #leaving(delivery: Delivery, nowMs: number): Message | null {
-    const { gatewayId, link, offsets, tally } = this.#parts;
+    const { gatewayId, isBack, link, offsets, tally } = this.#parts;
     const { message } = delivery;
     const sentOffset = this.#sentOffset;
     let leaving: Message | null = null;
@@ -326,7 +328,7 @@ export class OutPump {
       tally.doneBytes += message.body.length;
     } else if (message.expiresAtMs !== 0 && message.expiresAtMs <= nowMs) tally.dropped.expired++;
     else {
-      leaving = stamped(message, gatewayId, link.peer);
+      leaving = isBack(message) ? null : stamped(message, gatewayId, link.peer);
       if (leaving === null) tally.dropped.loop++;
     }
     if (leaving === null) delivery.settle('accepted');

@@ -36,4 +36,6 @@ export interface BridgesParts {
 export interface BridgeSurroundings
   extends Pick<BridgesParts, 'clock' | 'logger' | 'gatewayId' | 'environment' | 'random' | 'newId'> {
   readonly core: Core;
+  /** Which connection a bridge uses now; undefined where there is no such bridge. */
+  connectionOf(bridge: string): string | undefined;
 }

@@ -1,6 +1,8 @@
 /**
- * The stamp by which gateways that are bridged in a circle know what has been there: the header PATH_HEADER with the
- * ids of the gateways that a message left by a bridge, oldest first. Pure.
+ * How it is known where a message has been, so that bridges that make a circle do not send it round. Gateways know each
+ * other by a stamp: the header PATH_HEADER with the ids of the gateways that a message left by a bridge, oldest first. An
+ * outside broker that is no gateway has no id; of what came from one its publisher's name here tells by which bridge and
+ * as what. Pure.
  */
 
 import type { Header, Message } from '../core/index.ts';
@@ -10,6 +12,7 @@ import { PATH_HEADER } from '../outside.ts';
 export const HOPS_MAX = 8;
 /** A message that another client than a gateway's bridge brings back may leave once more, not again and again. */
 const LEFT_HERE_MAX = 1;
+const PUBLISHER_PREFIX = 'bridge:';
 
 /** The ids in a message's stamps, in their order. */
 export function pathOf(message: Message): readonly string[] {
@@ -41,6 +44,24 @@ export function arrived(message: Message, peer: string | null): Message {
   if (peer === null) return message;
   const path = pathOf(message);
   return path.includes(peer) ? message : withPath(message, path, peer);
+}
+
+/** Whose message it is that came in by a bridge, at this address before it was mapped. Names of bridges hold no blank. */
+export function publisherOf(bridge: string, address: string): string {
+  return `${PUBLISHER_PREFIX}${bridge} ${address}`;
+}
+
+/** By which bridge a message came in, and at which address; null where it came otherwise. */
+export function arrivalOf({
+  publisherId,
+}: Message): { readonly bridge: string; readonly address: string } | null {
+  if (!publisherId.startsWith(PUBLISHER_PREFIX)) return null;
+  const blank = publisherId.indexOf(' ');
+  if (blank < 0) return null;
+  return {
+    bridge: publisherId.slice(PUBLISHER_PREFIX.length, blank),
+    address: publisherId.slice(blank + 1),
+  };
 }
 
 function withPath(message: Message, path: readonly string[], last: string): Message {

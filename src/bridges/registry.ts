@@ -121,7 +121,8 @@ export class BridgeRegistry implements Bridges {
   /** Runs without waiting, in the turn in which the core is made. */
   attach(core: Core): void {
     const { clock, logger, gatewayId, environment, random, newId } = this.#parts;
-    this.#around = { core, clock, logger, gatewayId, environment, random, newId };
+    const connectionOf = (bridge: string) => this.#bridges.get(bridge)?.prepared.connection.name;
+    this.#around = { core, clock, logger, gatewayId, environment, random, newId, connectionOf };
     for (const { prepared, basis } of this.#loaded) this.#add(prepared, basis);
     this.#loaded = [];
     core.outlets.knowBy((name) => this.#bridges.get(name)?.definition.direction === 'out');

@@ -55,6 +55,8 @@ export class FakeOutside implements BridgeDriver {
   answer: (message: OutsideMessage) => SendAnswer = () => null;
   /** Answers come when the test lets them. */
   isHeld = false;
+  /** As the driver's; by default the same address. */
+  comesBackAs: (address: string, options: unknown) => string | null = (address) => address;
   readonly #waiting: (() => void)[] = [];
 
   isStampLost(connection: unknown): boolean {

@@ -69,3 +69,22 @@ describe('a connection to AMQP 0-9-1', () => {
     }
   });
 });
+
+describe('what a message would come back as', () => {
+  const back = (driver: typeof amqp091Driver, address: string, options: object = {}): unknown =>
+    driver.comesBackAs?.(address, fill(driver.optionsSchema.out, options));
+
+  it('is told by the exchange that AMQP 0-9-1 publishes to', () => {
+    expect(back(amqp091Driver, 'a/b.c')).toBe('a/b.c');
+    expect(back(amqp091Driver, 'orders/eu/new', { exchange: 'from-address' })).toBe('orders/eu/new');
+    expect(back(amqp091Driver, 'eu/new', { exchange: 'orders' })).toBe('orders/eu/new');
+    expect(back(amqp091Driver, 'jobs', { exchange: '' })).toBe('$queue/jobs');
+    const long = 'level/'.repeat(60);
+    expect(back(amqp091Driver, long)).toBe(long);
+  });
+
+  it('cannot be told where AMQP 1.0 sends everything to one node', () => {
+    expect(back(amqp10Driver, 'a/b')).toBe('a/b');
+    expect(back(amqp10Driver, 'a/b', { target: 'one' })).toBeNull();
+  });
+});
