@@ -9,8 +9,9 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Principal } from '../core/index.ts';
 import type { Authenticator } from '../host.ts';
+import { isLoopbackAddress, isLoopbackHost } from '../net/loopback.ts';
 import { type Problem, problem } from './problems.ts';
-import { findOpening, isLoopback, isUnguarded } from './reach.ts';
+import { findOpening, isUnguarded } from './reach.ts';
 import { type Caller, ROLES, type Role } from './roles.ts';
 import type { HttpSettings } from './settings.ts';
 
@@ -54,7 +55,7 @@ export class AccessCheck {
       role,
       new Set(roles[role].groups),
     ]);
-    this.#hosts = isLoopback(boundTo)
+    this.#hosts = isLoopbackAddress(boundTo)
       ? new Set(settings.allowedHosts.map((host) => host.toLowerCase()))
       : null;
     const opening = findOpening(settings, boundTo);
@@ -108,7 +109,7 @@ export class AccessCheck {
 
   #isOwnHost(header: string | undefined): boolean {
     const host = hostFromHeader(header ?? '');
-    return host === 'localhost' || isLoopback(host) || this.#hosts!.has(host);
+    return isLoopbackHost(host) || this.#hosts!.has(host);
   }
 
   /** Looks at every hash whether or not one fits, so that time tells nothing. */

@@ -4,19 +4,9 @@
  */
 
 import { lookup } from 'node:dns/promises';
-import { BlockList, isIP } from 'node:net';
+import { isLoopbackAddress } from '../net/loopback.ts';
 import { ROLES } from './roles.ts';
 import type { HttpSettings } from './settings.ts';
-
-const loopback = new BlockList();
-loopback.addSubnet('127.0.0.0', 8, 'ipv4');
-loopback.addAddress('::1', 'ipv6');
-
-/** Whether an IP address reaches only this machine. */
-export function isLoopback(address: string): boolean {
-  const family = isIP(address);
-  return family !== 0 && loopback.check(address, family === 6 ? 'ipv6' : 'ipv4');
-}
 
 /** Neither key nor group: whoever reaches it may call. */
 export function isUnguarded({ apiKeys, roles }: HttpSettings): boolean {
@@ -28,7 +18,7 @@ export function isUnguarded({ apiKeys, roles }: HttpSettings): boolean {
 
 /** What the operator has to mend, where it would be open; null where it is not. `boundTo` is an IP address. */
 export function findOpening(settings: HttpSettings, boundTo: string): string | null {
-  if (isLoopback(boundTo) || !isUnguarded(settings)) return null;
+  if (isLoopbackAddress(boundTo) || !isUnguarded(settings)) return null;
   return (
     `http.host ${boundTo} is reachable from other machines: set at least one key in http.apiKeys or a group in ` +
     'http.roles, or listen on 127.0.0.1'

@@ -6,7 +6,7 @@
  * take. A setting never rises above its default by this, nor falls below its minimum.
  */
 
-import { isIPv4, isIPv6 } from 'node:net';
+import { isLoopbackHost } from '../net/loopback.ts';
 import type { ConfigDraft } from './draft.ts';
 import { listSettings } from './schema.ts';
 import { MEBIBYTES_MIN, SIDECAR_MEBIBYTES } from './sidecar-memory.ts';
@@ -80,17 +80,11 @@ function refuseOutsideListeners(draft: ConfigDraft, listeners: readonly string[]
       readonly enabled?: boolean;
       readonly host?: string;
     };
-    if (enabled === false || host === undefined || isLoopback(host)) continue;
+    if (enabled === false || host === undefined || isLoopbackHost(host)) continue;
     const origin = draft.origins.get(`${section}.host`) ?? 'default';
     draft.problems.push(
       `${origin}: ${section}.host is ${host}, and in sidecar mode (gateway.sidecar) it must be a loopback address, ` +
         `such as 127.0.0.1; or set ${section}.enabled to false`,
     );
   }
-}
-
-function isLoopback(host: string): boolean {
-  if (isIPv4(host)) return host.startsWith('127.');
-  if (isIPv6(host)) return /^(0*:)*:?0*1$/.test(host) || /^::ffff:127\./i.test(host);
-  return host === 'localhost';
 }

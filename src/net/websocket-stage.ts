@@ -7,17 +7,14 @@
  */
 
 import { createServer, type IncomingMessage, STATUS_CODES } from 'node:http';
-import { BlockList, isIP, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';
 import type { ListenerSpec } from '../host.ts';
 import type { Arrival } from './arrival.ts';
 import type { NetContext } from './context.ts';
+import { isLoopbackHost } from './loopback.ts';
 import { WebSocketTransport } from './websocket-transport.ts';
-
-const loopback = new BlockList();
-loopback.addSubnet('127.0.0.0', 8, 'ipv4');
-loopback.addAddress('::1', 'ipv6');
 
 export function createWebSocketStage(
   context: NetContext,
@@ -118,9 +115,7 @@ function findRefusal(
 function isAllowedOrigin(origin: string, allowed: readonly string[]): boolean {
   if (allowed.includes('*') || allowed.includes(origin)) return true;
   if (!URL.canParse(origin)) return false;
-  const host = new URL(origin).hostname.replace(/^\[|\]$/g, '');
-  const family = isIP(host);
-  return host === 'localhost' || (family !== 0 && loopback.check(host, family === 6 ? 'ipv6' : 'ipv4'));
+  return isLoopbackHost(new URL(origin).hostname.replace(/^\[|\]$/g, ''));
 }
 
 function answer(socket: Duplex, status: number): void {

@@ -35,12 +35,17 @@ describe('sidecar mode', () => {
     ]);
   });
 
-  it.each(['127.0.0.1', '127.9.9.9', '::1', '0:0:0:0:0:0:0:1', 'localhost', '::ffff:127.0.0.1'])(
-    'takes %s',
-    (host) => {
-      expect(problemsOf({ flags: { sidecar: 'true', host } })).toEqual([]);
-    },
-  );
+  it.each([
+    '127.0.0.1',
+    '127.9.9.9',
+    '::1',
+    '0:0:0:0:0:0:0:1',
+    'localhost',
+    '::ffff:127.0.0.1',
+    '::ffff:7f00:1',
+  ])('takes %s', (host) => {
+    expect(problemsOf({ flags: { sidecar: 'true', host } })).toEqual([]);
+  });
 
   it.each(['0.0.0.0', '::', '192.168.1.1', 'my-host', '::2', 'fe80::1'])('does not take %s', (host) => {
     expect(problemsOf({ flags: { sidecar: 'true', host } })).toHaveLength(3);
