@@ -8,6 +8,7 @@ import { randomUUID } from 'node:crypto';
 import Type, { type Static } from 'typebox';
 import {
   type AnyRule,
+  BoundedTopics,
   checkDerivedAddress,
   checkMadeSize,
   hopsOf,
@@ -23,6 +24,7 @@ import {
   type RuleTarget,
   repeatOf,
   returnOf,
+  tooManyTopics,
 } from '../core/index.ts';
 import type { AdminOptions } from './options.ts';
 
@@ -30,7 +32,7 @@ export const outputSchema = Type.Object({
   mapping: Type.String(),
   source: Type.String({ description: 'The address of the message that the mapping was asked about.' }),
   target: Type.Integer({ description: 'Its place in `to`, from 0.' }),
-  endpoint: Type.String({ description: 'core, queue:NAME or stream:NAME.' }),
+  endpoint: Type.String({ description: 'core, queue:NAME, stream:NAME or bridge:NAME.' }),
   outcome: Type.String({
     description:
       'out: it goes there. filtered: a condition does not hold, or it has been there before. stopped: a mapping ' +
@@ -56,9 +58,6 @@ type TrialOptions = Pick<AdminOptions, 'jsonFromMessage'> & {
   readonly core: { readonly limits: Pick<Limits, 'messageBytesMax'> };
 };
 
-/** The addresses that each target made in this trial. Those that it made in the core are not counted. */
-type Topics = Map<RuleTarget, Set<string>>;
-
 export function outputsOf(
   options: TrialOptions,
   rules: readonly (readonly [name: string, rule: AnyRule])[],
@@ -66,7 +65,8 @@ export function outputsOf(
   from: { readonly principal: Principal; readonly nowMs: number; readonly writtenTo: string | null },
 ): OutputView[] {
   const outputs: OutputView[] = [];
-  const topics: Topics = new Map();
+  // Of this trial alone: what was made in the core is not counted.
+  const topics = new BoundedTopics();
   const waiting: { message: Message; path: readonly RuleStep[] }[] = [{ message, path: [] }];
   for (let at = 0; at < waiting.length && outputs.length < OUTPUTS_MAX; at++) {
     const { message: source, path } = waiting[at] as (typeof waiting)[number];
@@ -115,20 +115,6 @@ function refusalOf(rule: RoutingRule, input: RuleInput): string | null {
   }
 }
 
-/** Where a target's message is published: at the address that was made, or at `overflowTopic` above `maxTopics`. */
-function addressWithin(topics: Topics, target: RuleTarget, address: string): string {
-  if (target.topicsMax === null) return address;
-  const made = topics.get(target) ?? new Set();
-  topics.set(target, made);
-  if (made.has(address)) return address;
-  if (made.size < target.topicsMax) {
-    made.add(address);
-    return address;
-  }
-  if (target.overflowTopic !== null) return target.overflowTopic;
-  throw new RuleError('topics', `'${address}' is one more than ${target.topicsMax} (maxTopics)`);
-}
-
 function tryTarget(
   options: TrialOptions,
   place: Pick<OutputView, 'mapping' | 'source' | 'target' | 'endpoint'>,
@@ -136,7 +122,7 @@ function tryTarget(
   target: RuleTarget,
   input: RuleInput,
   path: readonly RuleStep[],
-  topics: Topics,
+  topics: BoundedTopics,
 ): { output: OutputView; message: Message | null } {
   try {
     const looped = path.length === 0 ? null : hopsOf(rule, path);
@@ -144,14 +130,13 @@ function tryTarget(
     const made = target.make(input);
     checkMadeSize(made, options.core.limits.messageBytesMax);
     const { key, partitionBy } = made;
-    let { message } = made;
     const isCore = target.kind === 'core';
-    const returned = isCore ? returnOf(rule, path, place.source, message.address) : null;
-    const address = returned === null ? addressWithin(topics, target, message.address) : message.address;
-    const reason = returned ?? (isCore ? returnOf(rule, path, place.source, address) : null);
+    const returned = isCore ? returnOf(rule, path, place.source, made.message.address) : null;
+    const message = returned === null ? topics.bounded(target, made.message) : made.message;
+    if (message === null) throw new RuleError('topics', tooManyTopics(target, made.message.address));
+    const reason = returned ?? (isCore ? returnOf(rule, path, place.source, message.address) : null);
     if (reason !== null) return { output: { ...place, outcome: 'filtered', reason }, message: null };
-    if (isCore) checkDerivedAddress(address);
-    if (address !== message.address) message = message.with({ address });
+    if (isCore) checkDerivedAddress(message.address);
     const output: OutputView = {
       ...place,
       outcome: 'out',

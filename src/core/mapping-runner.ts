@@ -300,7 +300,7 @@ function takes(rule: RoutingRule, input: RuleInput): boolean {
 }
 
 /** By family, then in the order in which they are asked. */
-export function compareRules(a: PlacedRule, b: PlacedRule): number {
+function compareRules(a: PlacedRule, b: PlacedRule): number {
   return compareText(a.family, b.family) || a.rule.order - b.rule.order || compareText(a.name, b.name);
 }
 
