@@ -90,6 +90,8 @@ export interface SpawnedGateway {
 }
 
 export interface SpawnOptions extends GatewayOptions {
+  /** What is run; the second is what is installed. */
+  readonly entry?: 'src/main.ts' | 'src/command.ts';
   /** Ports to use again, as after a crash; absent: free ones. */
   readonly ports?: GatewayPorts;
   /** Further arguments of the command line. */
@@ -107,11 +109,15 @@ export async function spawnGateway(options: SpawnOptions = {}): Promise<SpawnedG
     const settings = { 'log.level': 'info', ...options.settings };
     const assignments = assignmentsFrom(folder, ports, settings);
     const args = [...assignments.flatMap((one) => ['--set', one]), ...(options.args ?? [])];
-    const child = spawn(process.execPath, [join(ROOT, 'src/main.ts'), '--config', '/dev/null', ...args], {
-      cwd: ROOT,
-      env: environmentWithoutOurs(),
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+    const child = spawn(
+      process.execPath,
+      [join(ROOT, options.entry ?? 'src/main.ts'), '--config', '/dev/null', ...args],
+      {
+        cwd: ROOT,
+        env: environmentWithoutOurs(),
+        stdio: ['ignore', 'pipe', 'pipe'],
+      },
+    );
     const started = await waitUntilReady(child);
     if (started.isReady) return spawned(child, ports, folder, started.output, removeFolder);
     if (started.output().includes('in use') && options.ports === undefined && attempt < SPAWN_ATTEMPTS)
