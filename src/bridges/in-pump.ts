@@ -1,7 +1,7 @@
 /**
  * From an open link into the core. One for each link. What comes is mapped, by the first mapping that takes it, and
- * published at once and in order; the answer follows when it is stored. After a message that cannot be stored now, the
- * rest of what came with it is given back too, so that it comes again in its order.
+ * published at once and in order; the answer follows when it is stored. After a message that cannot be stored now, all
+ * that comes is given back until the other side's client was told so: what came later does not pass it.
  */
 
 import {
@@ -48,6 +48,8 @@ export interface InPumpParts {
 interface Take {
   readonly answers: (TakeAnswer | null)[];
   left: number;
+  /** Some of it is given back. */
+  isRefused: boolean;
   resolve(answers: readonly TakeAnswer[]): void;
 }
 
@@ -74,6 +76,8 @@ export class InPump implements InboundSink, ReceiptSink {
   readonly #published = new Map<number, Published>();
   #nextToken = 1;
   #inFlight = 0;
+  /** Takes of which something is given back, and whose answers are still to be told. */
+  #refusing = 0;
   #isCongested = false;
   #held: (() => void)[] = [];
   #isStopped = false;
@@ -96,17 +100,27 @@ export class InPump implements InboundSink, ReceiptSink {
   }
 
   take(messages: readonly Message[]): Promise<readonly TakeAnswer[]> {
-    return new Promise((resolve) => {
-      const take: Take = { answers: messages.map(() => null), left: messages.length, resolve };
+    const answered = new Promise<readonly TakeAnswer[]>((resolve) => {
+      const take: Take = {
+        answers: messages.map(() => null),
+        left: messages.length,
+        isRefused: false,
+        resolve,
+      };
       this.#parts.tally.taken += messages.length;
       this.#inFlight += messages.length;
-      let isRefusing = this.#isStopped || this.#inFlight > this.#parts.inFlightMax;
+      let isRefusing = this.#isStopped || this.#refusing > 0 || this.#inFlight > this.#parts.inFlightMax;
       for (let index = 0; index < messages.length; index++) {
         if (isRefusing) this.#answer(take, index, 'refused');
         else isRefusing = !this.#takeOne(messages[index] as Message, take, index);
       }
       if (messages.length === 0) resolve([]);
     });
+    // Asked for before the caller does: it hears of it afterwards, and may offer the same again at once.
+    void answered.then((answers) => {
+      if (answers.includes('refused')) this.#refusing--;
+    });
+    return answered;
   }
 
   stored(token: number): void {
@@ -264,9 +278,13 @@ export class InPump implements InboundSink, ReceiptSink {
   #answer(take: Take, index: number, answer: TakeAnswer): boolean {
     take.answers[index] = answer;
     this.#inFlight--;
-    if (answer === 'refused') this.#parts.tally.refused++;
+    if (answer === 'refused') {
+      this.#parts.tally.refused++;
+      if (!take.isRefused) this.#refusing++;
+      take.isRefused = true;
+    }
     if (--take.left === 0) {
-      if (!take.answers.includes('refused')) this.#parts.degraded(null);
+      if (!take.isRefused) this.#parts.degraded(null);
       const tell = (): void => take.resolve(take.answers as readonly TakeAnswer[]);
       // The other side sends no more than it has answers for.
       if (this.#isCongested && !this.#isStopped) this.#held.push(tell);

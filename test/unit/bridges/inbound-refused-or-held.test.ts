@@ -44,6 +44,32 @@ describe('what comes in', () => {
     expect(accounted).toBe(taken);
   });
 
+  it('does not pass what was given back before it, until that was told', async () => {
+    const world = await openInbound({ messagesMax: 1 });
+    const { storage } = world;
+    const { link } = world.outside;
+    storage.holdCommits = true;
+    const first = link.bring(coming('site/1', '1'), coming('site/2', '2'));
+    world.queue.purge();
+    expect(await link.bring(coming('site/3', '3'))).toEqual(['refused']);
+    storage.holdCommits = false;
+    storage.finishCommits();
+    await world.turn();
+    storage.finishCommits();
+    expect(await first).toEqual(['stored', 'refused']);
+    expect(await link.bring(coming('site/2', '2'))).toEqual(['stored']);
+    world.queue.purge();
+    // All at once: the client could not hear that the first of them was given back.
+    world.publish('here/fill');
+    const both = [link.bring(coming('site/4', '4'))];
+    world.queue.purge();
+    both.push(link.bring(coming('site/5', '5')));
+    expect(await Promise.all(both)).toEqual([['refused'], ['refused']]);
+    expect(await link.bring(coming('site/4', '4'))).toEqual(['stored']);
+    const { taken, accounted } = sumOf(world.view());
+    expect(accounted).toBe(taken);
+  });
+
   it('is refused where the disk refuses', async () => {
     const world = await openInbound();
     const { storage } = world;
