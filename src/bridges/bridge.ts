@@ -4,7 +4,14 @@
  * except what `link-keeper.ts` bounds.
  */
 
-import { type MappingCounters, type Message, newMappingCounters, type Outlet } from '../core/index.ts';
+import {
+  CoreError,
+  type MappingCounters,
+  type Message,
+  newMappingCounters,
+  type Outlet,
+  type OutletBounds,
+} from '../core/index.ts';
 import type { BridgeLink } from '../outside.ts';
 import { Backoff } from './backoff.ts';
 import { InPump } from './in-pump.ts';
@@ -18,6 +25,9 @@ import type { PreparedBridge } from './prepared.ts';
 import { resolved } from './secrets.ts';
 import { failureOf, StatusBoard, textOf } from './status-board.ts';
 import { newTally, type Tally } from './tally.ts';
+
+/** For what is on its way when the bridge is paused or needs another link. */
+const FINISH_MS_MAX = 5_000;
 
 export interface BridgeBasis {
   readonly origin: DefinitionOrigin;
@@ -68,6 +78,7 @@ export class Bridge {
       backoff: this.#linkBackoff,
       open: (signal, lost) => this.#openLink(signal, lost),
       opened: (link, isCurrent) => this.#begin(link, isCurrent),
+      finish: () => this.#outPump?.finish() ?? null,
       released: () => this.#end(),
       connecting: () => {
         this.#board.attempts++;
@@ -114,8 +125,7 @@ export class Bridge {
   /** What is on its way is finished, if that ends in time; what has no answer then stays in the buffer. */
   async stop(graceMs: number): Promise<void> {
     this.#isStarted = false;
-    if (graceMs > 0 && this.#outPump !== null) await this.#finish(graceMs);
-    const closing = this.#keeper.stop();
+    const closing = this.#keeper.stop(graceMs);
     this.#board.retryAtMs = null;
     await closing;
   }
@@ -142,9 +152,24 @@ export class Bridge {
     else if (!basis.isPaused && needsNewLink(before, prepared)) this.reconnect();
   }
 
+  /**
+   * From now on all that comes is kept on the disk, as exactly once needs it. Throws CoreError where something waits that
+   * is not: it has no offset there.
+   */
+  keepAll(): void {
+    if (this.#outlet === null) return;
+    if (this.#outlet.hasUnkept || this.#outPump?.holdsUnkept === true)
+      throw new CoreError(
+        'in-use',
+        'messages wait in memory alone, which cannot be sent exactly once: let them be sent first, or reset the bridge',
+        { field: '/delivery' },
+      );
+    this.#outlet.change({ ...boundsOf(this.#prepared.definition), keepsAll: true });
+  }
+
   reconnect(): void {
     if (!this.#isStarted || this.#basis.isPaused) return;
-    void this.#keeper.stop();
+    void this.#keeper.stop(FINISH_MS_MAX);
     this.#connect();
   }
 
@@ -156,7 +181,7 @@ export class Bridge {
 
   /** Returns how many messages went. */
   reset(): number {
-    void this.#keeper.stop();
+    void this.#keeper.stop(0);
     const count = this.#outlet?.purge() ?? 0;
     this.#tally = newTally();
     this.#sent.passed.clear();
@@ -226,8 +251,7 @@ export class Bridge {
     this.#linkBackoff.change(definition.retry);
     this.#sendBackoff.change(definition.retry);
     if (definition.direction === 'in') return;
-    const { messagesMax, bytesMax, overflow } = definition.buffer;
-    const bounds = { messagesMax, bytesMax, overflow, keepsAll: definition.delivery !== 'at-most-once' };
+    const bounds = boundsOf(definition);
     if (this.#outlet === null) {
       this.#outlet = this.#around.core.outlets.open(this.name, bounds);
       this.#offsets = new Offsets(this.#basis.offsets, this.#outlet, this.#around.clock.nowMs());
@@ -248,7 +272,7 @@ export class Bridge {
       this.#connect();
       return;
     }
-    void this.#keeper.stop();
+    void this.#keeper.stop(FINISH_MS_MAX);
     this.#board.retryAtMs = null;
     this.#board.set('paused');
   }
@@ -285,7 +309,10 @@ export class Bridge {
         sent: this.#sent,
         isBack: (message) => this.#isBack(message),
         degraded: (reason) => this.#degrade(reason),
-        failed: (error) => this.#keeper.fail(error),
+        // Nobody waits for what an earlier link still has to say.
+        failed: (error) => {
+          if (isCurrent()) this.#keeper.fail(error);
+        },
       });
       this.#outPump.start();
       return;
@@ -339,18 +366,6 @@ export class Bridge {
     this.#board.note(reason);
     if (state === 'connected' || state === 'degraded') this.#board.set('degraded', reason);
   }
-
-  #finish(graceMs: number): Promise<void> {
-    const finishing = this.#outPump?.finish() ?? Promise.resolve();
-    return new Promise((resolve) => {
-      const timer = this.#around.clock.after(graceMs, resolve);
-      const done = (): void => {
-        timer.cancel();
-        resolve();
-      };
-      finishing.then(done, done);
-    });
-  }
 }
 
 /** Secrets are read anew each time. */
@@ -377,6 +392,11 @@ export async function openLink(
     signal,
     lost,
   });
+}
+
+function boundsOf({ buffer, delivery }: BridgeDefinition): OutletBounds {
+  const { messagesMax, bytesMax, overflow } = buffer;
+  return { messagesMax, bytesMax, overflow, keepsAll: delivery !== 'at-most-once' };
 }
 
 /** Mappings of what leads out, its buffer and its rank are exchanged under the link. */

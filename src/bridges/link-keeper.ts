@@ -23,6 +23,8 @@ export interface LinkKeeperParts {
   open(signal: AbortSignal, lost: (error: Error) => void): Promise<BridgeLink>;
   /** The link is there: begins to work on it, and not any more when `isCurrent` says so. */
   opened(link: BridgeLink, isCurrent: () => boolean): Promise<void>;
+  /** Nothing more is to be sent. Resolves when what is on its way has its answers; null where nothing is. */
+  finish(): Promise<void> | null;
   /** The link is of no use any more: nothing is sent or taken from here on. Called once for each `opened`. */
   released(): void;
   connecting(): void;
@@ -39,6 +41,8 @@ export class LinkKeeper {
   #deadline: Timer | null = null;
   #retry: Timer | null = null;
   #closing: Promise<void> = Promise.resolve();
+  /** Ends the time that a link was given to finish. */
+  #cutShort: (() => void) | null = null;
   #connectedAtMs = -1;
 
   constructor(parts: LinkKeeperParts) {
@@ -52,12 +56,19 @@ export class LinkKeeper {
     this.#connect();
   }
 
-  /** Resolves when the link is closed, or was given its time to. */
-  stop(): Promise<void> {
+  /**
+   * Resolves when the link is closed, or was given its time to. `graceMs`: it may finish what is on its way before; 0 is not
+   * at all, and ends such a time that was given earlier. The link is not watched meanwhile: where it is lost, what is on
+   * its way ends.
+   */
+  stop(graceMs: number): Promise<void> {
     this.#isRunning = false;
     this.#retry?.cancel();
     this.#retry = null;
-    this.#drop();
+    if (graceMs <= 0) this.#cutShort?.();
+    const finishing = graceMs > 0 && this.#link !== null ? this.#parts.finish() : null;
+    if (finishing === null) this.#drop();
+    else this.#leave(finishing, graceMs);
     return this.#closing;
   }
 
@@ -111,16 +122,41 @@ export class LinkKeeper {
   }
 
   #drop(): void {
-    this.#try++;
-    this.#connectedAtMs = -1;
-    this.#deadline?.cancel();
-    this.#abort?.abort();
-    this.#abort = null;
-    const link = this.#link;
-    this.#link = null;
+    const { abort, link } = this.#letGo();
+    abort?.abort();
     if (link === null) return;
     this.#parts.released();
     this.#closing = closed(this.#parts.clock, link);
+  }
+
+  /** As `drop`, a little later. Who begins to connect meanwhile waits for that. */
+  #leave(finishing: Promise<void>, graceMs: number): void {
+    const { clock, released } = this.#parts;
+    const { abort, link } = this.#letGo();
+    if (link === null) return;
+    let closing: Promise<void> | null = null;
+    const end = (): Promise<void> => {
+      if (closing !== null) return closing;
+      this.#cutShort = null;
+      abort?.abort();
+      released();
+      closing = closed(clock, link);
+      return closing;
+    };
+    this.#cutShort = end;
+    this.#closing = settledWithin(clock, graceMs, finishing).then(end);
+  }
+
+  /** The try that it is at is over, whatever comes of it. */
+  #letGo(): { readonly abort: AbortController | null; readonly link: BridgeLink | null } {
+    const abort = this.#abort;
+    const link = this.#link;
+    this.#try++;
+    this.#connectedAtMs = -1;
+    this.#deadline?.cancel();
+    this.#abort = null;
+    this.#link = null;
+    return { abort, link };
   }
 }
 

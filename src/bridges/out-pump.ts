@@ -135,6 +135,11 @@ export class OutPump {
     return first === null || aside === null ? (first ?? aside) : Math.min(first, aside);
   }
 
+  /** Some of what it holds is in memory alone. */
+  get holdsUnkept(): boolean {
+    return this.#gathered.some(({ offset }) => offset < 0);
+  }
+
   start(): void {
     this.#subscription = this.#parts.outlet.consume({
       deliver: (_message, _options, delivery) => {
@@ -145,11 +150,11 @@ export class OutPump {
     this.#grant();
   }
 
-  /** What is on its way gets its answers, nothing more is sent. */
-  async finish(): Promise<void> {
+  /** Nothing more is sent. Resolves when what is on its way has its answers; null where nothing is. */
+  finish(): Promise<void> | null {
     this.#isFinishing = true;
     this.#wake();
-    await this.#running;
+    return this.#sending.length === 0 && this.#unanswered === 0 ? null : this.#running;
   }
 
   stop(): void {
@@ -242,7 +247,10 @@ export class OutPump {
         return;
       }
     }
-    if (mode === 'at-most-once') this.#forget(outgoing);
+    if (mode === 'at-most-once') {
+      this.#forget(outgoing);
+      if (!(await this.#areForgotten(outgoing))) return;
+    }
     const batch: OutsideMessage[] = outgoing.map(({ delivery, message }) => ({
       offset: mode === 'at-most-once' ? ++sent.count : offsets.of(delivery.offset),
       message,
@@ -339,6 +347,21 @@ export class OutPump {
   #forget(outgoing: readonly Outgoing[]): void {
     this.#unanswered = outgoing.length;
     for (const { delivery } of outgoing) delivery.settle('accepted');
+  }
+
+  /**
+   * Waits until they are gone from the disk too, or a crash would bring them back to be sent again. False where the pump
+   * ends before that.
+   */
+  async #areForgotten(outgoing: readonly Outgoing[]): Promise<boolean> {
+    if (outgoing.every(({ delivery }) => delivery.offset < 0)) return true;
+    for (;;) {
+      const fault = await this.#storedFault(this.#parts.core);
+      if (this.#isStopped) return false;
+      if (fault === null) return true;
+      if (this.#isFinishing) return false;
+      await this.#pause(fault);
+    }
   }
 
   /** Null where the pump was stopped meanwhile. */

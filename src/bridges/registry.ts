@@ -188,6 +188,9 @@ export class BridgeRegistry implements Bridges {
   async #put(name: string, definition: unknown): Promise<PutResult> {
     const prepared = this.#checkPut(name, definition);
     const before = this.#bridges.get(name);
+    const { delivery } = prepared.definition;
+    // Before anything else is waited for, so that nothing comes in between.
+    if (delivery === 'exactly-once' && before?.definition.delivery !== delivery) before?.keepAll();
     await this.#store.put('bridge', name, prepared.given, before?.prepared.given);
     const basis = this.#basisOf(prepared, 'stored');
     if (before === undefined) {

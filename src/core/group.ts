@@ -63,7 +63,7 @@ export class Group implements EntryOwner {
     return this.#waiting.count;
   }
 
-  get waits(): Pick<Waiting, 'bodyBytes' | 'first'> {
+  get waits(): Pick<Waiting, 'bodyBytes' | 'first' | 'hasUnkept'> {
     return this.#waiting;
   }
 

@@ -55,6 +55,8 @@ export interface Outlet {
   readonly messageCount: number;
   /** Of the bodies of what waits. */
   readonly waitingBytes: number;
+  /** Some of what waits is in memory alone: it was not kept when it came. */
+  readonly hasUnkept: boolean;
   /** When the oldest that waits was published, milliseconds since 1970; null where nothing waits or it is not at hand. */
   readonly oldestMs: number | null;
   consume(consumer: Consumer): Subscription;
@@ -194,6 +196,10 @@ class StoredOutlet implements Outlet, RuleOutlet {
 
   get waitingBytes(): number {
     return this.#queue.waitingBytes;
+  }
+
+  get hasUnkept(): boolean {
+    return this.#queue.hasUnkept;
   }
 
   get oldestMs(): number | null {

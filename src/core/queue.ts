@@ -113,6 +113,11 @@ export class StoredQueue implements Queue, Destination {
     return this.#group.waits.bodyBytes;
   }
 
+  /** Some of it is in memory alone. */
+  get hasUnkept(): boolean {
+    return this.#group.waits.hasUnkept;
+  }
+
   /** The oldest of it, where that is in memory. */
   get oldest(): Message | undefined {
     return this.#group.waits.first()?.message;

@@ -76,6 +76,13 @@ export class Waiting {
     return this.#bodyBytes + this.#pagedBodyBytes;
   }
 
+  /** Some of it is in memory alone, and would not survive. */
+  get hasUnkept(): boolean {
+    for (const entries of [this.#returned.sorted(), this.#ready])
+      for (const { row } of entries) if (row < 0) return true;
+    return false;
+  }
+
   /** In memory, so that it can be handed out now. */
   get atHand(): number {
     return this.#returned.length + this.#ready.length;

@@ -165,6 +165,62 @@ describe('delivery', () => {
     expect(sumOf(world.view())).toEqual({ taken: 4, accounted: 4 });
   });
 
+  it('at most once is not sent again after a crash, however soon that comes', async () => {
+    const world = await openWorld();
+    const { outside, storage } = world;
+    await world.put({ delivery: 'at-most-once', paused: true });
+    world.publish('a/1', 'durable');
+    await world.turn();
+    let found = storage;
+    outside.answer = () => {
+      found = storage.afterCrash();
+      return null;
+    };
+    await world.put({ delivery: 'at-most-once' });
+    await waitFor(world, () => outside.got.length === 1);
+    const again = await openWorld({ storage: found, outside });
+    await again.turn();
+    expect(again.view().status.state).toBe('connected');
+    expect(outside.bodies).toEqual(['durable']);
+  });
+
+  it('at most once sends nothing while the disk does not take that it is gone', async () => {
+    const world = await openWorld();
+    const { outside, storage } = world;
+    await world.put({ delivery: 'at-most-once' });
+    const commit = storage.commit.bind(storage);
+    storage.commit = (done) => done(new Error('no space left'));
+    world.publish('a/1', 'durable');
+    await waitFor(world, () => world.view().status.state === 'degraded');
+    expect(outside.got).toEqual([]);
+    storage.commit = commit;
+    for (let i = 0; i < 5; i++) {
+      world.clock.advance(5_000);
+      await world.turn();
+    }
+    expect(outside.bodies).toEqual(['durable']);
+    expect(world.view().status).toMatchObject({ state: 'connected', counters: { taken: 1, done: 1 } });
+  });
+
+  it('is not made exactly once while something waits that has no place on the disk', async () => {
+    const world = await openWorld();
+    const { outside } = world;
+    outside.sentOffset = -1;
+    await world.put({ delivery: 'at-most-once', paused: true });
+    world.publish('a/1', 'in memory', { reliability: 0 });
+    await expect(world.put({ delivery: 'exactly-once' })).rejects.toMatchObject({
+      code: 'in-use',
+      field: '/delivery',
+    });
+    expect(world.view().definition.delivery).toBe('at-most-once');
+    await world.put({ delivery: 'at-least-once' });
+    await waitFor(world, () => outside.got.length === 1);
+    await world.put({ delivery: 'exactly-once' });
+    for (let i = 0; i < 3; i++) world.publish('a/1', `${i}`, { reliability: 0 });
+    await waitFor(world, () => outside.got.length === 4);
+    expect(outside.bodies).toEqual(['in memory', '0', '1', '2']);
+  });
+
   it('that the driver does not know is refused', async () => {
     const world = await openWorld();
     await expect(world.put({ direction: 'in', delivery: 'exactly-once' })).rejects.toMatchObject({

@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { redrive, wayBack } from '../../../src/admin/redrive.ts';
 import { LinkError } from '../../../src/outside.ts';
-import { openWorld, waitFor } from './bridge-world.ts';
+import { openWorld, type World, waitFor } from './bridge-world.ts';
+
+const STORED = { dryRun: false };
 
 describe('a link', () => {
   it('is opened again after longer and longer pauses, and the state says why and until when', async () => {
@@ -133,6 +135,64 @@ describe('a link', () => {
     await waitFor(again, () => outside.got.length === 5);
     expect(outside.bodies).toEqual(['0', '1', '2', '3', '4']);
     expect(again.view().status.counters).toMatchObject({ taken: 3, done: 3 });
+  });
+
+  it.each<[what: string, change: (world: World) => unknown]>([
+    ['paused', (world) => world.bridges.pause('b')],
+    ['given other options', (world) => world.put({ options: { level: 2 } })],
+    [
+      'connected elsewhere',
+      (world) => world.bridges.connections.put('c', { type: 'fake', host: 'h' }, STORED),
+    ],
+  ])('is given a time to finish what is on its way when the bridge is %s', async (_, change) => {
+    const world = await openWorld();
+    const { outside, clock } = world;
+    await world.put({ batch: { messagesMax: 2 } });
+    outside.isHeld = true;
+    for (let i = 0; i < 4; i++) world.publish('a/1', `${i}`);
+    await waitFor(world, () => outside.link.sent.length === 1);
+    await change(world);
+    expect(outside.links).toHaveLength(1);
+    expect(outside.link.isClosed).toBe(false);
+    outside.isHeld = false;
+    outside.letGo();
+    await waitFor(world, () => outside.links[0]?.isClosed === true);
+    await world.bridges.resume('b');
+    await waitFor(world, () => outside.got.length === 4);
+    expect(outside.bodies).toEqual(['0', '1', '2', '3']);
+    expect(world.view().status.counters).toMatchObject({ done: 4, repeated: 0 });
+    // And no longer than that, though no answer comes.
+    outside.hanging.add('send');
+    world.publish('a/1', 'hangs');
+    await world.turn();
+    await world.put({ options: { level: 3 } });
+    const { link } = outside;
+    expect(link.isClosed).toBe(false);
+    outside.hanging.delete('send');
+    clock.advance(5_000);
+    await waitFor(world, () => outside.got.length === 5);
+    expect(link.isClosed).toBe(true);
+  });
+
+  it('that is lost while it finishes does not disturb the one that follows', async () => {
+    const world = await openWorld();
+    const { outside } = world;
+    await world.put();
+    outside.isHeld = true;
+    world.publish('a/1', 'x');
+    await waitFor(world, () => outside.link.sent.length === 1);
+    await world.put({ options: { level: 2 } });
+    outside.link.lose();
+    outside.answer = () => {
+      outside.answer = () => null;
+      throw new LinkError('closed', 'gone');
+    };
+    outside.isHeld = false;
+    outside.letGo();
+    await waitFor(world, () => outside.got.length === 1);
+    await waitFor(world, () => world.view().status.state === 'connected');
+    await world.turn();
+    expect(outside.links).toHaveLength(2);
   });
 
   it('is not there while the bridge is paused, also after a restart; what it would send waits', async () => {
