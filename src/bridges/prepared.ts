@@ -5,7 +5,8 @@
  */
 
 import { type BridgeMapping, CoreError, MANY, ONE, type Pattern } from '../core/index.ts';
-import type { BridgeDirection, BridgeDriver } from '../outside.ts';
+import { type BridgeDirection, type BridgeDriver, LinkError } from '../outside.ts';
+import { Type } from '../schema-types.ts';
 import { bridgeSchema, checked, isObject, refuse } from './definitions.ts';
 import type { BridgeDefinition } from './index.ts';
 import type { BridgesParts, DriverPart } from './parts.ts';
@@ -96,6 +97,40 @@ export function prepareBridge(
     connection,
     mappings,
     sources,
+  };
+}
+
+/**
+ * A stored bridge that cannot be used as things are, because its connection is gone, say. What it would lead out is taken
+ * into its buffer all the same; it connects to nothing, and its state tells `reason`. Throws where even that cannot be: the
+ * mappings do not compile.
+ */
+export function prepareUnusable(
+  parts: Pick<BridgesParts, 'compileMapping'>,
+  name: string,
+  given: unknown,
+  reason: string,
+): PreparedBridge {
+  const definition = checked(bridgeSchema, given) as BridgeDefinition;
+  const nothing = Type.Object({}, { additionalProperties: true });
+  const driver: BridgeDriver = {
+    type: '',
+    connectionSchema: nothing,
+    optionsSchema: { out: nothing, in: nothing },
+    deliveries: { out: [], in: [] },
+    sourceFrom: () => null,
+    checkSource: () => undefined,
+    open: () => Promise.reject(new LinkError('no-target', reason)),
+  };
+  return {
+    name,
+    given: given as Readonly<Record<string, unknown>>,
+    definition,
+    connection: { name: definition.connection, definition: {}, driver, settings: {} },
+    mappings: definition.mappings.map((each, index) =>
+      compile(parts, each, definition.direction, name, `/mappings/${index}`),
+    ),
+    sources: [],
   };
 }
 

@@ -21,6 +21,7 @@ import {
   type PreparedConnection,
   prepareBridge,
   prepareConnection,
+  prepareUnusable,
 } from './prepared.ts';
 import { bareBridge, probe } from './probe.ts';
 import { type BridgeState, BridgeStore } from './store.ts';
@@ -28,7 +29,7 @@ import { type BridgeState, BridgeStore } from './store.ts';
 const PROBES_MAX = 8;
 const NO_STATE: BridgeState = { offsetBase: null, paused: null };
 
-/** Rejects with an Error for people where the configuration is wrong; what was stored and is wrong is left out and told. */
+/** Rejects with an Error for people where the configuration is wrong; what was stored and is wrong is told. */
 export async function openBridges(parts: BridgesParts): Promise<BridgeRegistry> {
   const registry = new BridgeRegistry(parts, await BridgeStore.open(parts.storage));
   await registry.load();
@@ -110,7 +111,7 @@ export class BridgeRegistry implements Bridges {
     for (const [name, definition] of await this.#store.bridges()) {
       if (taken.has(name)) continue;
       try {
-        const prepared = this.#prepare(name, definition, known());
+        const prepared = this.#prepareStored(name, definition, known());
         this.#loaded.push({ prepared, basis: this.#basisOf(prepared, 'stored') });
       } catch (error) {
         skipped('bridge', name, error);
@@ -228,6 +229,22 @@ export class BridgeRegistry implements Bridges {
     );
     checkCircles(prepared, others);
     return prepared;
+  }
+
+  /** Where it cannot be used, nothing passes it: what it would lead out waits until it can. Throws where even that is impossible. */
+  #prepareStored(name: string, definition: unknown, others: readonly PreparedBridge[]): PreparedBridge {
+    try {
+      return this.#prepare(name, definition, others);
+    } catch (error) {
+      const { field, message } = error as CoreError;
+      const reason = field === undefined || field === '' ? message : `${field} ${message}`;
+      const prepared = prepareUnusable(this.#parts, name, definition, reason);
+      this.#parts.logger.error(
+        { bridge: name, cause: reason },
+        'a stored bridge cannot be used: it connects to nothing, and what it would lead out waits',
+      );
+      return prepared;
+    }
   }
 
   #basisOf({ name, definition }: PreparedBridge, origin: BridgeBasis['origin']): BridgeBasis {
