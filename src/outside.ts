@@ -99,8 +99,16 @@ export interface OutsideMessage {
   readonly message: Message;
 }
 
-/** Null: the outside has it. Otherwise why not, and whether the same message could ever be taken. */
-export type SendAnswer = null | { readonly reason: string; readonly permanent: boolean };
+/**
+ * Null: the outside has it. Otherwise why not, and whether the same message could ever be taken. `general`: that has nothing
+ * to do with this message or where it goes, so nothing else is sent before it. What is refused otherwise waits with all
+ * that has its address, and others pass it.
+ */
+export type SendAnswer = null | {
+  readonly reason: string;
+  readonly permanent: boolean;
+  readonly general?: boolean;
+};
 
 /**
  * The answers to a batch whose link was lost under way: what is known stays, the rest is for the next link. Null where
@@ -110,7 +118,7 @@ export function answersOfLost(
   known: readonly (SendAnswer | undefined)[],
   error: Error,
 ): readonly SendAnswer[] | null {
-  const unclear: SendAnswer = { reason: error.message, permanent: false };
+  const unclear: SendAnswer = { reason: error.message, permanent: false, general: true };
   const answers = Array.from(known, (answer) => (answer === undefined ? unclear : answer));
   return answers.some((answer) => answer === null || answer.permanent) ? answers : null;
 }

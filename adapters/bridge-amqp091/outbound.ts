@@ -26,7 +26,7 @@ import type { MessageWriter } from './wire.ts';
 /** How long a batch waits for a broker that reads nothing before it is answered "not now". */
 const BLOCKED_ANSWER_MS = 1000;
 const NO_KEY = { reason: 'the address is too long for a routing key', permanent: true };
-const UNANSWERED: SendAnswer = { reason: 'the broker has not answered yet', permanent: false };
+const UNANSWERED: SendAnswer = { reason: 'the broker has not answered yet', permanent: false, general: true };
 const NACKED: SendAnswer = { reason: 'the broker refused it (basic.nack)', permanent: false };
 /** Codes with which a broker says that this very message can never be taken. */
 const PERMANENT_CODES: ReadonlySet<unknown> = new Set([
@@ -148,7 +148,8 @@ export class Outbound {
         stopped ??= this.#blockedAnswer();
         if (stopped === null && this.#open === null) this.#open = await this.#openChannel();
         if (stopped !== null) {
-          answers[at] = stopped;
+          // Not the fault of this one.
+          answers[at] = { ...stopped, general: true };
           continue;
         }
         const published = this.#publish(offset, message);
@@ -234,7 +235,8 @@ export class Outbound {
 
   #blockedAnswer(): SendAnswer {
     const { blocked } = this.#connection;
-    return blocked === null ? null : { reason: `the broker takes nothing now: ${blocked}`, permanent: false };
+    if (blocked === null) return null;
+    return { reason: `the broker takes nothing now: ${blocked}`, permanent: false, general: true };
   }
 
   /** While the broker says that it reads nothing, silence is no sign of an error. */
@@ -316,7 +318,8 @@ export class Outbound {
     this.#byTag.clear();
     const isToBlame = unclear.length === 1 && PERMANENT_CODES.has((error as { code?: unknown }).code);
     for (const sent of unclear) {
-      sent.answer = { reason: textOf(error), permanent: isToBlame };
+      // Of more than one nobody knows which it was: all of them come again first, one by one.
+      sent.answer = { reason: textOf(error), permanent: isToBlame, general: unclear.length > 1 };
       this.#byOffset.delete(sent.offset);
     }
     this.#cautious = Math.max(this.#cautious, unclear.length);

@@ -21,7 +21,7 @@ import type { OutOptions } from './settings.ts';
 const CREDIT_ANSWER_MS = 1000;
 /** A session's window opens without an event. */
 const TRANSFER_POLL_MS = 20;
-const NO_CREDIT: SendAnswer = { reason: 'the broker gives no credit', permanent: false };
+const NO_CREDIT: SendAnswer = { reason: 'the broker gives no credit', permanent: false, general: true };
 
 /** What the library does not tell by its types. */
 interface SenderInsides {

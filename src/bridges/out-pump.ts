@@ -101,6 +101,8 @@ export class OutPump {
   #isBlocked = false;
   /** Nothing at all was taken of the last batch. */
   #isHeldUp = false;
+  /** The next batch is as the last one, of which not all could be sent. */
+  #isAgain = false;
   /** For what is aside. */
   #retry: Timer | null = null;
   #credit = 0;
@@ -302,12 +304,15 @@ export class OutPump {
       bytes += delivery.message.body.length;
       return true;
     };
-    aside.begin(nowMs, Math.max(1, Math.floor(batch.messagesMax / 2)));
-    for (let next = aside.next(fits); next !== null; next = aside.next(fits))
+    const isAgain = this.#isAgain;
+    this.#isAgain = false;
+    const isTrial = !isAgain && aside.begin(nowMs, batch.messagesMax);
+    const nextAside = () => (isAgain ? null : aside.next(isTrial, fits));
+    for (let next = nextAside(); next !== null; next = nextAside())
       if (!take(next, true)) aside.left(next.message.address);
     this.#isBlocked = false;
     let at = 0;
-    for (; at < this.#gathered.length; at++) {
+    for (; at < this.#gathered.length && !isTrial; at++) {
       const delivery = this.#gathered[at] as Delivery;
       const { offset, message } = delivery;
       if (aside.has(message.address)) {
@@ -392,7 +397,9 @@ export class OutPump {
   #settle(outgoing: readonly Outgoing[], answers: readonly SendAnswer[]): Refusal {
     const { clock, tally, delivery: mode } = this.#parts;
     const aside = mode === 'at-least-once' ? this.#aside : null;
-    const kept: Delivery[] = [];
+    const refused: Outgoing[] = [];
+    /** Addresses of which some are to be set aside. */
+    const guilty = new Set<string>();
     let reason: string | null = null;
     let isAnyTaken = false;
     let isAnyNew = false;
@@ -411,7 +418,8 @@ export class OutPump {
         delivery.settle('accepted');
       } else if (mode === 'at-most-once') tally.dropped.lost++;
       else {
-        kept.push(delivery);
+        refused.push(outgoing[i] as Outgoing);
+        if (answer.general !== true) guilty.add(message.address);
         isAnyNew ||= !isRetried;
         reason ??= answer.permanent ? `no room in ${DEAD_LETTERS}: ${answer.reason}` : answer.reason;
         continue;
@@ -419,12 +427,16 @@ export class OutPump {
       isAnyTaken = true;
       aside?.taken(message.address);
     }
-    if (aside === null) this.#putBack(kept);
-    else {
-      this.#putBack([]);
-      aside.refused(kept, clock.nowMs());
-    }
-    return { reason, isAnyTaken, mustPause: aside === null || (isAnyNew && !isAnyTaken) };
+    const goesAside = ({ delivery: { message }, isRetried }: Outgoing): boolean =>
+      aside !== null && (isRetried || guilty.has(message.address));
+    const back = refused.filter((each) => !goesAside(each));
+    this.#putBack(back.map(({ delivery }) => delivery));
+    this.#isAgain = back.length > 0;
+    aside?.refused(
+      refused.filter(goesAside).map(({ delivery }) => delivery),
+      clock.nowMs(),
+    );
+    return { reason, isAnyTaken, mustPause: back.length > 0 || (isAnyNew && !isAnyTaken) };
   }
 
   /** Nothing is on its way any more, and these are first in order again. */

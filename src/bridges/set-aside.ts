@@ -1,8 +1,9 @@
 /**
  * What a pump keeps of addresses that the other side does not take now, such as a topic that is not there, while it sends
  * to others. Belongs to one `OutPump`. Each such address has a lane: its messages in the order in which they came, and
- * everything newer of that address behind them. After a pause of its own the oldest of a lane is tried alone; when that is
- * taken, the lane is open and goes before all else until it is empty, and then is none any more.
+ * everything newer of that address behind them. After a pause of its own the oldest of a lane is tried, with those of other
+ * lanes and nothing else, so that one which brings a channel down takes no others with it; when that is taken, the lane is
+ * open and goes before all else until it is empty, and then is none any more.
  *
  * Invariants: bounded in messages and bytes, but for one batch that comes back; a lane of which one message is being
  * tried stays, though it is empty.
@@ -22,6 +23,8 @@ interface Lane {
   retryAtMs: number;
   isOpen: boolean;
 }
+
+const NO_LANES: readonly Lane[] = [];
 
 export class SetAside {
   readonly #pauses: Backoff;
@@ -116,22 +119,23 @@ export class SetAside {
     if (lane?.waiting.length === 0) this.#lanes.delete(address);
   }
 
-  /** Begins a batch, with which at most `countMax` lanes are tried. */
-  begin(nowMs: number, countMax: number): void {
+  /** Begins a batch. Returns whether it is for trying lanes, at most `countMax` of them, and for nothing else. */
+  begin(nowMs: number, countMax: number): boolean {
     this.#due = [];
-    if (nowMs < this.#roundAtMs) return;
+    if (nowMs < this.#roundAtMs) return false;
     for (const lane of this.#lanes.values()) {
       if (lane.isOpen || lane.retryAtMs > nowMs || lane.waiting.length === 0) continue;
       // There are more: the next batch takes them.
-      if (this.#due.length === countMax) return;
+      if (this.#due.length === countMax) return true;
       this.#due.push(lane);
     }
     if (this.#due.length > 0) this.#roundAtMs = nowMs + this.#pauses.minMs;
+    return this.#due.length > 0;
   }
 
-  /** The next to be sent, if it fits by its bytes. Null: nothing more with this batch. */
-  next(fits: (bytes: number) => boolean): Delivery | null {
-    for (const lane of this.#open) {
+  /** The next of an open lane, or of those to be tried, if it fits by its bytes. Null: nothing more with this batch. */
+  next(isTrial: boolean, fits: (bytes: number) => boolean): Delivery | null {
+    for (const lane of isTrial ? NO_LANES : this.#open) {
       const delivery = this.#shift(lane, fits);
       if (lane.waiting.length === 0) {
         this.#open.delete(lane);
@@ -139,7 +143,7 @@ export class SetAside {
       }
       return delivery;
     }
-    const [lane] = this.#due;
+    const [lane] = isTrial ? this.#due : NO_LANES;
     if (lane === undefined) return null;
     const delivery = this.#shift(lane, fits);
     if (delivery !== null) this.#due.shift();

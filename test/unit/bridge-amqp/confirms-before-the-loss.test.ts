@@ -45,7 +45,7 @@ it('what was confirmed stays so, and the link is told to be lost when that was t
   channel.emit('ack', { deliveryTag: 2, multiple: true });
   channel.emit('ack', { deliveryTag: 4, multiple: false });
   outbound.fail(new LinkError('closed', 'gone'));
-  expect(await sending).toEqual([null, null, { reason: 'gone', permanent: false }, null]);
+  expect(await sending).toEqual([null, null, { reason: 'gone', permanent: false, general: true }, null]);
   for (let step = 0; step < 20; step++) await null;
   expect(lost).toEqual([]);
   clock.endTurn();

@@ -89,6 +89,40 @@ describe('what goes to an address that the other side does not have', () => {
     ]);
   });
 
+  it('is tried apart from all else, so that it takes nothing with it', async () => {
+    const world = await openWorld();
+    const { outside, clock } = world;
+    outside.answer = missing('a/gone', 'a/lost');
+    await world.put();
+    for (const address of ['a/there', 'a/gone', 'a/lost']) world.publish(address);
+    await waitFor(world, () => outside.link.sent.length === 1);
+    clock.advance(1_000);
+    for (let i = 0; i < 3; i++) world.publish('a/there');
+    await waitFor(world, () => outside.got.length === 4);
+    expect(outside.link.sent.map((batch) => batch.map(({ message }) => message.address))).toEqual([
+      ['a/there', 'a/gone', 'a/lost'],
+      ['a/gone', 'a/lost'],
+      ['a/there', 'a/there', 'a/there'],
+    ]);
+  });
+
+  it('is not what is refused for a reason of all: that is sent again first, and nothing passes it', async () => {
+    const world = await openWorld();
+    const { outside, clock } = world;
+    let credit = 2;
+    outside.answer = () => (credit-- > 0 ? null : { reason: 'no credit', permanent: false, general: true });
+    await world.put({ batch: { messagesMax: 4 } });
+    for (let i = 0; i < 9; i++) world.publish(`a/${i}`, `${i}`);
+    await waitFor(world, () => world.view().status.state === 'degraded');
+    for (let i = 0; i < 20 && outside.got.length < 9; i++) {
+      credit = 1;
+      clock.advance(5_000);
+      await world.turn();
+      await world.turn();
+    }
+    expect(outside.bodies).toEqual(['0', '1', '2', '3', '4', '5', '6', '7', '8']);
+  });
+
   it('goes back to its place when the link is lost, and is not counted as repeated before it was sent', async () => {
     const world = await openWorld();
     const { outside, clock } = world;

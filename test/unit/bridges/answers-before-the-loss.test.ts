@@ -34,7 +34,7 @@ it('knows nothing of a batch of which nothing was acknowledged', () => {
   const gone = new LinkError('closed', 'gone');
   expect(answersOfLost([undefined, { reason: 'full', permanent: false }], gone)).toBeNull();
   expect(answersOfLost([undefined, { reason: 'bad', permanent: true }], gone)).toEqual([
-    { reason: 'gone', permanent: false },
+    { reason: 'gone', permanent: false, general: true },
     { reason: 'bad', permanent: true },
   ]);
 });
