@@ -13,8 +13,12 @@ import type { Clock, Message } from './core/index.ts';
 import type { Logger } from './host.ts';
 import type { TSchema } from './schema-types.ts';
 
+export { AddressTurns } from './outside-addresses.ts';
 export { type OutsideTls, outsideTlsSettings, secretSetting, tlsOptionsOf } from './outside-settings.ts';
 export { type Static, Type } from './schema-types.ts';
+
+/** The longest time that a try to connect has, for all addresses together; a time for one of them is not longer. */
+export const OPEN_MS_MAX = 30_000;
 
 export type BridgeDirection = 'out' | 'in';
 

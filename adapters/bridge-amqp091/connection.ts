@@ -5,7 +5,7 @@
  */
 
 import type { ChannelModel, Options, SocketOptions } from 'amqplib';
-import { LinkError, type LinkOptions, tlsOptionsOf } from '../../src/outside.ts';
+import { type AddressTurns, LinkError, type LinkOptions, tlsOptionsOf } from '../../src/outside.ts';
 import { linkErrorFrom, openErrorFrom } from './errors.ts';
 import type { OutsideAmqp091 } from './settings.ts';
 import { loadAmqplib, type Tap, tapOf } from './wire.ts';
@@ -106,14 +106,19 @@ function peerOf(properties: Readonly<Record<string, unknown>>): string | null {
 }
 
 /** Tries each address in turn; what another address would not better ends it at once. Throws LinkError. */
-export async function connectTo(options: LinkOptions, settings: OutsideAmqp091): Promise<OutsideConnection> {
+export async function connectTo(
+  options: LinkOptions,
+  settings: OutsideAmqp091,
+  turns: AddressTurns,
+): Promise<OutsideConnection> {
   let failure: LinkError | null = null;
-  for (const address of addressesOf(settings)) {
+  for (const address of turns.inTurn(options, addressesOf(settings))) {
     try {
       return await connectOnce(options, settings, address);
     } catch (error) {
       const next = openErrorFrom(error, address.text, settings.virtualHost);
       const another = ['unreachable', 'timeout', 'closed'].includes(next.failure);
+      if (another) turns.failed(options);
       if (!another || options.signal.aborted) throw next;
       failure = next;
     }

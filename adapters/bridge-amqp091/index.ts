@@ -4,9 +4,11 @@
  */
 
 import { Buffer } from 'node:buffer';
-import type { BridgeDriver } from '../../src/outside.ts';
+import { AddressTurns, type BridgeDriver } from '../../src/outside.ts';
 import { addressBack } from './routes.ts';
 import { connectionSettings, inSettings, NAME_BYTES_MAX, type OutOptions, outSettings } from './settings.ts';
+
+const turns = new AddressTurns();
 
 export const amqp091Driver: BridgeDriver = {
   type: 'amqp091',
@@ -24,6 +26,6 @@ export const amqp091Driver: BridgeDriver = {
   comesBackAs: (address, options) => addressBack(address, (options as OutOptions).exchange),
   async open(options) {
     const { openLink } = await import('./link.ts');
-    return await openLink(options);
+    return await openLink(options, turns);
   },
 };

@@ -4,6 +4,7 @@
  */
 
 import {
+  type AddressTurns,
   type BridgeLink,
   type InboundSink,
   LinkError,
@@ -20,9 +21,9 @@ import { declareTopology } from './topology.ts';
 /** For what is under way when the link is closed. */
 const FINISH_TIMEOUT_MS = 1000;
 
-export async function openLink(options: LinkOptions): Promise<BridgeLink> {
+export async function openLink(options: LinkOptions, turns: AddressTurns): Promise<BridgeLink> {
   const settings = options.connection as OutsideAmqp091;
-  const connection = await connectTo(options, settings);
+  const connection = await connectTo(options, settings, turns);
   const limit = closeAfter(connection, options);
   try {
     const { declare } = options.options as OutOptions | InOptions;

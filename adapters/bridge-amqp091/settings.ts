@@ -3,7 +3,14 @@
  * driver of this folder reads them; nothing here loads the client library.
  */
 
-import { type OutsideTls, outsideTlsSettings, type Static, secretSetting, Type } from '../../src/outside.ts';
+import {
+  OPEN_MS_MAX,
+  type OutsideTls,
+  outsideTlsSettings,
+  type Static,
+  secretSetting,
+  Type,
+} from '../../src/outside.ts';
 
 /** The exchange that takes whole addresses as keys. */
 export const WHOLE_ADDRESS_EXCHANGE = 'amq.topic';
@@ -61,7 +68,7 @@ export const connectionSettings = Type.Object(
     }),
     connectTimeoutMs: Type.Integer({
       minimum: 100,
-      maximum: 600_000,
+      maximum: OPEN_MS_MAX,
       default: 10_000,
       description:
         'How long each address may take until the connection is open, and the broker until queues and links are.',

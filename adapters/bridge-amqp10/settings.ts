@@ -3,7 +3,14 @@
  * driver of this folder reads them; nothing here loads the client library.
  */
 
-import { type OutsideTls, outsideTlsSettings, type Static, secretSetting, Type } from '../../src/outside.ts';
+import {
+  OPEN_MS_MAX,
+  type OutsideTls,
+  outsideTlsSettings,
+  type Static,
+  secretSetting,
+  Type,
+} from '../../src/outside.ts';
 
 export const ADDRESS_CHARS_MAX = 2048;
 
@@ -51,7 +58,7 @@ export const connectionSettings = Type.Object(
     }),
     connectTimeoutMs: Type.Integer({
       minimum: 100,
-      maximum: 600_000,
+      maximum: OPEN_MS_MAX,
       default: 10_000,
       description: 'How long it may take until connection and link are open.',
     }),

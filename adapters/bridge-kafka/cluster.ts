@@ -15,7 +15,7 @@ import {
 } from '@platformatic/kafka';
 import type { Clock } from '../../src/core/index.ts';
 import type { Logger } from '../../src/host.ts';
-import { LinkError, tlsOptionsOf } from '../../src/outside.ts';
+import { type AddressTurns, LinkError, type LinkOptions, tlsOptionsOf } from '../../src/outside.ts';
 import { linkErrorOf, responseOf, textOf } from './errors.ts';
 import { type BrokerAddress, brokerFromText, gatewayIdOfCluster } from './names.ts';
 import type { ConnectionSettings } from './settings.ts';
@@ -56,6 +56,9 @@ export interface Broker {
 }
 
 export interface ClusterOptions {
+  readonly bridge: Pick<LinkOptions, 'name' | 'direction'>;
+  /** Of the brokers that the connection names. */
+  readonly turns: AddressTurns;
   readonly settings: ConnectionSettings;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -81,7 +84,8 @@ export class Cluster {
 
   constructor(options: ClusterOptions) {
     this.#options = options;
-    this.#seeds = options.settings.brokers.map(brokerFromText);
+    const { bridge, turns, settings } = options;
+    this.#seeds = turns.inTurn(bridge, settings.brokers).map(brokerFromText);
   }
 
   /** The id of the gateway that the other side says it is; null before the first metadata, and where it is none. */
@@ -208,6 +212,7 @@ export class Cluster {
         return await this.#lookAt(await this.#connect(address, 'requests'), names);
       } catch (error) {
         failures.push(linkErrorOf(error, `${address.host}:${address.port}`));
+        if (this.#seeds.includes(address)) this.#options.turns.failed(this.#options.bridge);
         if (this.#closed) break;
       }
     }

@@ -8,6 +8,7 @@
 
 import type { Timer } from '../../src/core/index.ts';
 import {
+  type AddressTurns,
   type BridgeLink,
   type InboundSink,
   LinkError,
@@ -44,9 +45,11 @@ export class InLink implements BridgeLink {
   #closing: Promise<void> | null = null;
 
   /** Connects; throws a LinkError. */
-  static async open(options: LinkOptions): Promise<InLink> {
+  static async open(options: LinkOptions, turns: AddressTurns): Promise<InLink> {
     const settings = options.options as InSettings;
     const cluster = new Cluster({
+      bridge: options,
+      turns,
       settings: options.connection as ConnectionSettings,
       clock: options.clock,
       logger: options.logger,

@@ -4,9 +4,11 @@
  * a bridge pays nothing for it.
  */
 
-import type { BridgeDriver, BridgeLink, LinkOptions } from '../../src/outside.ts';
+import { AddressTurns, type BridgeDriver, type BridgeLink, type LinkOptions } from '../../src/outside.ts';
 import { checkSource, sourceFromPattern } from './names.ts';
 import { connectionSettings, inSettings, outSettings } from './settings.ts';
+
+const turns = new AddressTurns();
 
 export const kafkaBridgeDriver: BridgeDriver = {
   type: 'kafka',
@@ -20,6 +22,6 @@ export const kafkaBridgeDriver: BridgeDriver = {
   checkSource,
   async open(options: LinkOptions): Promise<BridgeLink> {
     const { openLink } = await import('./open.ts');
-    return openLink(options);
+    return openLink(options, turns);
   },
 };

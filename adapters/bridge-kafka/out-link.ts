@@ -6,6 +6,7 @@
 
 import type { Logger } from '../../src/host.ts';
 import {
+  type AddressTurns,
   type BridgeDelivery,
   type BridgeLink,
   type InboundSink,
@@ -142,6 +143,7 @@ export class OutLink implements BridgeLink {
   /** Connects; throws a LinkError. `makeSending` for exactly-once. */
   static async open(
     options: LinkOptions,
+    turns: AddressTurns,
     makeSending: ((batcher: Batcher, name: string) => Sending) | null,
   ): Promise<OutLink> {
     const connection = options.connection as ConnectionSettings;
@@ -154,6 +156,8 @@ export class OutLink implements BridgeLink {
     }
     const link: { current: OutLink | null } = { current: null };
     const cluster = new Cluster({
+      bridge: options,
+      turns,
       settings: connection,
       clock: options.clock,
       logger: options.logger,

@@ -3,7 +3,14 @@
  * types that they have when the link is opened, secrets as plain text. Cheap to import: no client library.
  */
 
-import { type OutsideTls, outsideTlsSettings, type Static, secretSetting, Type } from '../../src/outside.ts';
+import {
+  OPEN_MS_MAX,
+  type OutsideTls,
+  outsideTlsSettings,
+  type Static,
+  secretSetting,
+  Type,
+} from '../../src/outside.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -46,7 +53,7 @@ export const connectionSettings = Type.Object(
     ),
     connectTimeoutMs: milliseconds(
       100,
-      120_000,
+      OPEN_MS_MAX,
       10_000,
       'How long a broker may take to accept a connection and its credentials.',
     ),

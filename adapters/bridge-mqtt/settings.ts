@@ -5,7 +5,14 @@
  */
 
 import { explainInvalidFilter } from '../../mappings/mqtt-topics.ts';
-import { type OutsideTls, outsideTlsSettings, type Static, secretSetting, Type } from '../../src/outside.ts';
+import {
+  OPEN_MS_MAX,
+  type OutsideTls,
+  outsideTlsSettings,
+  type Static,
+  secretSetting,
+  Type,
+} from '../../src/outside.ts';
 
 const PACKET_BYTES_MAX = 268_435_460;
 const closed = { additionalProperties: false } as const;
@@ -44,7 +51,7 @@ export const mqttConnectionSettings = Type.Object(
     }),
     connectTimeoutMs: Type.Integer({
       minimum: 100,
-      maximum: 120_000,
+      maximum: OPEN_MS_MAX,
       default: 10_000,
       description: 'Milliseconds that each address has to connect, and the broker to take the subscriptions.',
     }),

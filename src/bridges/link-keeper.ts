@@ -6,12 +6,10 @@
  */
 
 import type { Clock, Timer } from '../core/index.ts';
-import { type BridgeLink, LinkError } from '../outside.ts';
+import { type BridgeLink, LinkError, OPEN_MS_MAX } from '../outside.ts';
 import type { Backoff } from './backoff.ts';
 import { settledWithin } from './deadline.ts';
 
-/** To connect, log in and begin to receive. */
-export const OPEN_MS_MAX = 30_000;
 /** To disconnect; then it is left to itself. */
 export const CLOSE_MS_MAX = 5_000;
 /** A link that was open for so long was good: pauses begin anew. */

@@ -71,7 +71,7 @@ describeWith([], 'a link to a broker of AMQP 0-9-1', () => {
     const hanging = await serve(() => {});
     const abort = new AbortController();
     const opening = openLink(
-      { ...setupTo({ port: hanging, connectTimeoutMs: 60_000 }), signal: abort.signal },
+      { ...setupTo({ port: hanging, connectTimeoutMs: 30_000 }), signal: abort.signal },
       'in',
     );
     setTimeout(() => abort.abort(), 50);
