@@ -10,6 +10,7 @@ import {
   kafkaFromAddress,
   TOPIC_NAME_CHARS_MAX,
 } from '../../mappings/kafka.ts';
+import { topicExpression } from '../../mappings/kafka-expressions.ts';
 import { DEFAULT_PORT } from './settings.ts';
 
 export interface BrokerAddress {
@@ -80,13 +81,8 @@ export function checkSource(source: string): void {
 const isExpression = (source: string): boolean =>
   source.length > 2 && source.startsWith('/') && source.endsWith('/');
 
-function expressionOf(source: string): RegExp {
-  try {
-    return new RegExp(source.slice(1, -1));
-  } catch {
-    throw new Error(`${source} is no regular expression`);
-  }
-}
+/** Throws Error, also for what could hold up everything else while names are compared with it. */
+const expressionOf = (source: string): RegExp => topicExpression(source.slice(1, -1));
 
 /** Which of the topics there are the sources name. Kafka's own topics only where one is named in full. */
 export class Sources {

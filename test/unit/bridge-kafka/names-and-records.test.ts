@@ -64,6 +64,46 @@ describe('names', () => {
     for (const bad of ['', 'a/b', 'a b', '/(/', '..']) expect(() => checkSource(bad), bad).toThrow();
   });
 
+  it('refuses expressions that could hold up everything else, and takes those that patterns are made to', () => {
+    for (const bad of [
+      '/^(a+)+$/',
+      '/a.*b.*c/',
+      '/^.*x.*y.*z$/',
+      '/^[^.]*[^.]*[^.]*$/',
+      '/^[^a]*a?[^a]*a?[^a]*a?$/',
+      '/(?=a)/',
+      '/a*?/',
+      '/^(a|a)*$/',
+    ]) {
+      expect(() => checkSource(bad), bad).toThrow();
+    }
+    for (const good of [
+      '/^a\\.[^.]*\\.b/',
+      '/telemetry/',
+      '/site-\\d+$/',
+      '/^(a|b)\\.[\\w.-]+$/',
+      '/.*/',
+      '/^a.*b.*c$/',
+    ]) {
+      expect(() => checkSource(good), good).not.toThrow();
+    }
+    const patterns = [
+      '#',
+      '+',
+      '+/+',
+      '+/+/#',
+      'a/+/b/+/c/+/d/+/#',
+      `${'+/'.repeat(60)}#`,
+      `${'+/'.repeat(60)}x`,
+    ];
+    for (const pattern of patterns)
+      expect(() => checkSource(sourceFromPattern(pattern) as string), pattern).not.toThrow();
+    const worst = new Sources([sourceFromPattern(`${'+/'.repeat(60)}x`) as string, '/^a.*b.*c$/', '/b.*c$/']);
+    const begunMs = performance.now();
+    for (const name of [`${'a.'.repeat(120)}y`, 'ab'.repeat(124), 'b'.repeat(249)]) worst.has(name, false);
+    expect(performance.now() - begunMs).toBeLessThan(500);
+  });
+
   it('believes a record about its address only where the topic is the digest of it', () => {
     const long = `a/${'é'.repeat(200)}`;
     expect(addressOfTopic(kafkaFromAddress(long), long)).toBe(long);
