@@ -5,56 +5,17 @@
  * runs containers the suite is skipped and says why.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { connect as connectAmqp } from 'amqplib';
 import { Kafka, logLevel } from 'kafkajs';
 import { connectAsync } from 'mqtt';
 import { GenericContainer, type StartedTestContainer, Wait } from 'testcontainers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { pickPort } from '../bench/brokers.ts';
+import { BUILD_MS_MAX, buildGatewayImage, docker, findObstacle, GATEWAY_IMAGE } from './docker.ts';
 import { waitFor } from './programs.ts';
-
-const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
-const IMAGE = 'rosettamq-test/gateway';
-const OFFICIAL_BASE = 'node:24-slim';
-const LOCAL_BASE = 'rosettamq-test/node:24';
-const BUILD_MS_MAX = 300_000;
 
 // The helper that removes what a killed test leaves behind is an image of its own, which would have to be pulled.
 process.env.TESTCONTAINERS_RYUK_DISABLED = 'true';
-
-function findObstacle(): string | null {
-  const probe = spawnSync('docker', ['info', '--format', '{{.ServerVersion}} {{.OSType}}'], {
-    encoding: 'utf8',
-    timeout: 10_000,
-  });
-  if (probe.error !== undefined) return 'docker is not installed';
-  if (probe.status !== 0) return `no Docker daemon answers: ${probe.stderr.trim().split('\n').at(-1)}`;
-  return probe.stdout.trim().endsWith(' linux') ? null : 'this Docker runs no Linux containers';
-}
-
-/** The image that the environment names, the official image where it is here or can be pulled, else one of this machine's own programs. */
-function findBase(): string {
-  const named = process.env.ROSETTAMQ_TEST_NODE_IMAGE;
-  if (named !== undefined) return named;
-  const isHere = spawnSync('docker', ['image', 'inspect', OFFICIAL_BASE], { stdio: 'ignore' }).status === 0;
-  if (isHere) return OFFICIAL_BASE;
-  const pulled = spawnSync('docker', ['pull', '--quiet', OFFICIAL_BASE], {
-    stdio: 'ignore',
-    timeout: 60_000,
-  });
-  if (pulled.status === 0) return OFFICIAL_BASE;
-  execFileSync('bash', [join(ROOT, 'test/peers/docker-base.sh'), LOCAL_BASE, process.execPath]);
-  return LOCAL_BASE;
-}
-
-function buildImage(): void {
-  execFileSync('docker', ['build', '-q', '-t', IMAGE, '--build-arg', `NODE_IMAGE=${findBase()}`, ROOT], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-    timeout: BUILD_MS_MAX,
-  });
-}
 
 const obstacle = findObstacle();
 if (obstacle !== null) process.stdout.write(`SKIPPED: the container: ${obstacle}\n`);
@@ -66,7 +27,7 @@ describe.skipIf(obstacle !== null)(`the container${obstacle === null ? '' : ` ($
 
   const port = (inside: number): number => container.getMappedPort(inside);
   const start = (): Promise<StartedTestContainer> =>
-    new GenericContainer(IMAGE)
+    new GenericContainer(GATEWAY_IMAGE)
       .withEnvironment({
         ROSETTAMQ_HOST: '0.0.0.0',
         ROSETTAMQ_HTTP__HOST: '0.0.0.0',
@@ -83,7 +44,7 @@ describe.skipIf(obstacle !== null)(`the container${obstacle === null ? '' : ` ($
       .start();
 
   beforeAll(async () => {
-    buildImage();
+    buildGatewayImage();
     kafkaPort = await pickPort();
     container = await start();
   }, BUILD_MS_MAX + 60_000);
@@ -171,10 +132,9 @@ describe.skipIf(obstacle !== null)(`the container${obstacle === null ? '' : ` ($
 describe.skipIf(obstacle !== null)(
   `the container, locked up${obstacle === null ? '' : ` (${obstacle})`}`,
   () => {
-    beforeAll(buildImage, BUILD_MS_MAX + 60_000);
+    beforeAll(() => buildGatewayImage(), BUILD_MS_MAX + 60_000);
 
     it('runs as a user of its own with a read-only root, also as a sidecar, and stops cleanly', async () => {
-      const docker = (...args: string[]): string => execFileSync('docker', args, { encoding: 'utf8' }).trim();
       const locked = [
         '--network',
         'none',
@@ -187,7 +147,7 @@ describe.skipIf(obstacle !== null)(
         '192m',
       ];
       const options = ['--security-opt', 'no-new-privileges', '-e', 'ROSETTAMQ_SIDECAR=true'];
-      const id = docker('run', '-d', ...locked, ...options, '-v', '/data', IMAGE);
+      const id = docker('run', '-d', ...locked, ...options, '-v', '/data', GATEWAY_IMAGE);
       try {
         const ask = (question: string): number | null =>
           spawnSync('docker', ['exec', id, 'rosettamq', 'health', question]).status;

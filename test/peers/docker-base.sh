@@ -8,30 +8,13 @@ set -euo pipefail
 
 tag=$1
 node=$(readlink -f "$2")
-npm_folder=${3:-$(npm root --global)/npm}
-root=$(mktemp -d)
-trap 'rm -rf "$root"' EXIT
+# Where the command leads to: `npm root --global` goes by the Node.js that happens to be first on the path.
+npm_folder=${3:-$(dirname "$(dirname "$(readlink -f "$(type -P npm)")")")}
+# shellcheck source=test/peers/docker-root.sh
+. "$(dirname "$0")/docker-root.sh"
 
-# A program with the libraries that it loads, each where the loader looks for it.
-copy_program() {
-  local library
-  mkdir -p "$root$(dirname "$2")"
-  cp -L "$1" "$root$2"
-  for library in $(ldd "$1" | grep -o '/[^ ]*'); do
-    # /lib and /lib64 are links into /usr, as on any current Linux.
-    mkdir -p "$root/usr$(dirname "${library#/usr}")"
-    [ -e "$root/usr${library#/usr}" ] || cp -L "$library" "$root/usr${library#/usr}"
-  done
-}
-
-mkdir -p "$root"/usr/{bin,sbin,lib,lib64,local/bin,local/lib/node_modules,local/etc} "$root"/{etc/ssl/certs,tmp,root,home/node}
-ln -s usr/bin usr/sbin usr/lib usr/lib64 "$root/"
-chmod 1777 "$root/tmp"
-
-copy_program "$(command -v sh)" /usr/bin/sh
-for program in cat chmod chown cp env getconf id kill ln ls mkdir mv rm sleep uname; do
-  path=$(type -P "$program") && copy_program "$path" "/usr/bin/$program"
-done
+mkdir -p "$root"/usr/local/{lib/node_modules,etc} "$root"/{etc/ssl/certs,home/node}
+copy_programs sh cat chmod chown cp env getconf id kill ln ls mkdir mv rm sleep uname
 copy_program "$node" /usr/local/bin/node
 # The rest of the C library, which packages with binaries of their own may load.
 libraries=$(dirname "$(ldd "$node" | grep -o '/[^ ]*/libc\.so\.[0-9]*')")
@@ -44,13 +27,11 @@ ln -s ../lib/node_modules/npm/bin/npx-cli.js "$root/usr/local/bin/npx"
 
 printf 'root:x:0:0:root:/root:/bin/sh\nnode:x:1000:1000::/home/node:/bin/sh\n' >"$root/etc/passwd"
 printf 'root:x:0:\nnode:x:1000:\n' >"$root/etc/group"
-printf 'hosts: files dns\n' >"$root/etc/nsswitch.conf"
 chown -R 1000:1000 "$root/home/node" 2>/dev/null || true
 if [ -e /etc/ssl/certs/ca-certificates.crt ]; then
   cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
   echo 'cafile=/etc/ssl/certs/ca-certificates.crt' >"$root/usr/local/etc/npmrc"
 fi
 
-tar -C "$root" -c . | docker import \
-  --change 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin' --change 'CMD ["node"]' - "$tag" >/dev/null
+import_root "$tag" 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin' 'CMD ["node"]' "LABEL node=$("$node" --version)"
 echo "$tag: Node.js $("$node" --version), npm $(node -p 'require(process.argv[1]).version' "$npm_folder/package.json")"
