@@ -1,9 +1,8 @@
 /** While no user is defined, the remote address decides who is let in, and nothing that the client says. */
-import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { parse } from 'yaml';
 import { loadConfig } from '../../../src/config/index.ts';
 import { configShape } from '../../../src/main.ts';
+import { readComposeFile } from '../../support/compose-file.ts';
 import { openAuthWorld } from '../auth/auth-world.ts';
 
 const password = { kind: 'password', user: 'ann', password: Buffer.from('x') } as const;
@@ -73,13 +72,8 @@ it.each(['10.0.0.0/33', '1.2.3', '::1/129'])('the network %s is refused at start
 });
 
 it('the settings of docker-compose.yml are valid, and let in whom it means', async () => {
-  const text = readFileSync(new URL('../../../docker-compose.yml', import.meta.url), 'utf8');
-  const { services, networks } = parse(text) as {
-    services: { rosettamq: { environment: Record<string, string> } };
-    networks: { default: { ipam: { config: { subnet: string }[] } } };
-  };
-  const environment = { ...services.rosettamq.environment };
-  environment.ROSETTAMQ_HTTP__API_KEYS = '0123456789abcdef';
+  const { services, networks } = readComposeFile();
+  const environment = { ...services.rosettamq!.environment };
   const { host, sections } = loadConfig(configShape, { ...none, environment });
   expect(host.auth.trustedNetworks).toContain(networks.default.ipam.config[0]?.subnet);
   expect(host.http.host).toBe('0.0.0.0');
