@@ -28,9 +28,23 @@ export function heapFlags(memoryMebibytes: number): readonly string[] {
   return [
     `--max-old-space-size=${Math.floor(memoryMebibytes * OLD_SPACE_SHARE)}`,
     `--max-semi-space-size=${semiSpace}`,
+    '--expose-gc', // for `collectAfterStart`
     // Each thread for compiling and collecting beside the event loop takes half a MiB.
     ...(memoryMebibytes <= FEW_THREADS_MEBIBYTES_MAX ? ['--v8-pool-size=1'] : []),
   ];
+}
+
+/** After a start, so that a gateway which has nothing to do does not keep what it began with. */
+const COLLECT_AFTER_MS = 1_000;
+
+/** Gives back what the start alone needed: 3 MiB, which V8 would keep until something happens. Only in a bounded process. */
+export function collectAfterStart(): void {
+  const { gc } = globalThis;
+  if (process.env[BOUNDED_VARIABLE] !== undefined && gc !== undefined)
+    setTimeout(
+      () => void gc({ type: 'major', execution: 'sync', flavor: 'last-resort' }),
+      COLLECT_AFTER_MS,
+    ).unref();
 }
 
 /** Does not return where the process has to begin anew. */

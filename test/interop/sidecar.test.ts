@@ -114,7 +114,8 @@ describe.skipIf(!isLinux)('a sidecar', () => {
         async () => (await fetch(`${health}/readyz`).catch(() => null))?.ok === true,
       );
       expect((await fetch(`${health}/livez`)).status).toBe(200);
-      await pause(500);
+      // What the start needed is collected a second after it.
+      await pause(1_500);
       mebibytes.push(readStatus(sidecar.process.pid!, 'VmRSS'));
       expect(await stop(started.pop()!)).toBe(0);
     }

@@ -108,9 +108,10 @@ describe('a bound of memory', () => {
     expect(heapFlags(128)).toEqual([
       '--max-old-space-size=64',
       '--max-semi-space-size=1',
+      '--expose-gc',
       '--v8-pool-size=1',
     ]);
-    expect(heapFlags(8192)).toEqual(['--max-old-space-size=4096', '--max-semi-space-size=16']);
+    expect(heapFlags(8192)).toEqual(['--max-old-space-size=4096', '--max-semi-space-size=16', '--expose-gc']);
   });
 
   it('is found in arguments and environment without reading settings', () => {
