@@ -69,6 +69,8 @@ export interface LinkOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly signal: AbortSignal;
+  /** Only to see whether it can be opened: nothing is made or changed there, and no other link of this bridge disturbed. */
+  readonly isTrial?: boolean;
   /** The link is of no use any more. Called at most once, and not after `close`. */
   lost(error: Error): void;
 }

@@ -16,7 +16,7 @@ import { connectTo, type OutsideConnection } from './connection.ts';
 import { Inbound } from './inbound.ts';
 import { Outbound } from './outbound.ts';
 import type { InOptions, OutOptions, OutsideAmqp091 } from './settings.ts';
-import { declareTopology } from './topology.ts';
+import { checkTopology, declareTopology } from './topology.ts';
 
 /** For what is under way when the link is closed. */
 const FINISH_TIMEOUT_MS = 1000;
@@ -30,7 +30,8 @@ export async function openLink(options: LinkOptions, turns: AddressTurns): Promi
     const link = new Amqp091Link(connection, options, settings.user);
     const stop = (): void => void connection.close();
     options.signal.addEventListener('abort', stop, { once: true });
-    await declareTopology(connection, declare, options.logger);
+    const prepare = options.isTrial ? checkTopology : declareTopology;
+    await prepare(connection, declare, options.logger);
     await link.start();
     options.signal.removeEventListener('abort', stop);
     options.signal.throwIfAborted();

@@ -79,7 +79,11 @@ export async function connectTo(options: LinkOptions, settings: OutsideAmqp10): 
   const tls = tlsOptionsOf(settings.tls);
   const port = settings.port !== 0 ? settings.port : tls === null ? PORT : TLS_PORT;
   const where = `${host.includes(':') ? `[${host}]` : host}:${port}`;
-  const containerId = settings.containerId || `rosettamq-${options.name}-${options.gatewayId.slice(0, 8)}`;
+  const trial = options.isTrial ? '.trial' : '';
+  const containerId =
+    settings.containerId === ''
+      ? `rosettamq-${options.name}-${options.gatewayId.slice(0, 8)}`
+      : `${settings.containerId}${trial}`;
   const abort = new AbortController();
   // A container of its own: what nobody listens for would otherwise be thrown.
   const container = rhea.create_container({ id: containerId });

@@ -121,16 +121,16 @@ async function connect(options: LinkOptions, memory: BridgeMemory): Promise<Outs
 }
 
 async function connectTo(url: string, options: LinkOptions): Promise<OutsideClient> {
-  const { gatewayId, name, direction, delivery, inFlightMax, clock, signal } = options;
+  const { gatewayId, direction, delivery, inFlightMax, clock, signal, isTrial = false } = options;
   const connection = options.connection as MqttConnection;
   const isIn = direction === 'in';
   const own = options.options as MqttInOptions | MqttOutOptions;
   const clientOptions = {
     connection,
-    clientId: own.clientId === '' ? `rosettamq-${gatewayId.slice(0, 12)}-${name}` : own.clientId,
+    clientId: clientIdFrom(own.clientId, options),
     gatewayId,
     sessionExpirySeconds:
-      isIn && delivery !== 'at-most-once' ? (own as MqttInOptions).sessionExpirySeconds : 0,
+      isIn && !isTrial && delivery !== 'at-most-once' ? (own as MqttInOptions).sessionExpirySeconds : 0,
     receiveMaximum: inFlightMax,
     packetBytesMax: isIn ? own.packetBytesMax : OUT_PACKET_BYTES_MAX,
     clock,
@@ -143,6 +143,12 @@ async function connectTo(url: string, options: LinkOptions): Promise<OutsideClie
     if (!asBridge || !(error instanceof ConnectRefusal) || error.code !== UNSUPPORTED_VERSION) throw error;
     return connectClient(await dial(url, options as DialArguments), clientOptions, false);
   }
+}
+
+/** A broker ends the connection of another client with the same one, so a trial has its own. */
+function clientIdFrom(given: string, { gatewayId, name, isTrial = false }: LinkOptions): string {
+  if (given === '') return `rosettamq-${gatewayId.slice(0, 12)}-${name}`;
+  return isTrial ? `${given}.trial` : given;
 }
 
 type DialArguments = Parameters<typeof dial>[1];

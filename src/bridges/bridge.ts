@@ -374,6 +374,7 @@ export async function openLink(
   { name, definition, connection }: PreparedBridge,
   signal: AbortSignal,
   lost: (error: Error) => void,
+  isTrial = false,
 ): Promise<BridgeLink> {
   const { clock, logger, gatewayId, environment } = around;
   const { driver, settings } = connection;
@@ -390,6 +391,7 @@ export async function openLink(
     clock,
     logger,
     signal,
+    isTrial,
     lost,
   });
 }

@@ -21,7 +21,13 @@ export async function probe(around: BridgeSurroundings, prepared: PreparedBridge
     milliseconds: clock.nowMs() - startedMs,
   });
   let isLate = false;
-  const opening = openLink(around, { ...prepared, name: `${prepared.name}.probe` }, abort.signal, () => {});
+  const opening = openLink(
+    around,
+    { ...prepared, name: `${prepared.name}.probe` },
+    abort.signal,
+    () => {},
+    true,
+  );
   opening.then(
     (link) => {
       if (isLate) void closed(clock, link);

@@ -124,6 +124,25 @@ describeWith(['rabbitmq'], 'a bridge out to RabbitMQ', () => {
     });
   });
 
+  it('declares nothing for a trial, and says what would be missing', async () => {
+    const declare = {
+      exchanges: [{ name: 'tried' }],
+      queues: [
+        { name: 'tried-queue', bind: [{ exchange: 'tried' }, { exchange: 'amq.topic', key: 'tried' }] },
+      ],
+    };
+    const trial = await openLink({ ...setup({ declare }), isTrial: true }, 'out');
+    await trial.link.close();
+    const looker = await reader.createChannel();
+    looker.on('error', () => {});
+    await expect(looker.checkQueue('tried-queue')).rejects.toThrow(/NOT_FOUND/);
+    const nowhere = { queues: [{ name: 'tried-queue', bind: [{ exchange: 'nowhere' }] }] };
+    await expect(openLink({ ...setup({ declare: nowhere }), isTrial: true }, 'out')).rejects.toMatchObject({
+      failure: 'no-target',
+      message: expect.stringContaining('exchange "nowhere"'),
+    });
+  });
+
   it('says that an exchange is missing, and goes on when it appears', async () => {
     const { link, lost } = await openLink(setup({ exchange: 'later' }), 'out');
     let isLost = false;

@@ -31,6 +31,7 @@ export interface LinkSetup {
   readonly delivery?: BridgeDelivery;
   readonly inFlightMax?: number;
   readonly signal?: AbortSignal;
+  readonly isTrial?: boolean;
 }
 
 export interface OpenedLink {
@@ -53,6 +54,7 @@ export async function openLink(setup: LinkSetup, direction: BridgeDirection): Pr
     clock,
     logger: silent,
     signal: setup.signal ?? new AbortController().signal,
+    isTrial: setup.isTrial ?? false,
     lost: resolve,
   });
   return { link, lost };

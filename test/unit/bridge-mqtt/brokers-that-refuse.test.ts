@@ -142,6 +142,26 @@ describe('a bridge of 3.1.1', () => {
   });
 });
 
+describe('a trial', () => {
+  it('is another client than the bridge, and leaves no session', async () => {
+    const seen: unknown[] = [];
+    const url = await startScriptedBroker((packet, side) => {
+      if (packet.cmd === 'connect') {
+        const { clientId, properties } = side.connect;
+        seen.push([clientId, properties?.sessionExpiryInterval]);
+      }
+      return undefined;
+    });
+    const options = { clientId: 'plant', sessionExpirySeconds: 60 };
+    await openLink('in', url, { options });
+    await openLink('in', url, { options, isTrial: true });
+    expect(seen).toEqual([
+      ['plant', 60],
+      ['plant.trial', 0],
+    ]);
+  });
+});
+
 describe('a broker that ends the connection', () => {
   it('for anything else than a message has none refused', async () => {
     let connections = 0;

@@ -55,6 +55,7 @@ export interface LinkSettings {
   readonly connection?: Readonly<Record<string, unknown>>;
   readonly options?: Readonly<Record<string, unknown>>;
   readonly driver?: BridgeDriver;
+  readonly isTrial?: boolean;
 }
 
 /** The link, and the error that it was lost with. */
@@ -78,6 +79,7 @@ export async function openLink(
     }),
     logger: { debug() {}, info() {}, warn() {}, error() {} },
     signal: new AbortController().signal,
+    isTrial: settings.isTrial ?? false,
     lost: resolve,
   });
   onTestFinished(() => link.close());

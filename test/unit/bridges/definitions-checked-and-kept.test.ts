@@ -227,7 +227,7 @@ describe('a try', () => {
     expect(world.outside.link.isClosed).toBe(true);
     await world.put();
     expect(await connections.probe('c')).toMatchObject({ ok: true });
-    expect(world.outside.opened.at(-1)?.name).toBe('c.probe');
+    expect(world.outside.opened.at(-1)).toMatchObject({ name: 'c.probe', isTrial: true });
     expect(world.view().status.state).toBe('connected');
     world.outside.refusal = new LinkError('tls', 'the certificate has expired');
     expect(await world.bridges.probe('b')).toMatchObject({
