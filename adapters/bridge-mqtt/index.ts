@@ -46,8 +46,10 @@ const RETAIN_HANDLING = { always: 0, new: 1, never: 2 } as const;
 /** Of one bridge, from link to link. */
 interface BridgeMemory {
   readonly suspicion: Suspicion;
-  /** QoS 2 that is stored here and not released by the broker. */
-  readonly received: Set<number>;
+  /** QoS 2 that is stored here and not released by the broker: of one session. */
+  received: Set<number>;
+  /** The last link that leads in: it may still have messages with the sink. */
+  receiving: Receiving | null;
   /** Subscriptions of the session that the broker keeps. */
   readonly subscribed: Set<string>;
   /** Which address is tried first: one that keeps silent may take all the time that there is for a link. */
@@ -84,7 +86,13 @@ function memoryOf(memories: Map<string, BridgeMemory>, { name, direction }: Link
   let memory = memories.get(key);
   if (memory === undefined) {
     if (memories.size >= REMEMBERED_BRIDGES_MAX) memories.clear();
-    memory = { suspicion: new Suspicion(), received: new Set(), subscribed: new Set(), urlAt: 0 };
+    memory = {
+      suspicion: new Suspicion(),
+      received: new Set(),
+      receiving: null,
+      subscribed: new Set(),
+      urlAt: 0,
+    };
     memories.set(key, memory);
   }
   return memory;
@@ -94,7 +102,7 @@ async function open(options: LinkOptions, memory: BridgeMemory): Promise<BridgeL
   const client = await connect(options, memory);
   if (options.direction === 'out') return new OutLink(client, options, memory);
   if (!client.agreement.sessionPresent) {
-    memory.received.clear();
+    memory.received = new Set();
     memory.subscribed.clear();
   }
   return new InLink(client, options, memory);
@@ -244,6 +252,8 @@ class InLink extends MqttLink implements BridgeLink {
 
   override async receive(sources: readonly string[], sink: InboundSink): Promise<void> {
     const { connection, clock, inFlightMax, logger, name } = this.options;
+    // Otherwise what is with the sink since the link before, and is sent again now, would not be known yet.
+    await this.#until(this.#memory.receiving?.answered());
     const { subscribed, received } = this.#memory;
     this.#receiving = new Receiving(this.client, sink, {
       inFlightMax,
@@ -251,6 +261,7 @@ class InLink extends MqttLink implements BridgeLink {
       clock,
       received,
     });
+    this.#memory.receiving = this.#receiving;
     const filters = subscriptionsFrom(sources);
     const left = [...subscribed].filter((filter) => !filters.includes(filter));
     if (left.length > 0) await this.client.unsubscribe(left);
@@ -262,6 +273,15 @@ class InLink extends MqttLink implements BridgeLink {
       if (given >= Math.min(qos, 1) || this.options.delivery === 'at-most-once') continue;
       logger.warn({ bridge: name, filter, qos: given }, 'the broker grants less than was asked for');
     }
+  }
+
+  /** As long as the broker would have to answer. */
+  async #until(answered: Promise<void> | undefined): Promise<void> {
+    const { promise: late, resolve } = Promise.withResolvers<void>();
+    const { connectTimeoutMs } = this.options.connection as MqttConnection;
+    const timer = this.options.clock.after(connectTimeoutMs, resolve);
+    await Promise.race([answered, late]);
+    timer.cancel();
   }
 
   #subscribeOptions(filter: string): SubscribeOptions {

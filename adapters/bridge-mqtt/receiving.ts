@@ -31,9 +31,11 @@ export class Receiving implements MessageHandler {
   readonly #inFlightMax: number;
   readonly #version5: boolean;
   readonly #clock: Clock;
-  /** Identifiers of QoS 2 that are stored and not released; kept from one link to the next. */
+  /** Identifiers of QoS 2 that are stored and not released; kept from one link to the next of the same session. */
   readonly #received: Set<number>;
   readonly #taken: Taken[] = [];
+  /** With the sink, whatever became of the connection meanwhile. */
+  readonly #asked = new Set<Promise<void>>();
   #messages: Message[] = [];
   #acks: (Ack | null)[] = [];
   #bytes = 0;
@@ -96,9 +98,20 @@ export class Receiving implements MessageHandler {
     this.#taken.push(taken);
     const settle = (answers: readonly TakeAnswer[]): void => {
       taken.answers = answers;
+      // At once: what is stored comes again where its acknowledgement cannot leave, or waits behind one that is refused.
+      for (const [at, ack] of taken.acks.entries()) {
+        if (ack?.type === 'PUBREC' && answers[at] === 'stored') this.#received.add(ack.packetId);
+      }
       this.#settle();
     };
-    this.#sink.take(messages).then(settle, () => settle([]));
+    const asked = this.#sink.take(messages).then(settle, () => settle([]));
+    this.#asked.add(asked);
+    void asked.finally(() => this.#asked.delete(asked));
+  }
+
+  /** Resolves when the sink has answered for everything that it was given. */
+  async answered(): Promise<void> {
+    await Promise.allSettled(this.#asked);
   }
 
   /** Takes no more; resolves when what is in the sink has its answers. */
@@ -127,7 +140,6 @@ export class Receiving implements MessageHandler {
         if (ack === null) continue;
         isRefused = answers?.[at] !== 'stored';
         if (isRefused) break;
-        if (ack.type === 'PUBREC') this.#received.add(ack.packetId);
         acks.push(ack);
       }
     }

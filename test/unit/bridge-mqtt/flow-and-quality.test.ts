@@ -141,6 +141,63 @@ describe('a bridge that leads in', () => {
     await expect.poll(() => taken).toEqual(['one', 'two', 'three', 'four']);
   });
 
+  it('takes QoS 2 once when the link is lost while it is being stored, and knows it only in its session', async () => {
+    const heard: string[] = [];
+    let side: BrokerSide | null = null;
+    let sessionPresent = false;
+    const url = await startScriptedBroker((packet, from) => {
+      if (packet.cmd === 'connect') {
+        side = from;
+        from.send({ cmd: 'connack', sessionPresent, reasonCode: 0 });
+        // Sent again before anything else.
+        if (sessionPresent) from.send(publish(5, 'one', { dup: true }));
+        return true;
+      }
+      if (packet.cmd === 'subscribe')
+        from.send({ cmd: 'suback', messageId: packet.messageId ?? 0, granted: [2] });
+      else heard.push(`${packet.cmd} ${packet.messageId}`);
+      return true;
+    });
+    const driver = createMqttBridgeDriver();
+    const taken: string[] = [];
+    const stores: (() => void)[] = [];
+    const sink = {
+      take: (messages: readonly Message[]) => {
+        taken.push(...messages.map(({ body }) => Buffer.from(body).toString()));
+        return new Promise<'stored'[]>((resolve) => {
+          stores.push(() => resolve(messages.map(() => 'stored')));
+        });
+      },
+    };
+    const first = await openLink('in', url, { driver, options: { qos: 2 } });
+    await first.link.receive(['a'], sink);
+    side!.send(publish(5, 'one'));
+    await expect.poll(() => taken).toEqual(['one']);
+    side!.end();
+    await first.lost;
+    sessionPresent = true;
+    const second = await openLink('in', url, { driver, options: { qos: 2 } });
+    const receiving = second.link.receive(['a'], sink);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(taken).toEqual(['one']);
+    stores[0]?.();
+    await receiving;
+    await expect.poll(() => heard).toEqual(['pubrec 5']);
+    expect(taken).toEqual(['one']);
+    side!.send({ cmd: 'pubrel', messageId: 5 });
+    side!.send(publish(6, 'two'));
+    await expect.poll(() => taken).toEqual(['one', 'two']);
+    side!.end();
+    await second.lost;
+    // Another session, in which the number is another message's: what the old one has under way says nothing of it.
+    sessionPresent = false;
+    const third = await openLink('in', url, { driver, options: { qos: 2 } });
+    stores[1]?.();
+    await third.link.receive(['a'], sink);
+    side!.send(publish(6, 'three', { dup: true }));
+    await expect.poll(() => taken).toEqual(['one', 'two', 'three']);
+  });
+
   it('acknowledges in the order of arrival, and nothing from the first on that is refused', async () => {
     const heard: string[] = [];
     let side: BrokerSide | null = null;
