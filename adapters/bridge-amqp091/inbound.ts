@@ -4,7 +4,7 @@
  *
  * What the sink refuses for now is kept unacknowledged and offered again after a pause, with everything behind it waiting:
  * giving it back would bring it at once, in another order, and count as a failed delivery that a quorum queue
- * allows only so often. A message that cannot be read is rejected, so that the queue's dead letters take it.
+ * allows only so often. A message that cannot be read or is too large is rejected, so that the queue's dead letters take it.
  */
 
 import type { Channel, ConsumeMessage } from 'amqplib';
@@ -14,6 +14,7 @@ import type { OutsideConnection } from './connection.ts';
 import { linkErrorFrom } from './errors.ts';
 import { messageFromDelivery } from './messages.ts';
 import type { InOptions } from './settings.ts';
+import { oversizeOf } from './wire.ts';
 
 /** Between two offers of what was refused. */
 const REFUSED_PAUSE_MS = 1000;
@@ -49,6 +50,7 @@ export class Inbound {
 
   async start(sources: readonly string[], sink: InboundSink): Promise<void> {
     this.#sink = sink;
+    this.#connection.tap.limitBodies(this.#options.messageBytesMax);
     let source = '';
     try {
       const channel = await this.#connection.model.createChannel();
@@ -111,6 +113,8 @@ export class Inbound {
     if (this.#isStopping) return;
     const tag = came.fields.deliveryTag;
     try {
+      const size = oversizeOf(came);
+      if (size !== null) throw new Error(`its ${size} bytes are more than messageBytesMax`);
       const message = messageFromDelivery(came, queue, this.#options.addressFrom, this.#link.clock.nowMs());
       this.#unsettled.add(tag);
       this.#waiting.push({ came, tag, message });

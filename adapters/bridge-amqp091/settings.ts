@@ -197,6 +197,13 @@ export const inSettings = Type.Object(
         'key: exchange and routing key are the address, as for clients of this gateway. queue: the name of the queue is, ' +
         'with `.` for `/`.',
     }),
+    messageBytesMax: Type.Integer({
+      minimum: 1024,
+      maximum: 268_435_456,
+      default: 16_777_216,
+      description:
+        'The largest body of a message; a larger one is rejected without requeue, and is not kept in memory.',
+    }),
     exclusive: Type.Boolean({
       default: false,
       description: 'Whether nobody else may consume these queues meanwhile.',

@@ -38,10 +38,16 @@ const HEADER_HEAD_BYTES = 12;
 const WRITE_BYTES = 64 * 1024;
 
 const CONTENT = Symbol('content');
+const OVERSIZE = Symbol('oversize');
 
 interface Frame {
   readonly id?: number;
-  readonly fields?: { [CONTENT]?: Buffer };
+  readonly channel: number;
+  /** Of a content header: bytes of the body that follows. */
+  size?: number;
+  readonly fields?: { [CONTENT]?: Buffer; [OVERSIZE]?: number };
+  /** Of a body frame. */
+  readonly content?: Buffer;
 }
 
 /** The parts of the library's connection that are used here. */
@@ -90,11 +96,40 @@ function unsupported(): LinkError {
 /** One connection's frames. */
 export class Tap {
   readonly #insides: Insides;
+  #bodyBytesMax = Number.POSITIVE_INFINITY;
+  /** By channel: bytes of a body that is not gathered, and still to come. */
+  readonly #unwanted = new Map<number, number>();
 
   constructor(insides: Insides) {
     this.#insides = insides;
     const receive = insides.recvFrame;
-    insides.recvFrame = () => receiveWithContent(insides, receive);
+    insides.recvFrame = () => {
+      for (;;) {
+        const frame = receiveWithContent(insides, receive);
+        if (frame === false || !this.#isUnwanted(frame as Frame)) return frame;
+      }
+    };
+  }
+
+  /** From here on the bodies of larger messages are not gathered: `oversizeOf` tells of such a message. */
+  limitBodies(bytesMax: number): void {
+    this.#bodyBytesMax = bytesMax;
+  }
+
+  /** The library is told that a body that is too large is empty, and does not see the frames that bring it. */
+  #isUnwanted(frame: Frame): boolean {
+    const { channel, content, fields, size = 0 } = frame;
+    if (fields !== undefined && size > this.#bodyBytesMax) {
+      this.#unwanted.set(channel, size);
+      fields[OVERSIZE] = size;
+      frame.size = 0;
+      return false;
+    }
+    const left = this.#unwanted.get(channel);
+    if (left === undefined || content === undefined) return false;
+    if (left > content.length) this.#unwanted.set(channel, left - content.length);
+    else this.#unwanted.delete(channel);
+    return true;
   }
 
   /** It ended before anybody could hear of it, or since. */
@@ -135,6 +170,11 @@ export function tapOf(model: ChannelModel): Tap {
 /** The properties of a delivered or returned message, as they came; null where they were not kept. */
 export function contentOf(message: { readonly properties: object }): Buffer | null {
   return (message.properties as { readonly [CONTENT]?: Buffer })[CONTENT] ?? null;
+}
+
+/** Bytes of the body of a message that came and was too large to be gathered; null for every other. */
+export function oversizeOf(message: { readonly properties: object }): number | null {
+  return (message.properties as { readonly [OVERSIZE]?: number })[OVERSIZE] ?? null;
 }
 
 /** The library calls itself when a frame is not whole, so the innermost call has seen all of it. */

@@ -4,10 +4,10 @@
  * Called by `link.ts`.
  *
  * What the sink refuses for now is kept unsettled and offered again after a pause, with everything behind it waiting: a
- * release would bring it at once, and brokers count deliveries that failed. What cannot be read is rejected.
+ * release would bring it at once, and brokers count deliveries that failed. What cannot be read or is too large is rejected.
  */
 
-import type { Buffer } from 'node:buffer';
+import { Buffer } from 'node:buffer';
 import type { Delivery, EventContext, Receiver } from 'rhea';
 import { addressFromAmqp10, messageFromAmqp10 } from '../../mappings/amqp10.ts';
 import type { Message, Timer } from '../../src/core/index.ts';
@@ -21,6 +21,7 @@ const REFUSED_PAUSE_MS = 1000;
 /** Any but 0: the library then hands over the bytes of a message as they came. */
 const RAW_FORMAT = 1;
 const DURABLE_UNSETTLED = 2;
+const NOTHING = Buffer.alloc(0);
 
 /** One source's link. */
 interface Source {
@@ -44,10 +45,17 @@ interface Incoming {
 
 interface CreditedReceiver extends Receiver {
   credit: number;
+  /** The delivery whose transfers have not all come. */
+  readonly _incomplete?: { readonly frames: Buffer[] };
 }
 
 interface TransferFrame {
-  readonly performative: { message_format?: number; readonly aborted?: boolean };
+  readonly performative: {
+    message_format?: number;
+    readonly aborted?: boolean;
+    readonly more?: boolean;
+  };
+  payload?: Buffer;
 }
 
 export class Inbound {
@@ -58,6 +66,8 @@ export class Inbound {
   #creditPerSource = 1;
   #waiting: Arrival[] = [];
   #arrivals = 0;
+  /** Bytes that have come of the delivery that a receiver is in the middle of. */
+  readonly #gathered = new WeakMap<Receiver, number>();
   #inFlight = 0;
   #isScheduled = false;
   #isStopping = false;
@@ -94,7 +104,7 @@ export class Inbound {
         ...(durable ? { durable: DURABLE_UNSETTLED, expiry_policy: 'never' } : {}),
       },
     });
-    takeBytes(receiver);
+    takeBytes(receiver, this.#gathered, this.#options.messageBytesMax);
     const source: Source = { address, receiver, owed: 0 };
     const fail = (error: LinkError): void => {
       reject(error);
@@ -139,7 +149,10 @@ export class Inbound {
   #came(bytes: Buffer, delivery: Delivery, source: Source): void {
     if (this.#isStopping) return;
     let message: Message | null;
+    const size = this.#gathered.get(source.receiver) ?? 0;
     try {
+      if (size > this.#options.messageBytesMax)
+        throw new Error(`its ${size} bytes are more than messageBytesMax`);
       message = this.#messageFrom(bytes, source.address);
     } catch (error) {
       message = null;
@@ -149,7 +162,12 @@ export class Inbound {
       );
     }
     if (message === null) {
-      delivery.reject({ condition: 'amqp:decode-error', description: 'not a message of AMQP 1.0' });
+      const isLarge = size > this.#options.messageBytesMax;
+      delivery.reject(
+        isLarge
+          ? { condition: 'amqp:link:message-size-exceeded', description: `${size} bytes` }
+          : { condition: 'amqp:decode-error', description: 'not a message of AMQP 1.0' },
+      );
       this.#giveCredit(source);
       return;
     }
@@ -220,9 +238,10 @@ export class Inbound {
 
 /**
  * The library decodes a message into plain objects, in which the types of numbers are lost; the mapping needs its bytes. An
- * aborted delivery would be handed over as a whole one, and a broker that counts credit otherwise would fill the console.
+ * aborted delivery would be handed over as a whole one, and a broker that counts credit otherwise would fill the console. Of a
+ * message that is larger than `bytesMax` nothing is kept but the size, in `gathered`.
  */
-function takeBytes(receiver: Receiver): void {
+function takeBytes(receiver: Receiver, gathered: WeakMap<Receiver, number>, bytesMax: number): void {
   const { incoming } = receiver.session as unknown as { readonly incoming: Incoming };
   if (typeof incoming?.on_transfer !== 'function') {
     throw new LinkError('protocol', 'this version of rhea is not supported');
@@ -233,6 +252,13 @@ function takeBytes(receiver: Receiver): void {
     if (frame.performative.aborted) throw new Error('the broker aborted a delivery');
     frame.performative.message_format = RAW_FORMAT;
     from.credit = Math.max(1, from.credit);
+    const bytes = (gathered.get(from) ?? 0) + (frame.payload?.length ?? 0);
+    gathered.set(from, bytes);
+    if (bytes > bytesMax) {
+      from._incomplete?.frames.splice(0);
+      frame.payload = NOTHING;
+    }
     take.call(incoming, frame, from);
+    if (!frame.performative.more) gathered.delete(from);
   };
 }

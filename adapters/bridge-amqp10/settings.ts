@@ -128,6 +128,13 @@ export const inSettings = Type.Object(
       description:
         'to: what a message says by `to` is its address, and the source where it says nothing. source: always the source.',
     }),
+    messageBytesMax: Type.Integer({
+      minimum: 1024,
+      maximum: 268_435_456,
+      default: 16_777_216,
+      description:
+        'The largest message with all its sections; a larger one is rejected and is not kept in memory.',
+    }),
     durable: Type.Boolean({
       default: false,
       description:

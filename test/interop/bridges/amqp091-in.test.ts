@@ -42,6 +42,28 @@ describeWith(['rabbitmq'], 'a bridge in from RabbitMQ', () => {
 
   const depthOf = async (queue: string): Promise<number> => (await channel.checkQueue(queue)).messageCount;
 
+  it('rejects what is larger than it takes, to the dead letters there, and nothing beside it', async () => {
+    await channel.assertQueue('too-large', { durable: true });
+    await channel.assertQueue('large', {
+      durable: true,
+      deadLetterExchange: '',
+      deadLetterRoutingKey: 'too-large',
+    });
+    const { link, lost } = await openLink(setup({ messageBytesMax: 300_000 }), 'in');
+    const gathered = new Gathered();
+    await link.receive(['large'], gathered);
+    // In one frame, in several, and one with as much as it takes.
+    const sizes = [10, 300_001, 300_000, 1_000_000, 0, 20];
+    for (const size of sizes) channel.sendToQueue('large', Buffer.alloc(size, 'x'));
+    await channel.waitForConfirms();
+    await waitFor('the last', () => gathered.messages.length === 4);
+    expect(gathered.messages.map(({ body }) => body.length)).toEqual([10, 300_000, 0, 20]);
+    await waitFor('the large ones', async () => (await depthOf('too-large')) === 2);
+    await link.close();
+    expect(await depthOf('large')).toBe(0);
+    expect(await Promise.race([lost, pause(0)])).toBeUndefined();
+  });
+
   it('gives messages their address and everything that they say', async () => {
     const declare = {
       queues: [{ name: 'inbound', bind: [{ exchange: 'amq.topic', key: 'sensors.#' }] }],

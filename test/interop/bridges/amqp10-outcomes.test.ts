@@ -260,7 +260,8 @@ describeWith([], 'a bridge out to a broker of AMQP 1.0', () => {
 });
 
 describeWith([], 'a bridge in from a broker of AMQP 1.0', () => {
-  it('rejects what it cannot read, and nothing beside it', async () => {
+  /** A broker that sends these as soon as it may, and what became of each. */
+  async function sending(...messages: (object | Buffer)[]): Promise<{ port: number; outcomes: string[] }> {
     const container = rhea.create_container();
     const outcomes: string[] = [];
     container.on('sender_open', ({ sender }: EventContext) => {
@@ -270,9 +271,10 @@ describeWith([], 'a bridge in from a broker of AMQP 1.0', () => {
     container.on('sendable', ({ sender }: EventContext) => {
       if (isSent) return;
       isSent = true;
-      sender!.send({ to: 'a/b', body: 'first' });
-      sender!.send(Buffer.from('no message at all'), undefined, 0);
-      sender!.send({ body: 'third' });
+      for (const each of messages) {
+        if (Buffer.isBuffer(each)) sender!.send(each, undefined, 0);
+        else sender!.send(each as never);
+      }
     });
     for (const outcome of ['accepted', 'rejected', 'released', 'modified']) {
       container.on(outcome, ({ delivery }: EventContext) => {
@@ -283,6 +285,26 @@ describeWith([], 'a bridge in from a broker of AMQP 1.0', () => {
     const port = await listen(
       createServer((socket) => container.create_connection({} as never).accept(socket as never)),
     );
+    return { port, outcomes };
+  }
+
+  it('rejects what is larger than it takes, and nothing beside it', async () => {
+    const body = (length: number): string => 'x'.repeat(length);
+    const sizes = [10, 300_000, 1_000_000, 150_000, 20];
+    const { port, outcomes } = await sending(...sizes.map((size) => ({ body: body(size) })));
+    const { link } = await openLink({ ...setupTo(port), options: { messageBytesMax: 200_000 } }, 'in');
+    const gathered = new Gathered();
+    await link.receive(['node'], gathered);
+    await waitFor('all outcomes', () => outcomes.filter(Boolean).length === 5);
+    expect(outcomes).toEqual(['accepted', 'rejected', 'rejected', 'accepted', 'accepted']);
+    expect(gathered.bodies.map(({ length }) => length)).toEqual([10, 150_000, 20]);
+    await link.close();
+  });
+
+  it('rejects what it cannot read, and nothing beside it', async () => {
+    const { port, outcomes } = await sending({ to: 'a/b', body: 'first' }, Buffer.from('no message at all'), {
+      body: 'third',
+    });
     const { link } = await openLink({ ...setupTo(port), options: {} }, 'in');
     const gathered = new Gathered();
     await link.receive(['node'], gathered);
