@@ -319,7 +319,8 @@ export class Outbound {
     const isToBlame = unclear.length === 1 && PERMANENT_CODES.has((error as { code?: unknown }).code);
     for (const sent of unclear) {
       // Of more than one nobody knows which it was: all of them come again first, one by one.
-      sent.answer = { reason: textOf(error), permanent: isToBlame, general: unclear.length > 1 };
+      const answer = { reason: textOf(error), permanent: isToBlame };
+      sent.answer = unclear.length > 1 ? { ...answer, general: true } : answer;
       this.#byOffset.delete(sent.offset);
     }
     this.#cautious = Math.max(this.#cautious, unclear.length);

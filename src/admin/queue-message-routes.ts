@@ -6,6 +6,7 @@
 
 import { Buffer } from 'node:buffer';
 import Type, { type Static } from 'typebox';
+import { BRIDGE_DEAD_LETTERS } from '../bridges/index.ts';
 import {
   believedHeaders,
   type Core,
@@ -52,11 +53,13 @@ const waitingSchema = Type.Object({
   redelivered: Type.Boolean({ description: 'It was handed out before.' }),
   deaths: Type.Array(
     Type.Object({
-      queue: Type.String({ description: 'Where it died; empty where a mapping could not lead it on.' }),
+      queue: Type.String({ description: 'Where it died; empty where a mapping or bridge gave it up.' }),
       mapping: Type.String({ description: 'The mapping that could not lead it on; empty elsewhere.' }),
+      bridge: Type.String({ description: 'The bridge that gave it up; empty elsewhere.' }),
       reason: Type.String({
         description:
-          'rejected, expired, maxlen or delivery_limit; of a mapping one of the reasons it counts.',
+          'rejected, expired, maxlen or delivery_limit; of a mapping, or a bridge that leads in, one of the reasons that ' +
+          'mappings count.',
       }),
       count: Type.Integer(),
       timeMs: Type.Number({ description: 'Milliseconds since 1970; 0: not known.' }),
@@ -74,6 +77,7 @@ const deadLettersSchema = Type.Object({
   readyCount: Type.Integer({ minimum: 0, description: 'Dead letters that wait.' }),
   sources: Type.Array(Type.String(), { description: 'Queues whose dead letters come here, at most 100.' }),
   mappings: Type.Array(Type.String(), { description: 'Mappings whose dead letters do, at most 100.' }),
+  bridges: Type.Array(Type.String(), { description: 'Bridges whose dead letters do, at most 100.' }),
 });
 const SOURCES_SHOWN_MAX = 100;
 
@@ -127,14 +131,15 @@ export function addQueueMessageRoutes(app: App, options: AdminOptions): void {
     },
     (request) =>
       paginate(
-        deadLetterQueues(core),
+        deadLetterQueues(options),
         request.query,
         ([queue]) => queue,
-        ([queue, { sources, mappings }]) => ({
+        ([queue, { sources, mappings, bridges }]) => ({
           queue,
           readyCount: core.queues.get(queue)?.readyCount ?? 0,
           sources: [...sources].sort().slice(0, SOURCES_SHOWN_MAX),
           mappings: [...mappings].sort().slice(0, SOURCES_SHOWN_MAX),
+          bridges: [...bridges].sort().slice(0, SOURCES_SHOWN_MAX),
         }),
       ),
   );
@@ -296,10 +301,11 @@ export function addQueueMessageRoutes(app: App, options: AdminOptions): void {
 interface Origins {
   readonly sources: Set<string>;
   readonly mappings: Set<string>;
+  readonly bridges: Set<string>;
 }
 
-/** Names of queues, and of the queues and mappings whose dead letters come there. */
-function deadLetterQueues(core: Core): Map<string, Origins> {
+/** Names of queues, and of the queues, mappings and bridges whose dead letters come there. */
+function deadLetterQueues({ bridges, core }: AdminOptions): Map<string, Origins> {
   const gathered = new Map<string, Origins>();
   const bySource = new Map<string, string[]>();
   for (const { exchange, target } of core.exchanges.bindings()) {
@@ -310,7 +316,11 @@ function deadLetterQueues(core: Core): Map<string, Origins> {
   }
   const originsOf = (queue: string): Origins | undefined => {
     if (core.queues.get(queue) === undefined) return undefined;
-    const known = gathered.get(queue) ?? { sources: new Set(), mappings: new Set() };
+    const known = gathered.get(queue) ?? {
+      sources: new Set<string>(),
+      mappings: new Set<string>(),
+      bridges: new Set<string>(),
+    };
     gathered.set(queue, known);
     return known;
   };
@@ -319,13 +329,15 @@ function deadLetterQueues(core: Core): Map<string, Origins> {
     for (const { onError } of isRouting(rule) ? rule.targets : [])
       if (onError.kind === 'dead-letter') originsOf(onError.queue)?.mappings.add(name);
   }
+  for (const { name } of bridges.list()) originsOf(BRIDGE_DEAD_LETTERS)?.bridges.add(name);
   for (const { spec } of core.queues.list()) {
     const prefix = `${DEAD_LETTER_ROOT}/`;
     if (spec.name.startsWith(prefix)) {
       const source = spec.name.slice(prefix.length);
-      // The queue of mappings without one of their own is no other queue's, unless there is one of that name.
-      if (core.queues.get(source) !== undefined || !(gathered.get(spec.name)?.mappings.size ?? 0))
-        add(spec.name, source);
+      // The queues of mappings without one of their own, and of bridges, are no other queue's, unless there is one of that name.
+      const known = gathered.get(spec.name);
+      const isOthers = known !== undefined && known.mappings.size + known.bridges.size > 0;
+      if (core.queues.get(source) !== undefined || !isOthers) add(spec.name, source);
     }
     if (spec.deadLetter === null) continue;
     const { exchange, key } = spec.deadLetter;

@@ -32,6 +32,10 @@ export function wayBack(core: Core, message: Message, from: Queue, wanted: strin
   if (queue === undefined) {
     throw problem('conflict', 'body', '/queue', `it is no dead letter: say by \`queue\` where it is to go`);
   }
+  if (wanted === undefined && typeof origin?.cameInBy === 'string') {
+    const text = `bridge ${origin.cameInBy} brought it in and could make nothing of it: say by \`queue\` where it is to go`;
+    throw problem('conflict', 'body', '/queue', text);
+  }
   if (queue === null) return { queue, message: (origin as DeathOrigin).message, via: null };
   const target = targetOf(core, queue);
   if (target === undefined) throw problem('conflict', 'body', '/queue', noQueue(queue));
@@ -75,7 +79,9 @@ const REASONS = {
 };
 
 function noQueue(name: string): string {
-  return `there is no queue ${name}: say by \`queue\` where else it is to go`;
+  const bridge = bridgeOfBuffer(name);
+  const what = bridge === null ? `there is no queue ${name}` : `no bridge ${bridge} leads out any more`;
+  return `${what}: say by \`queue\` where else it is to go`;
 }
 
 /** A queue, or the buffer of a bridge, which is none to anybody else. */

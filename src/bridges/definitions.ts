@@ -9,7 +9,7 @@ import { findNearest } from '../nearest-name.ts';
 import { type TSchema, Type } from '../schema-types.ts';
 
 export const NAME = /^[a-z0-9][a-z0-9._-]{0,63}$/;
-export const MAPPINGS_MAX = 64;
+const MAPPINGS_MAX = 64;
 
 const DURATION_MS_MAX = 3_600_000;
 

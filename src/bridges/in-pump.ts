@@ -22,6 +22,7 @@ import {
   type RuleFailure,
   type RuleInput,
   type RuleTarget,
+  takes,
   tooManyTopics,
   undeliverable,
 } from '../core/index.ts';
@@ -162,7 +163,7 @@ export class InPump implements InboundSink, ReceiptSink {
       const { rule } = mapping;
       if (!rule.pattern.matches(message.address) || rule.accepts?.(message.address) === false) continue;
       counters.in++;
-      if (rule.conditional && !isTaken(mapping, input)) {
+      if (rule.conditional && !takes(rule, input)) {
         counters.filtered++;
         continue;
       }
@@ -297,14 +298,5 @@ export class InPump implements InboundSink, ReceiptSink {
     const held = this.#held;
     this.#held = [];
     for (const tell of held) tell();
-  }
-}
-
-/** What a condition cannot be asked about it does not take. */
-function isTaken({ rule }: BridgeMapping, input: RuleInput): boolean {
-  try {
-    return rule.refusal(input) === null;
-  } catch {
-    return false;
   }
 }

@@ -6,6 +6,9 @@
 import type { MappingCounters } from '../core/index.ts';
 import type { BridgeDelivery, BridgeDirection, LinkFailure } from '../outside.ts';
 
+/** The queue of what the other side refused for good, and of what a mapping could make nothing of. */
+export const BRIDGE_DEAD_LETTERS = '$dlq/bridges';
+
 /** Where a definition comes from; what is in the configuration is changed there. */
 export type DefinitionOrigin = 'configuration' | 'stored';
 

@@ -30,14 +30,14 @@ import {
 } from '../outside.ts';
 import type { Backoff } from './backoff.ts';
 import { within } from './deadline.ts';
+import { BRIDGE_DEAD_LETTERS } from './index.ts';
 import type { Offsets } from './offsets.ts';
 import { stamped } from './path-stamp.ts';
 import { ASIDE_MESSAGES_MAX, SetAside } from './set-aside.ts';
 import type { Tally } from './tally.ts';
 
 /** For the answers to one batch. */
-export const SEND_MS_MAX = 60_000;
-export const DEAD_LETTERS = '$dlq/bridges';
+const SEND_MS_MAX = 60_000;
 
 export interface OutPumpParts {
   readonly name: string;
@@ -421,7 +421,7 @@ export class OutPump {
         refused.push(outgoing[i] as Outgoing);
         if (answer.general !== true) guilty.add(message.address);
         isAnyNew ||= !isRetried;
-        reason ??= answer.permanent ? `no room in ${DEAD_LETTERS}: ${answer.reason}` : answer.reason;
+        reason ??= answer.permanent ? `no room in ${BRIDGE_DEAD_LETTERS}: ${answer.reason}` : answer.reason;
         continue;
       }
       isAnyTaken = true;
@@ -452,7 +452,7 @@ export class OutPump {
     const { core, clock, name } = this.#parts;
     const by = { kind: 'bridge', name } as const;
     try {
-      const queue = core.queues.provide(DEAD_LETTERS);
+      const queue = core.queues.provide(BRIDGE_DEAD_LETTERS);
       const isTaken = queue.offer(
         undeliverable(message, by, 'rejected', reason, clock.nowMs()),
         PLAIN_DELIVERY,

@@ -10,7 +10,7 @@ import type { BridgeSurroundings } from './parts.ts';
 import type { PreparedBridge, PreparedConnection } from './prepared.ts';
 import { failureOf, textOf } from './status-board.ts';
 
-export const PROBE_MS_MAX = 15_000;
+const PROBE_MS_MAX = 15_000;
 
 export async function probe(around: BridgeSurroundings, prepared: PreparedBridge): Promise<ProbeResult> {
   const { clock } = around;

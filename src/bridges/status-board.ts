@@ -35,10 +35,6 @@ export class StatusBoard {
     return this.#state;
   }
 
-  get reason(): string {
-    return this.#reason;
-  }
-
   /** `reason`: why it is not simply connected. */
   set(state: BridgeState, reason = '', failure: LinkFailure | null = null): void {
     const text = shortened(reason);

@@ -145,6 +145,8 @@ export interface PastDeath {
   readonly queue: string;
   /** The mapping rule that could not lead it on; empty elsewhere. */
   readonly mapping: string;
+  /** The bridge that gave it up; empty elsewhere. */
+  readonly bridge: string;
   readonly reason: string;
   readonly count: number;
   /** Milliseconds since 1970 of the last time; 0 where it is not known. */
@@ -164,6 +166,7 @@ export function pastDeathsOf(message: Message): PastDeath[] {
     return {
       queue: textOf(death, 'queue'),
       mapping: textOf(death, 'mapping'),
+      bridge: textOf(death, 'bridge'),
       reason: textOf(death, 'reason'),
       count: Number(countOf(death)),
       timeMs: time?.kind === 'timestamp' ? time.value : 0,
@@ -182,6 +185,8 @@ export interface DeathOrigin {
    * lead it on: it was published, then.
    */
   readonly queue: string | null;
+  /** The bridge that brought it in and could make nothing of it: there is no way back to that. Null elsewhere. */
+  readonly cameInBy: string | null;
   /** The exchange by which it came there; null for none. */
   readonly via: string | null;
   /** It as it was there, without its history: what dies again begins a new one. */
@@ -198,17 +203,20 @@ export function originOfDeath(message: Message): DeathOrigin | null {
   if (first === undefined) return null;
   const bare = { ...message.properties, headers: headers.filter(({ name }) => !isHistory(name)) };
   if (first.queue === '' && first.mapping === '') {
-    const bridge = textOf(deathsOf(headers)[deaths.indexOf(first)] ?? [], 'bridge');
-    // What a bridge gave up has the address that it was to have on the other side.
-    return bridge === ''
-      ? null
-      : { queue: bufferName(bridge), via: null, message: message.with({ properties: bare }) };
+    const { bridge, reason } = first;
+    if (bridge === '') return null;
+    // What a bridge gave up has the address that it was to have on the other side, or that it came with from there.
+    const as = { via: null, message: message.with({ properties: bare }) };
+    return reason === REASONS.rejected
+      ? { ...as, queue: bufferName(bridge), cameInBy: null }
+      : { ...as, queue: null, cameInBy: bridge };
   }
   const { exchange, keys } = first;
   // Rules put it into their queue under its own address.
   const isAsItWas = first.queue === '' && first === deaths[0];
   return {
     queue: first.queue === '' ? null : first.queue,
+    cameInBy: null,
     via: exchange === '' ? null : exchange,
     message: message.with({
       address: isAsItWas ? message.address : exchangeAddress(exchange, swapSeparators(keys[0] ?? '')),

@@ -442,7 +442,7 @@ export * from './errors.ts';
 export { DEFAULT_LIMITS, type Limits } from './limits.ts';
 export { hopsOf, type RuleStep, repeatOf, returnOf } from './mapping-path.ts';
 export * from './mapping-rule.ts';
-export { BoundedTopics, tooManyTopics } from './mapping-runner.ts';
+export { BoundedTopics, takes, tooManyTopics } from './mapping-runner.ts';
 export * from './message.ts';
 export type { BridgeMapping, Outlet, OutletBounds, OutletCounters, Outlets } from './outlets.ts';
 export * from './pattern.ts';

@@ -12,7 +12,7 @@
 
 import type { Principal } from './access.ts';
 import { undeliverable } from './dead-letter.ts';
-import { type DeliveryOptions, PLAIN_DELIVERY } from './delivery.ts';
+import { PLAIN_DELIVERY } from './delivery.ts';
 import { CoreError } from './errors.ts';
 import type { CoreCounters } from './index.ts';
 import type { Limits } from './limits.ts';
@@ -79,8 +79,6 @@ export interface Derived {
   readonly placed: PlacedRule;
   readonly target: RuleTarget;
 }
-
-const QUEUE_DELIVERY: DeliveryOptions = PLAIN_DELIVERY;
 
 export class MappingRunner implements Destination {
   readonly kind = 'mapping';
@@ -251,7 +249,7 @@ export class MappingRunner implements Destination {
 
   #toQueue(name: string, message: Message): Acceptance {
     const queue = this.#parts.queue(name);
-    const route: Route = { destination: queue, bindings: [], options: QUEUE_DELIVERY, guarded: false };
+    const route: Route = { destination: queue, bindings: [], options: PLAIN_DELIVERY, guarded: false };
     const said = queue.accept(message, route);
     return said === WRITTEN || said === FULL ? said : TAKEN;
   }
@@ -291,7 +289,7 @@ export class MappingRunner implements Destination {
 }
 
 /** What a condition cannot be asked about it does not take. */
-function takes(rule: RoutingRule, input: RuleInput): boolean {
+export function takes(rule: RoutingRule, input: RuleInput): boolean {
   try {
     return rule.refusal(input) === null;
   } catch {

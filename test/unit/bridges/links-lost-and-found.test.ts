@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { redrive, wayBack } from '../../../src/admin/redrive.ts';
+import { Message, pastDeathsOf } from '../../../src/core/index.ts';
 import { LinkError } from '../../../src/outside.ts';
 import { openWorld, type World, waitFor } from './bridge-world.ts';
 
@@ -265,6 +266,33 @@ describe('a bridge', () => {
     expect(outside.got[0]?.message.properties.headers.map(({ name }) => name)).toEqual(['gw-path']);
     expect(dead.readyCount).toBe(0);
     expect(world.view().status.counters).toMatchObject({ taken: 2, done: 1, deadLettered: 1 });
+  });
+
+  it('does not get back what it brought in: that says where it is to go, or that it has no way back', async () => {
+    const world = await openWorld();
+    const { core } = world;
+    await world.put({ direction: 'in', mappings: [{ match: 'a/{x}', topic: '{payload.id}', maxTopics: 1 }] });
+    const bad = new Message({ address: 'a/1', body: Buffer.from('no JSON'), reliability: 1 });
+    expect(await world.outside.link.bring(bad)).toEqual(['stored']);
+    const dead = core.queues.provide('$dlq/bridges');
+    const [waiting] = await dead.browse(null, 1, 1);
+    expect(pastDeathsOf(waiting!.message)).toMatchObject([
+      { bridge: 'b', mapping: '', queue: '', reason: 'payload' },
+    ]);
+    expect(() => wayBack(core, waiting!.message, dead, undefined)).toThrow(/bridge b brought it in/);
+    const queue = core.queues.provide('looked-at');
+    expect(
+      await redrive(core, dead, waiting!.offset, wayBack(core, waiting!.message, dead, 'looked-at')),
+    ).toBeNull();
+    expect((await queue.take(true))?.message.address).toBe('a/1');
+    // Of one that led out and does not any more the text names the bridge too.
+    await world.put({}, 'out');
+    world.outside.answer = () => ({ reason: 'too large', permanent: true });
+    world.publish('a/1');
+    await waitFor(world, () => dead.readyCount === 1);
+    await world.bridges.remove('out');
+    const [left] = await dead.browse(null, 1, 1);
+    expect(() => wayBack(core, left!.message, dead, undefined)).toThrow(/no bridge out leads out/);
   });
 
   it('forgets all that waits, its counters and its errors when it is reset', async () => {
