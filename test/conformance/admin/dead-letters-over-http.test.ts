@@ -230,6 +230,7 @@ describe('a dead letter of a mapping', () => {
       readyCount: 2,
       sources: [],
       mappings: ['rooms'],
+      bridges: [],
     });
     const [first] = (await waitingIn('$dlq/mappings')).items;
     expect(first).toMatchObject({
@@ -287,5 +288,24 @@ describe('a dead letter of a mapping', () => {
       redrivenCount: 1,
     });
     expect((await getNext('looked-at')).content.toString()).toBe('1');
+  });
+});
+
+test('the queue of dead letters of bridges names those, and no queue', async () => {
+  await gateway.call('PUT', '/v1/connections/nowhere', { type: 'mqtt', urls: ['mqtt://127.0.0.1:1'] });
+  await gateway.call('PUT', '/v1/bridges/away', {
+    connection: 'nowhere',
+    direction: 'out',
+    mappings: [{ match: 'away/{x}' }],
+    paused: true,
+  });
+  await gateway.call('PUT', '/v1/queues/%24dlq%2Fbridges', {});
+  const { body } = await gateway.get('/v1/dead-letters');
+  expect((body as { items: object[] }).items).toContainEqual({
+    queue: '$dlq/bridges',
+    readyCount: 0,
+    sources: [],
+    mappings: [],
+    bridges: ['away'],
   });
 });
