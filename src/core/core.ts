@@ -154,6 +154,7 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     announce: (message) => {
       mappings.principal = null;
       const said = publishing.route(message, null);
+      if (said >= FULL) mappings.refused(false);
       return said === IGNORED ? 'unwanted' : said >= FULL ? 'refused' : 'taken';
     },
     whenStored: (done) => durability.whenStored(done),
@@ -181,10 +182,14 @@ function publishRecord(
   try {
     const said = publishing.route(message, except);
     // A queue that refuses goes without it: the producer's record is taken, and must not be sent again.
-    if (said >= FULL) counters.dropped++;
+    if (said >= FULL) {
+      counters.dropped++;
+      mappings.refused(true);
+    }
     return said === WRITTEN;
   } catch (error) {
     if (!(error instanceof CoreError)) throw error;
+    mappings.refused(true);
     counters.refused++;
     return false;
   } finally {

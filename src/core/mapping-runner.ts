@@ -60,6 +60,8 @@ export interface MappingRunnerParts {
 export interface RuleOutlet {
   /** FULL: its publisher is refused. */
   take(message: Message): Acceptance;
+  /** What was FULL is gone: nobody could be refused it. */
+  missed(): void;
 }
 
 /** A routing rule under its name. */
@@ -96,6 +98,8 @@ export class MappingRunner implements Destination {
   readonly #parts: MappingRunnerParts;
   readonly #topics = new BoundedTopics();
   #derived: Derived[] = [];
+  /** Ways out that were full for the message that is routed now. */
+  #full: RuleOutlet[] = [];
 
   constructor(parts: MappingRunnerParts) {
     this.#parts = parts;
@@ -171,6 +175,14 @@ export class MappingRunner implements Destination {
     return this.#fail(derived.message, derived.placed, derived.target, failure, text);
   }
 
+  /** What was routed is refused to whoever published it; where nobody did who could be, ways out that are full go without it. */
+  refused(isGone: boolean): void {
+    if (this.#full.length === 0) return;
+    const full = this.#full;
+    this.#full = [];
+    if (isGone) for (const outlet of full) outlet.missed();
+  }
+
   #rulesOf(route: Route): readonly PlacedRule[] {
     route.memo ??= this.explain(route.bindings);
     return route.memo as readonly PlacedRule[];
@@ -242,8 +254,10 @@ export class MappingRunner implements Destination {
     const outlet = this.#parts.outlet(name);
     if (outlet === undefined) throw new CoreError('not-found', `there is no bridge ${name}`);
     const said = outlet.take(message);
-    if (said === FULL) counters.failed++;
-    else counters.out++;
+    if (said === FULL) {
+      counters.failed++;
+      this.#full.push(outlet);
+    } else counters.out++;
     return said;
   }
 

@@ -218,6 +218,11 @@ class StoredOutlet implements Outlet, RuleOutlet {
     return said === WRITTEN ? WRITTEN : TAKEN;
   }
 
+  missed(): void {
+    this.counters.taken++;
+    this.counters.overflow++;
+  }
+
   /** No policy applies: whoever asks keeps it where there is no room. */
   offer(message: Message): boolean {
     const { messagesMax, bytesMax } = this.#bounds;

@@ -161,10 +161,12 @@ export class Publishing {
       result = this.route(message, null);
     } catch (error) {
       counters.refused++;
+      this.#mappings.refused(principal === null);
       throw error;
     }
     if (result >= FULL) {
       counters.refused++;
+      this.#mappings.refused(principal === null);
       if (result === REFUSED) throw new CoreError('refused-by-rule', this.#mappings.refusal);
       throw new CoreError('overflow', `a queue for '${message.address}' is full`);
     }
@@ -292,9 +294,13 @@ export class Publishing {
       for (let i = 0; i < messages.length; i++) {
         const message = messages[i] as Message;
         try {
-          if (this.route(message, null) >= FULL) this.#counters.dropped++;
+          if (this.route(message, null) >= FULL) {
+            this.#counters.dropped++;
+            this.#mappings.refused(true);
+          }
         } catch (error) {
           if (!(error instanceof CoreError)) throw error;
+          this.#mappings.refused(error.code !== 'storage-failed');
           if (error.code === 'storage-failed') {
             // Its queue has forgotten it already, so it waits here until the disk takes it.
             for (; i < messages.length; i++) this.#later.push(messages[i] as Message);

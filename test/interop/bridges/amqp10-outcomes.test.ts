@@ -122,7 +122,7 @@ describeWith([], 'a bridge out to a broker of AMQP 1.0', () => {
   it('sends no more than it has credit for, and says so', async () => {
     const broker = await answering((delivery) => delivery.accept(), 2);
     const { link } = await openLink(setupTo(broker.port), 'out');
-    const waits = { reason: 'the broker gives no credit', permanent: false };
+    const waits = { reason: 'the broker gives no credit', permanent: false, general: true };
     expect(await link.send(batch('1', '2', '3', '4'))).toEqual([null, null, waits, waits]);
     expect(broker.bodies).toEqual(['1', '2']);
     broker.receiver!.add_credit(10);

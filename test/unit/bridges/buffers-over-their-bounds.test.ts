@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { redrive, wayBack } from '../../../src/admin/redrive.ts';
+import { ANONYMOUS } from '../../../src/core/index.ts';
 import { LinkError } from '../../../src/outside.ts';
+import { messageTo, queueSpec } from '../../support/core.ts';
 import { openWorld, sumOf, waitFor } from './bridge-world.ts';
 
 const away = new LinkError('unreachable', 'nobody there');
@@ -19,6 +21,36 @@ describe('a buffer that is over its bounds', () => {
     await waitFor(again, () => again.outside.got.length === 8);
     expect(again.outside.bodies).toEqual(['0', '1', '2', '3', '4', '5', '6', '7']);
     expect(again.view().status.counters).toMatchObject({ done: 8, dropped: { overflow: 0 } });
+  });
+
+  it('counts what it goes without because nobody could be refused: what was delayed, and dead letters', async () => {
+    const world = await openWorld();
+    const { core, clock } = world;
+    world.outside.refusal = away;
+    await world.put({ buffer: { messagesMax: 1 }, mappings: [{ match: 'a/{x}' }, { match: 'dead/{x}' }] });
+    world.publish('a/1', 'fills it');
+    core.schedule.add(
+      messageTo('a/1', 'delayed', { reliability: 1 }),
+      clock.nowMs() + 5_000,
+      ANONYMOUS,
+      null,
+      0,
+    );
+    await world.turn();
+    clock.advance(5_000);
+    await world.turn();
+    expect(world.view().status.counters).toMatchObject({ taken: 2, dropped: { overflow: 1 } });
+    await core.queues.declare(
+      queueSpec({ name: 'q', durable: true, deadLetter: { exchange: 'dead', key: 'x' } }),
+    );
+    world.publish('$queue/q', 'dies');
+    (await core.queues.get('q')?.take(false))?.settle('rejected');
+    await world.turn();
+    expect(world.view().status.counters).toMatchObject({ taken: 3, dropped: { overflow: 2 } });
+    // A publisher who is refused keeps it: that is no loss of the bridge.
+    expect(() => world.publish('a/1', 'refused')).toThrow(expect.objectContaining({ code: 'overflow' }));
+    const { taken, accounted } = sumOf(world.view());
+    expect([taken, accounted]).toEqual([3, 3]);
   });
 
   it.each(['block', 'drop-new', 'drop-oldest'])(
