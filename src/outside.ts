@@ -14,6 +14,7 @@ import type { Logger } from './host.ts';
 import type { TSchema } from './schema-types.ts';
 
 export { AddressTurns } from './outside-addresses.ts';
+export { failureOfCode } from './outside-failures.ts';
 export { type OutsideTls, outsideTlsSettings, secretSetting, tlsOptionsOf } from './outside-settings.ts';
 export { type Static, Type } from './schema-types.ts';
 

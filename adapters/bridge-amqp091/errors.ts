@@ -3,7 +3,7 @@
  * link is opened, where objects are declared and when it ends. No text here holds a secret.
  */
 
-import { LinkError, type LinkFailure } from '../../src/outside.ts';
+import { failureOfCode, LinkError, type LinkFailure } from '../../src/outside.ts';
 
 /** Codes of channel.close and connection.close (AMQP 0-9-1 1.2, and RabbitMQ's use of them). */
 export const ReplyCode = {
@@ -25,12 +25,6 @@ const FAILURES: Readonly<Record<number, LinkFailure>> = {
   [ReplyCode.notAllowed]: 'not-authorized',
 };
 
-const NETWORK_CODES =
-  /^E(CONNREFUSED|HOSTUNREACH|NETUNREACH|HOSTDOWN|ADDRNOTAVAIL|AI_AGAIN|NOTFOUND|NODATA)$/;
-const ENDED_CODES = /^(ECONNRESET|EPIPE|ECONNABORTED)$/;
-const TLS_CODES =
-  /^(ERR_TLS_|ERR_SSL_|ERR_OSSL_|CERT_|CRL_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|HOSTNAME_MISMATCH|INVALID_CA|EPROTO)/;
-
 interface CodedError extends Error {
   readonly code?: string | number;
 }
@@ -50,12 +44,8 @@ export function linkErrorFrom(error: unknown, context: string): LinkError {
 function failureOf(error: CodedError): LinkFailure {
   const { code, message = '' } = error;
   if (typeof code === 'number') return FAILURES[code] ?? 'protocol';
-  if (typeof code === 'string') {
-    if (NETWORK_CODES.test(code)) return 'unreachable';
-    if (ENDED_CODES.test(code)) return 'closed';
-    if (TLS_CODES.test(code)) return 'tls';
-    if (code === 'ETIMEDOUT' || code === 'ABORT_ERR') return 'timeout';
-  }
+  const known = failureOfCode(code);
+  if (known !== null) return known;
   if (/timeout/i.test(message)) return 'timeout';
   if (/Handshake terminated by server: 403/.test(message)) return 'authentication';
   if (/^SASL mechanism/.test(message)) return 'authentication';

@@ -13,7 +13,7 @@ import {
 } from '../../src/outside.ts';
 
 /** The exchange that takes whole addresses as keys. */
-export const WHOLE_ADDRESS_EXCHANGE = 'amq.topic';
+const WHOLE_ADDRESS_EXCHANGE = 'amq.topic';
 /** In place of an exchange's name: each address says by its first level which one it is. */
 export const EXCHANGE_FROM_ADDRESS = 'from-address';
 /** Bytes of a short string: names of exchanges and queues, keys. */
@@ -110,7 +110,7 @@ const bindingSettings = Type.Object(
 );
 
 /** Objects that are declared each time the bridge connects; what exists already has to be as it is written. */
-export const declareSettings = Type.Object(
+const declareSettings = Type.Object(
   {
     exchanges: Type.Array(
       Type.Object(

@@ -3,7 +3,7 @@
  * the network, and from the conditions of AMQP 1.0 (part 2, section 2.8.15 and after). No text here holds a secret.
  */
 
-import { LinkError, type LinkFailure } from '../../src/outside.ts';
+import { failureOfCode, LinkError, type LinkFailure } from '../../src/outside.ts';
 
 const FAILURES: Readonly<Record<string, LinkFailure>> = {
   'amqp:not-found': 'no-target',
@@ -17,11 +17,6 @@ const FAILURES: Readonly<Record<string, LinkFailure>> = {
   'amqp:internal-error': 'closed',
   'amqp:resource-limit-exceeded': 'closed',
 };
-
-const NETWORK_CODES =
-  /^E(CONNREFUSED|HOSTUNREACH|NETUNREACH|HOSTDOWN|ADDRNOTAVAIL|AI_AGAIN|NOTFOUND|NODATA)$/;
-const TLS_CODES =
-  /^(ERR_TLS_|ERR_SSL_|ERR_OSSL_|CERT_|CRL_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|HOSTNAME_MISMATCH|INVALID_CA|EPROTO)/;
 
 /** Of the network, the client library or the other side. */
 export interface OutsideFault {
@@ -45,12 +40,8 @@ export function linkErrorFrom(fault: OutsideFault | Error | undefined, context: 
 
 function failureOf({ code, condition, message = '' }: OutsideFault): LinkFailure {
   if (condition !== undefined) return FAILURES[condition] ?? 'protocol';
-  if (typeof code === 'string') {
-    if (NETWORK_CODES.test(code)) return 'unreachable';
-    if (TLS_CODES.test(code)) return 'tls';
-    if (code === 'ECONNRESET' || code === 'EPIPE') return 'closed';
-    if (code === 'ETIMEDOUT' || code === 'ABORT_ERR') return 'timeout';
-  }
+  const known = failureOfCode(code);
+  if (known !== null) return known;
   return /^Failed to authenticate|^No suitable mechanism/.test(message) ? 'authentication' : 'protocol';
 }
 

@@ -5,7 +5,7 @@
  */
 
 import { AuthenticationError, TimeoutError } from '@platformatic/kafka';
-import { LinkError, type LinkFailure } from '../../src/outside.ts';
+import { failureOfCode, LinkError, type LinkFailure } from '../../src/outside.ts';
 
 /** One error of a tree of causes. */
 interface AnyError {
@@ -51,30 +51,18 @@ export function isNetworkError(error: unknown): boolean {
   if (errorCodesOf(error).length > 0) return false;
   for (const one of causesOf(error)) {
     if (one instanceof LinkError) return NETWORK_FAILURES.has(one.failure);
-    if (one.code === 'PLT_KFK_NETWORK' || NETWORK_CODES.has(String(one.code))) return true;
+    if (one.code === 'PLT_KFK_NETWORK' || isOfNetwork(one)) return true;
   }
   return false;
 }
 
 const NETWORK_FAILURES: ReadonlySet<LinkFailure> = new Set(['unreachable', 'closed', 'timeout']);
 
-const NETWORK_CODES: ReadonlySet<string> = new Set([
-  'ECONNREFUSED',
-  'ECONNRESET',
-  'ECONNABORTED',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  'ENETDOWN',
-  'EHOSTDOWN',
-  'ENOTFOUND',
-  'EAI_AGAIN',
-  'EAI_FAIL',
-  'EPIPE',
-  'EADDRNOTAVAIL',
-]);
-
-const TLS_CODE =
-  /^(ERR_TLS|ERR_SSL|ERR_OSSL|CERT_|EPROTO$|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|HOSTNAME_MISMATCH|INVALID_CA|ERR_CRYPTO)/;
+/** The connection could not be opened, or ended. */
+const isOfNetwork = ({ code }: AnyError): boolean => {
+  const failure = failureOfCode(code);
+  return failure === 'unreachable' || failure === 'closed';
+};
 
 /** By the protocol's error code; what is not here is `protocol`. */
 const FAILURES: Readonly<Record<string, LinkFailure>> = {
@@ -110,10 +98,10 @@ function failureOf(error: unknown): LinkFailure {
   const causes = [...causesOf(error)];
   for (const { apiId } of causes) if (typeof apiId === 'string') return FAILURES[apiId] ?? 'protocol';
   if (causes.some((one) => one instanceof AuthenticationError)) return 'authentication';
-  if (causes.some((one) => TLS_CODE.test(String(one.code)) || /\bTLS\b/.test(String(one.message))))
+  if (causes.some((one) => failureOfCode(one.code) === 'tls' || /\bTLS\b/.test(String(one.message))))
     return 'tls';
   if (causes.some((one) => one instanceof TimeoutError || one.code === 'ETIMEDOUT')) return 'timeout';
-  if (causes.some((one) => NETWORK_CODES.has(String(one.code)))) return 'unreachable';
+  if (causes.some(isOfNetwork)) return 'unreachable';
   if (causes.some((one) => one.code === 'PLT_KFK_NETWORK')) return 'closed';
   return 'protocol';
 }

@@ -32,7 +32,7 @@ import { Topics } from './topics.ts';
 
 const ACKS = { all: -1, leader: 1, none: 0 } as const;
 
-export const PERMANENTLY_NAMELESS: SendAnswer = {
+const PERMANENTLY_NAMELESS: SendAnswer = {
   reason: 'its address is no name of a Kafka topic',
   permanent: true,
 };

@@ -285,6 +285,6 @@ function refuse(lane: Lane, reason: string, answers: Answers): void {
 }
 
 /** Numbers wrap to 0 after the largest. */
-export function sequenceAfter(sequence: number, count: number): number {
+function sequenceAfter(sequence: number, count: number): number {
   return count > SEQUENCE_MAX - sequence ? count - (SEQUENCE_MAX - sequence) - 1 : sequence + count;
 }

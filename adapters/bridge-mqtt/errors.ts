@@ -3,7 +3,7 @@
  * tables over MQTT's codes and over the errors of sockets. Source: MQTT 5.0 section 2.4; MQTT 3.1.1 section 3.2.2.3.
  */
 
-import { LinkError, type LinkFailure, type SendAnswer } from '../../src/outside.ts';
+import { failureOfCode, LinkError, type LinkFailure, type SendAnswer } from '../../src/outside.ts';
 
 /** Reason codes of version 5 that a broker refuses or disconnects with. */
 const REASONS: Readonly<Record<number, string>> = {
@@ -141,9 +141,6 @@ export function answerFromReason(code: number, more: string): SendAnswer {
   return { reason: `the broker refuses it: ${reasonText(code, more)}`, permanent: PERMANENT.has(code) };
 }
 
-const TLS_CODE =
-  /^(ERR_(SSL|TLS|OSSL)|EPROTO|CERT_|UNABLE_TO_|SELF_SIGNED|DEPTH_ZERO|CRL_|INVALID_CA|INVALID_PURPOSE|HOSTNAME_)/;
-
 /** What a socket reports. `phase`: what was under way. */
 export function errorFromSocket(
   error: Error,
@@ -153,7 +150,7 @@ export function errorFromSocket(
   const { code = '' } = error as { code?: string };
   const text = `${where}: ${error.message === '' ? code : error.message}`;
   const options = { cause: error };
-  if (phase === 'handshake' || TLS_CODE.test(code)) return new LinkError('tls', text, options);
+  if (phase === 'handshake' || failureOfCode(code) === 'tls') return new LinkError('tls', text, options);
   if (phase === 'connecting') return new LinkError('unreachable', text, options);
   return new LinkError('closed', text, options);
 }

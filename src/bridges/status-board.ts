@@ -5,7 +5,7 @@
 
 import type { Clock } from '../core/index.ts';
 import type { Logger } from '../host.ts';
-import { LinkError, type LinkFailure } from '../outside.ts';
+import { failureOfCode, LinkError, type LinkFailure } from '../outside.ts';
 import type { BridgeState, BridgeStatus } from './index.ts';
 
 const ERRORS_KEPT = 10;
@@ -87,11 +87,7 @@ export class StatusBoard {
 export function failureOf(error: unknown): LinkFailure {
   if (error instanceof LinkError) return error.failure;
   const code = (error as { readonly code?: unknown } | null)?.code;
-  if (typeof code !== 'string') return 'protocol';
-  if (/^(ECONNREFUSED|ENOTFOUND|EHOSTUNREACH|ENETUNREACH|EAI_AGAIN|ENOENT)$/.test(code)) return 'unreachable';
-  if (/^(ECONNRESET|EPIPE)$/.test(code)) return 'closed';
-  if (code === 'ETIMEDOUT') return 'timeout';
-  return /^(ERR_TLS|ERR_SSL|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO)/.test(code) ? 'tls' : 'protocol';
+  return failureOfCode(code) ?? 'protocol';
 }
 
 export function textOf(error: unknown): string {
