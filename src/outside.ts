@@ -72,6 +72,11 @@ export interface LinkOptions {
   readonly signal: AbortSignal;
   /** Only to see whether it can be opened: nothing is made or changed there, and no other link of this bridge disturbed. */
   readonly isTrial?: boolean;
+  /**
+   * Something that was sent has its answer. A batch is given up when for 60 seconds nothing has; a driver that never tells has 60
+   * seconds for all of it.
+   */
+  answered?(): void;
   /** The link is of no use any more. Called at most once, and not after `close`. */
   lost(error: Error): void;
 }

@@ -277,6 +277,7 @@ export class Outbound {
   }
 
   #confirmed(tag: number, multiple: boolean, isAck: boolean): void {
+    this.#link.answered?.();
     if (multiple) {
       for (const [each, sent] of this.#byTag) {
         if (tag !== 0 && each > tag) break;

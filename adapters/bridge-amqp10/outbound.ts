@@ -170,6 +170,7 @@ export class Outbound {
     if (sent === undefined) return;
     this.#byDelivery.delete(delivery);
     sent.answer = answer;
+    this.#link.answered?.();
     this.#wakeUp();
   }
 

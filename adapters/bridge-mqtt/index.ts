@@ -227,6 +227,7 @@ class OutLink extends MqttLink implements BridgeLink {
       atMostOnce: options.delivery === 'at-most-once',
       clock: options.clock,
       suspicion: memory.suspicion,
+      answered: () => options.answered?.(),
     });
   }
 

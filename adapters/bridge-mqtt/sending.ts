@@ -64,6 +64,7 @@ export class Sending implements MessageHandler {
   #isWaitingForSocket = false;
   #error: Error | null = null;
   #progressMs = 0;
+  readonly #answered: () => void;
   #timer: Timer | null = null;
 
   constructor(
@@ -75,6 +76,8 @@ export class Sending implements MessageHandler {
       readonly atMostOnce: boolean;
       readonly clock: Clock;
       readonly suspicion: Suspicion;
+      /** The broker goes on. */
+      answered?(): void;
     },
   ) {
     const { agreement } = client;
@@ -84,6 +87,7 @@ export class Sending implements MessageHandler {
     this.#clock = context.clock;
     this.#suspicion = context.suspicion;
     this.#version5 = context.version5;
+    this.#answered = () => context.answered?.();
     this.#qosMax = context.atMostOnce
       ? 0
       : (Math.min(agreement.qosMax, qos === 'keep' ? 2 : qos) as Reliability);
@@ -121,6 +125,7 @@ export class Sending implements MessageHandler {
     const index = this.#underWay.get(packetId);
     if (index === undefined) return;
     this.#progressMs = this.#clock.nowMs();
+    this.#answered();
     if (this.#batch !== null) this.#batch.read = Math.max(this.#batch.read, index);
     if (type === PacketType.PUBREC && reason < FIRST_FAILURE) {
       this.#releases.push({ type: 'PUBREL', packetId });
@@ -214,6 +219,7 @@ export class Sending implements MessageHandler {
     stream.once('drain', () => {
       this.#isWaitingForSocket = false;
       this.#progressMs = this.#clock.nowMs();
+      this.#answered();
       this.#pump();
     });
   }

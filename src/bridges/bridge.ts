@@ -278,7 +278,7 @@ export class Bridge {
   }
 
   async #openLink(signal: AbortSignal, lost: (error: Error) => void): Promise<BridgeLink> {
-    return openLink(this.#around, this.#prepared, signal, lost);
+    return openLink(this.#around, this.#prepared, signal, lost, false, () => this.#outPump?.answered());
   }
 
   async #begin(link: BridgeLink, isCurrent: () => boolean): Promise<void> {
@@ -375,6 +375,7 @@ export async function openLink(
   signal: AbortSignal,
   lost: (error: Error) => void,
   isTrial = false,
+  answered: () => void = () => undefined,
 ): Promise<BridgeLink> {
   const { clock, logger, gatewayId, environment } = around;
   const { driver, settings } = connection;
@@ -392,6 +393,7 @@ export async function openLink(
     logger,
     signal,
     isTrial,
+    answered,
     lost,
   });
 }

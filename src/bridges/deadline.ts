@@ -1,6 +1,39 @@
 /** Waiting for what may never answer: bridges are driven by libraries and brokers that hang. */
 
-import type { Clock } from '../core/index.ts';
+import type { Clock, Timer } from '../core/index.ts';
+
+/** A time within which something has to be heard, again and again. */
+export class Patience {
+  readonly #clock: Pick<Clock, 'after' | 'nowMs'>;
+  readonly #ms: number;
+  readonly #over: () => void;
+  #heardMs: number;
+  #timer: Timer;
+
+  constructor(clock: Pick<Clock, 'after' | 'nowMs'>, ms: number, over: () => void) {
+    this.#clock = clock;
+    this.#ms = ms;
+    this.#over = over;
+    this.#heardMs = clock.nowMs();
+    this.#timer = this.#wait(ms);
+  }
+
+  heard(): void {
+    this.#heardMs = this.#clock.nowMs();
+  }
+
+  end(): void {
+    this.#timer.cancel();
+  }
+
+  #wait(ms: number): Timer {
+    return this.#clock.after(ms, () => {
+      const leftMs = this.#heardMs + this.#ms - this.#clock.nowMs();
+      if (leftMs > 0) this.#timer = this.#wait(leftMs);
+      else this.#over();
+    });
+  }
+}
 
 /** As `promise`, or rejects with what `late` makes when the time is over. What comes after that is ignored. */
 export function within<Value>(

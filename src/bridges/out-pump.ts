@@ -29,14 +29,14 @@ import {
   type SendAnswer,
 } from '../outside.ts';
 import type { Backoff } from './backoff.ts';
-import { within } from './deadline.ts';
+import { Patience } from './deadline.ts';
 import { BRIDGE_DEAD_LETTERS } from './index.ts';
 import type { Offsets } from './offsets.ts';
 import { stamped } from './path-stamp.ts';
 import { ASIDE_MESSAGES_MAX, SetAside } from './set-aside.ts';
 import type { Tally } from './tally.ts';
 
-/** For the answers to one batch. */
+/** Between two answers to one batch. */
 const SEND_MS_MAX = 60_000;
 
 export interface OutPumpParts {
@@ -103,6 +103,7 @@ export class OutPump {
   #isHeldUp = false;
   /** The next batch is as the last one, of which not all could be sent. */
   #isAgain = false;
+  #patience: Patience | null = null;
   /** For what is aside. */
   #retry: Timer | null = null;
   #credit = 0;
@@ -140,6 +141,11 @@ export class OutPump {
   /** Some of what it holds is in memory alone. */
   get holdsUnkept(): boolean {
     return this.#gathered.some(({ offset }) => offset < 0);
+  }
+
+  /** The other side has answered some of what is on its way. */
+  answered(): void {
+    this.#patience?.heard();
   }
 
   start(): void {
@@ -371,18 +377,20 @@ export class OutPump {
 
   /** Null where the pump was stopped meanwhile. */
   async #answersTo(sending: Promise<readonly SendAnswer[]>): Promise<readonly SendAnswer[] | null> {
-    const { clock } = this.#parts;
-    try {
-      const answers = await within(
-        clock,
-        SEND_MS_MAX,
-        Promise.race([sending, this.#untilStopped()]),
-        () => new LinkError('timeout', `no answer to what was sent within ${SEND_MS_MAX / 1_000} seconds`),
+    const late = new Promise<never>((_, reject) => {
+      const text = `no answer to what was sent within ${SEND_MS_MAX / 1_000} seconds`;
+      this.#patience = new Patience(this.#parts.clock, SEND_MS_MAX, () =>
+        reject(new LinkError('timeout', text)),
       );
+    });
+    try {
+      const answers = await Promise.race([sending, this.#untilStopped(), late]);
       return this.#isStopped ? null : answers;
     } catch (error) {
       if (this.#isStopped) return null;
       throw error;
+    } finally {
+      this.#patience?.end();
     }
   }
 

@@ -74,7 +74,7 @@ describe('a bridge that leads out and loses its connection', () => {
       order.push('answers');
       return answers;
     });
-    const unclear = { reason: expect.any(String), permanent: false };
+    const unclear = { reason: expect.any(String), permanent: false, general: true };
     expect(await sending).toEqual([null, null, null, null, unclear, unclear, unclear]);
     await lost;
     expect(order).toEqual(['answers', 'lost']);

@@ -99,6 +99,23 @@ describe('a link', () => {
     }
   });
 
+  it('that is slow and answers now and then has its time for each answer', async () => {
+    const world = await openWorld();
+    const { outside, clock } = world;
+    await world.put();
+    outside.isHeld = true;
+    world.publish('a/1', 'x');
+    await waitFor(world, () => outside.link.sent.length === 1);
+    for (let i = 0; i < 5; i++) {
+      clock.advance(50_000);
+      outside.opened.at(-1)?.answered?.();
+      await world.turn();
+    }
+    expect(world.view().status.state).toBe('connected');
+    clock.advance(61_000);
+    await waitFor(world, () => world.view().status.failure === 'timeout');
+  });
+
   it('that opens after its time is closed', async () => {
     const world = await openWorld();
     const { outside, clock } = world;
