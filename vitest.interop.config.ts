@@ -1,7 +1,7 @@
 /**
  * What `npm run test:interop` runs: real clients with real command lines against a started gateway. They need the
- * programs that `test/peers/install.sh` installs; a suite whose program is missing is skipped and says so. One file at
- * a time, because each starts a gateway and often a Java virtual machine.
+ * programs that `test/peers/install.sh` installs; a suite whose program is missing is skipped and says so. Two files at
+ * a time and no more, because each starts a gateway and often a Java virtual machine, and then mostly waits.
  */
 import { defineConfig } from 'vitest/config';
 
@@ -11,6 +11,6 @@ export default defineConfig({
     testTimeout: 120_000,
     hookTimeout: 120_000,
     pool: 'forks',
-    fileParallelism: false,
+    maxWorkers: 2,
   },
 });

@@ -132,7 +132,8 @@ describeWith(PEERS, 'the examples of the README', () => {
       const { destinations } = (await (await fetch(explain)).json()) as { destinations: { kind: string }[] };
       return ['queue', 'session', 'stream'].every((kind) => destinations.some((one) => one.kind === kind));
     });
-    for (const command of splitConsole(find('kcat -P').text).commands) await run(toOurPorts(command));
+    for (const command of splitConsole(find('kcat -P -b localhost -t orders').text).commands)
+      await run(toOurPorts(command));
     const expected = find('orders.eu.new [0] at 0').text.trimEnd().split('\n\n');
     for (const [index, program] of [subscriber!, consumer!, reader!].entries())
       expect(await program.waitForLines(3)).toEqual(expected[index]!.split('\n'));
