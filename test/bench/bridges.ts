@@ -21,6 +21,8 @@ const WINDOW = 500;
 const TICK_MS = 5;
 const CATCH_UP_MS_MAX = 180_000;
 const MIB = 1024 * 1024;
+/** For a fifth of the time at the rate, and more: a full one refuses publishers. */
+const BUFFER = { messagesMax: 10_000_000, bytesMax: 4_096 * MIB };
 
 interface Outside {
   readonly port: number;
@@ -175,7 +177,12 @@ let failed = false;
 try {
   const definitions = makeDefinitions(outside.port);
   for (const gateway of [sender, receiver]) await put(gateway, 'connections/outside', definitions.connection);
-  await put(sender, 'bridges/up', { connection: 'outside', direction: 'out', ...definitions.out });
+  await put(sender, 'bridges/up', {
+    connection: 'outside',
+    direction: 'out',
+    buffer: BUFFER,
+    ...definitions.out,
+  });
   await untilConnected(sender, 'up');
 
   const arrivals = new Arrivals(Math.ceil((RATE * SECONDS * 2) / DEVICES) + 1_000);
