@@ -179,16 +179,22 @@ export interface GatewayOptions {
   readonly env?: Record<string, string>;
 }
 
+/** Between the choice of a port and its use another program may take it: then others are chosen. */
+const START_ATTEMPTS = 3;
+
 export async function startGateway(options: GatewayOptions = {}): Promise<Gateway> {
   const folder = options.folder ?? mkdtempSync(join(tmpdir(), 'rosettamq-'));
-  const { env, ports } = await portSettings(folder);
-  const gateway = new StartedGateway(options, folder, ports, { ...env, ...options.env });
-  try {
-    await gateway.start();
-  } catch (error) {
-    await gateway.kill();
-    await gateway.stop();
-    throw error;
+  for (let attempt = 1; ; attempt++) {
+    const { env, ports } = await portSettings(folder);
+    const gateway = new StartedGateway(options, folder, ports, { ...env, ...options.env });
+    try {
+      await gateway.start();
+      return gateway;
+    } catch (error) {
+      await gateway.kill();
+      if (attempt < START_ATTEMPTS && String(error).includes('in use by another program')) continue;
+      await gateway.stop();
+      throw error;
+    }
   }
-  return gateway;
 }
