@@ -86,6 +86,8 @@ export class JournalFile implements SyncTarget {
     this.#files = files;
     this.#path = path;
     this.#fillsAhead = fillsAhead;
+    // Not emptied: what is left there may have been used again, and have its old name on the device.
+    if (files.exists(path)) files.remove(path);
     this.#fd = files.open(path, 'w+');
     try {
       this.#begin(header);
@@ -124,7 +126,12 @@ export class JournalFile implements SyncTarget {
     header.writeBigUInt64BE(BigInt(previousEnd), 16);
     this.bytes = 0;
     this.isDoubtful = false;
-    this.append(header);
+    if (this.#fillsAhead && header.length > this.#length) this.#fill(header.length);
+    // Not cut where it fails: under the name that a loss of power brings back, an emptied file would say that none
+    // of its frames had counted, and the files behind it would be left out.
+    writeAll(this.#files, this.#fd, [header], 0);
+    this.bytes = FILE_HEADER_BYTES;
+    this.#length = Math.max(this.#length, header.length);
   }
 
   /** `bytes` end in an end mark, which the next ones overwrite. Throws the system's error; then the file ends where it ended before. */

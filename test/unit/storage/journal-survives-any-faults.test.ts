@@ -66,6 +66,7 @@ it.each([
   ['fsync', 4],
   ['fsync', 5],
   ['fsync', 6],
+  ['fsync', 177],
 ] as const)('durability %s, seed %i', async (durability, seed) => {
   const random = makeRandom(seed);
   const folder = makeFolder();

@@ -16,6 +16,7 @@ import { basename, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { RowLog, Storage } from '../../../src/core/storage.ts';
 import type { StorageEvent } from '../../../src/storage/index.ts';
+import { PowerlessFileSystem } from './power-loss.ts';
 import {
   closeForTest,
   commit,
@@ -40,12 +41,16 @@ const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 
 
 class World {
   readonly folder = makeFolder();
-  readonly files = new FaultyFileSystem();
+  readonly files: FaultyFileSystem;
   events: StorageEvent[] = [];
   /** Offsets of all rows whose commit succeeded. */
   readonly kept: number[] = [];
   storage!: Storage;
   log!: RowLog;
+
+  constructor(files = new FaultyFileSystem()) {
+    this.files = files;
+  }
 
   async open(durability: 'os' | 'fsync', checkpointBytes = CHECKPOINT_BYTES): Promise<this> {
     const { files } = this;
@@ -135,7 +140,7 @@ describe.each(['os', 'fsync'] as const)('durability %s', (durability) => {
   it('nor one that can neither be begun nor removed', async () => {
     const world = await new World().open(durability);
     let failed = 0;
-    world.files.isFailing = (call) => (call === 'begin' && ++failed > 0) || call === 'remove';
+    world.files.isFailing = (call) => (call === 'begin' || call === 'remove') && ++failed > 0;
     await world.addUntil(() => failed > 3);
     await world.expectKept();
     world.files.isFailing = () => false;
@@ -182,6 +187,38 @@ it('a file that was used again and whose folder cannot be synced is begun anew',
 });
 
 describe('after a loss of power', () => {
+  /** Every write has reached the device and no name has, since its folder was synced last. */
+  const noNameReaches = (): PowerlessFileSystem => new PowerlessFileSystem(() => 0);
+
+  async function untilOneWaits(world: World): Promise<void> {
+    await world.addUntil(
+      () => sequenceOf(world.newest) > 4 && readdirSync(join(world.folder, 'journal')).includes('spare'),
+    );
+  }
+
+  it('a file that was begun anew, and whose new name could not be given or taken away, hides no other', async () => {
+    const files = noNameReaches();
+    const world = await new World(files).open('fsync');
+    await untilOneWaits(world);
+    let [failed, kept, begun] = [0, 0, 0];
+    files.isFailing = (call, path) =>
+      (call === 'sync folder' && path.endsWith('journal') && ++failed > 0) ||
+      (call === 'remove' && path.endsWith('.journal') && kept++ === 0) ||
+      (call === 'begin' && failed > 0 && ++begun > 0);
+    await world.addUntil(() => begun > 0);
+    await world.expectKept(files.powerLost(world.folder));
+  });
+
+  it('nor does one that could not be begun anew', async () => {
+    const files = noNameReaches();
+    const world = await new World(files).open('fsync');
+    await untilOneWaits(world);
+    let failed = 0;
+    files.isFailing = (call) => call === 'begin' && ++failed > 0;
+    await world.addUntil(() => failed > 0);
+    await world.expectKept(files.powerLost(world.folder));
+  });
+
   it('a file whose beginning anew is on the disk, but under its old name, hides no other', async () => {
     const world = await new World().open('fsync');
     await world.addUntil(

@@ -14,6 +14,8 @@ class File {
   content: Buffer = Buffer.alloc(0);
   durable: Buffer = Buffer.alloc(0);
   readonly dirty = new Set<number>();
+  /** The least length that it was given since it was synced. */
+  #cutTo = Number.POSITIVE_INFINITY;
 
   write(bytes: Uint8Array, position: number): void {
     const end = position + bytes.length;
@@ -31,11 +33,14 @@ class File {
   truncate(bytes: number): void {
     this.#changed(bytes, this.content.length);
     this.content = this.content.subarray(0, bytes);
+    this.#cutTo = Math.min(this.#cutTo, bytes);
   }
 
   /** What is on the device when the sectors that `takes` were written, besides those that are there already. */
   afterWriting(takes: () => boolean): Buffer {
-    const after = Buffer.concat([this.durable], Math.max(this.durable.length, this.content.length));
+    const isCut = this.#cutTo < this.durable.length && takes();
+    const durable = isCut ? this.durable.subarray(0, this.#cutTo) : this.durable;
+    const after = Buffer.concat([durable], Math.max(durable.length, this.content.length));
     for (const sector of this.dirty) {
       const at = sector * SECTOR_BYTES;
       if (takes() && at < this.content.length) this.content.copy(after, at, at, at + SECTOR_BYTES);
@@ -49,6 +54,7 @@ class File {
     if (this.durable.length > this.content.length)
       this.durable = this.durable.subarray(0, this.content.length);
     this.dirty.clear();
+    this.#cutTo = Number.POSITIVE_INFINITY;
   }
 }
 
