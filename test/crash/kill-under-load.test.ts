@@ -25,13 +25,15 @@ import {
 /** The shortest and longest time that traffic runs before a kill. */
 const LOAD_MS = [60, 1000] as const;
 const DRAIN_SECONDS_MAX = 60;
+/** More than all rounds publish: a session whose limit is reached drops its oldest messages, as it should. */
+const SESSION_LIMITS = JSON.stringify({ sessionQueueMessagesMax: 100_000_000, sessionQueueBytesMax: 2 ** 40 });
 
 it(`loses nothing that was acknowledged when killed ${KILLS} times under load (seed ${SEED})`, {
   timeout: (60 + KILLS * 10) * 1000,
 }, async () => {
   process.stdout.write(`crash seed ${SEED}: ROSETTAMQ_CRASH_SEED=${SEED} repeats it\n`);
   const random = makeRandom(SEED);
-  const gateway = await startGateway({ direct: true });
+  const gateway = await startGateway({ direct: true, env: { ROSETTAMQ_LIMITS: SESSION_LIMITS } });
   onTestFinished(() => gateway.stop());
   await prepareDestinations(gateway.ports);
   const ledgers: Ledgers = { mqtt: new Ledger(), amqp: new Ledger(), kafka: new Ledger() };
