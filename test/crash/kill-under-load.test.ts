@@ -26,7 +26,10 @@ import {
 const LOAD_MS = [60, 1000] as const;
 const DRAIN_SECONDS_MAX = 60;
 /** More than all rounds publish: a session whose limit is reached drops its oldest messages, as it should. */
-const SESSION_LIMITS = JSON.stringify({ sessionQueueMessagesMax: 100_000_000, sessionQueueBytesMax: 2 ** 40 });
+const SESSION_LIMITS = JSON.stringify({
+  sessionQueueMessagesMax: 100_000_000,
+  sessionQueueBytesMax: 2 ** 40,
+});
 
 it(`loses nothing that was acknowledged when killed ${KILLS} times under load (seed ${SEED})`, {
   timeout: (60 + KILLS * 10) * 1000,
