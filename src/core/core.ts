@@ -23,6 +23,7 @@ import { type Destination, FULL, IGNORED, Router, WRITTEN } from './router.ts';
 import { StoredSchedule } from './schedule.ts';
 import { SessionRegistry } from './sessions.ts';
 import { DEFAULT_STREAM_LOG, StreamRegistry } from './streams.ts';
+import { tellOfDrops } from './told-drops.ts';
 
 /** Opens what the storage holds and is ready to publish when it resolves. */
 export async function createCore(options: CoreOptions): Promise<Core> {
@@ -34,7 +35,8 @@ export async function createCore(options: CoreOptions): Promise<Core> {
   const format = new MessageFormat(options.codecs);
   const readFailed = (error: unknown) =>
     options.report({ level: 'error', text: 'a log could not be read', details: { error: String(error) } });
-  const context: GroupContext = { clock, durability, congestion, format, counters, readFailed };
+  const clientLost = tellOfDrops(clock, options.report);
+  const context: GroupContext = { clock, durability, congestion, format, counters, readFailed, clientLost };
 
   const retained = await RetainedStore.load({ storage, durability, format, clock, limits, readFailed });
   const replies = new ReplyTokens({

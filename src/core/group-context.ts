@@ -61,4 +61,6 @@ export interface GroupContext {
   readonly counters: CoreCounters;
   /** A log could not be read back. */
   readFailed(error: unknown): void;
+  /** A session, or a shared subscription, has no room: its oldest message goes. */
+  clientLost(name: string): void;
 }

@@ -107,7 +107,9 @@ export class StoredSession implements Session, Destination, SharingSession {
       memoryBytesMax: home.limits.queueMemoryBytesMax,
       expiresUnattended: false,
       ...(log === null ? {} : { caughtUp: () => this.roomMade() }),
-      discarded: () => {},
+      discarded: (_message, _options, reason) => {
+        if (reason === 'overflow') home.context.clientLost(id);
+      },
     });
   }
 

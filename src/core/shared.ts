@@ -372,7 +372,9 @@ export class SharedSubscription implements Destination, Consumer {
       bounds,
       memoryBytesMax: limits.queueMemoryBytesMax,
       expiresUnattended: false,
-      discarded: () => {},
+      discarded: (_message, _options, reason) => {
+        if (reason === 'overflow') context.clientLost(this.key);
+      },
     });
     return [group, group.consume(this, false, 0)];
   }

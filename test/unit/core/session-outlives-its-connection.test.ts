@@ -203,6 +203,19 @@ describe('session', () => {
     expect(consumer.bodies).toEqual(['2', '3']);
     expect(core.counters.dropped).toBe(1);
   });
+
+  it('tells the log of drops, a line a minute at most', async () => {
+    const { core, clock, events } = await openTestCore({ limits: { sessionQueueMessagesMax: 2 } });
+    const { session } = await core.sessions.open('s', { clean: false, durable: true });
+    session.subscribe(new Pattern(['a']), WISH);
+    for (const body of ['1', '2', '3', '4', '5']) publish(core, 'a', body);
+    const text = 'messages that wait for a client were dropped: its queue is full';
+    expect(events).toEqual([{ level: 'warn', text, details: { client: 's', dropped: 1 } }]);
+    clock.advance(60_000);
+    publish(core, 'a', '6');
+    expect(events[1]).toEqual({ level: 'warn', text, details: { client: 's', dropped: 3 } });
+    expect(events).toHaveLength(2);
+  });
 });
 
 describe('retained messages', () => {
