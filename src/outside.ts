@@ -77,9 +77,14 @@ export interface LinkOptions {
    * seconds for all of it.
    */
   answered?(): void;
+  /** Tells while it opens why it tries again, so that who gave it up in the end can say what it waited for. */
+  waiting?(reason: string): void;
   /** The link is of no use any more. Called at most once, and not after `close`. */
   lost(error: Error): void;
 }
+
+/** What a driver tells whoever opened the link. */
+export type LinkEvents = Pick<LinkOptions, 'answered' | 'waiting' | 'lost'>;
 
 /** An open connection to an outside broker, for one bridge and one direction. */
 export interface BridgeLink {

@@ -115,6 +115,7 @@ export class Producer {
       } catch (error) {
         if (!isPassing(error) || this.#cluster.closed || this.#cluster.nowMs() > deadlineMs)
           throw linkErrorOf(error, what);
+        this.#cluster.waits(linkErrorOf(error, what));
         const { transactionalId } = this.#options;
         const isBusy =
           errorCodesOf(error).every((code) => code === 'CONCURRENT_TRANSACTIONS') && !isNetworkError(error);

@@ -10,7 +10,7 @@
 
 import { LinkError, type OutsideMessage, type SendAnswer } from '../../src/outside.ts';
 import { errorName } from './cluster.ts';
-import { errorCodesOf, responseOf, verdictOf } from './errors.ts';
+import { errorCodesOf, linkErrorOf, responseOf, verdictOf } from './errors.ts';
 import { answersOf, type Batcher, type Sending } from './out-link.ts';
 import { type Answers, Producer } from './producer.ts';
 import type { Chunk } from './records.ts';
@@ -94,6 +94,7 @@ export class TransactionalSending implements Sending {
             cluster.forgetCoordinator('group', this.#name);
             throw error;
           }
+          cluster.waits(linkErrorOf(error, what));
           await cluster.wait(20);
         }
       }

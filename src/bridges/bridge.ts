@@ -12,7 +12,7 @@ import {
   type Outlet,
   type OutletBounds,
 } from '../core/index.ts';
-import type { BridgeLink } from '../outside.ts';
+import type { BridgeLink, LinkEvents } from '../outside.ts';
 import { Backoff } from './backoff.ts';
 import { InPump } from './in-pump.ts';
 import type { BridgeDefinition, BridgeStatus, BridgeView, DefinitionOrigin } from './index.ts';
@@ -76,7 +76,11 @@ export class Bridge {
     this.#keeper = new LinkKeeper({
       clock,
       backoff: this.#linkBackoff,
-      open: (signal, lost) => this.#openLink(signal, lost),
+      open: (signal, events) =>
+        openLink(this.#around, this.#prepared, signal, {
+          ...events,
+          answered: () => this.#outPump?.answered(),
+        }),
       opened: (link, isCurrent) => this.#begin(link, isCurrent),
       finish: () => this.#outPump?.finish() ?? null,
       released: () => this.#end(),
@@ -277,10 +281,6 @@ export class Bridge {
     this.#board.set('paused');
   }
 
-  async #openLink(signal: AbortSignal, lost: (error: Error) => void): Promise<BridgeLink> {
-    return openLink(this.#around, this.#prepared, signal, lost, false, () => this.#outPump?.answered());
-  }
-
   async #begin(link: BridgeLink, isCurrent: () => boolean): Promise<void> {
     const { core, clock, gatewayId, logger, newId } = this.#around;
     const { definition, mappings, sources } = this.#prepared;
@@ -373,9 +373,8 @@ export async function openLink(
   around: BridgeSurroundings,
   { name, definition, connection }: PreparedBridge,
   signal: AbortSignal,
-  lost: (error: Error) => void,
+  events: LinkEvents,
   isTrial = false,
-  answered: () => void = () => undefined,
 ): Promise<BridgeLink> {
   const { clock, logger, gatewayId, environment } = around;
   const { driver, settings } = connection;
@@ -393,8 +392,7 @@ export async function openLink(
     logger,
     signal,
     isTrial,
-    answered,
-    lost,
+    ...events,
   });
 }
 

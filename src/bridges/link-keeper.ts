@@ -6,7 +6,7 @@
  */
 
 import type { Clock, Timer } from '../core/index.ts';
-import { type BridgeLink, LinkError, OPEN_MS_MAX } from '../outside.ts';
+import { type BridgeLink, LinkError, type LinkEvents, OPEN_MS_MAX } from '../outside.ts';
 import type { Backoff } from './backoff.ts';
 import { settledWithin } from './deadline.ts';
 
@@ -18,7 +18,7 @@ const STABLE_MS = 10_000;
 export interface LinkKeeperParts {
   readonly clock: Clock;
   readonly backoff: Backoff;
-  open(signal: AbortSignal, lost: (error: Error) => void): Promise<BridgeLink>;
+  open(signal: AbortSignal, events: Pick<LinkEvents, 'waiting' | 'lost'>): Promise<BridgeLink>;
   /** The link is there: begins to work on it, and not any more when `isCurrent` says so. */
   opened(link: BridgeLink, isCurrent: () => boolean): Promise<void>;
   /** Nothing more is to be sent. Resolves when what is on its way has its answers; null where nothing is. */
@@ -82,16 +82,19 @@ export class LinkKeeper {
     const abort = new AbortController();
     this.#abort = abort;
     connecting();
+    let waitsFor = '';
     this.#deadline = clock.after(OPEN_MS_MAX, () =>
-      this.#failed(
-        number,
-        new LinkError('timeout', `it did not connect within ${OPEN_MS_MAX / 1_000} seconds`),
-      ),
+      this.#failed(number, openedTooLate(OPEN_MS_MAX, waitsFor)),
     );
     const run = async (): Promise<void> => {
       await this.#closing;
       if (!isCurrent()) return;
-      const link = await open(abort.signal, (error) => this.#failed(number, error));
+      const link = await open(abort.signal, {
+        waiting: (reason) => {
+          waitsFor = reason;
+        },
+        lost: (error) => this.#failed(number, error),
+      });
       if (!isCurrent()) {
         void closed(clock, link);
         return;
@@ -156,6 +159,12 @@ export class LinkKeeper {
     this.#link = null;
     return { abort, link };
   }
+}
+
+/** `waitsFor`: what the driver said last; empty where it said nothing. */
+export function openedTooLate(ms: number, waitsFor: string): LinkError {
+  const text = `it did not connect within ${ms / 1_000} seconds`;
+  return new LinkError('timeout', waitsFor === '' ? text : `${text}: ${waitsFor}`);
 }
 
 /** Closes a link and waits for that no longer than it may take. */

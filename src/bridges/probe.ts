@@ -1,11 +1,10 @@
 /** Tries a connection: opens a link of its own, under a name of its own so that no other is disturbed, and closes it. */
 
-import { LinkError } from '../outside.ts';
 import { openLink } from './bridge.ts';
 import { within } from './deadline.ts';
 import { checked } from './definitions.ts';
 import type { BridgeDefinition, ProbeResult } from './index.ts';
-import { closed } from './link-keeper.ts';
+import { closed, openedTooLate } from './link-keeper.ts';
 import type { BridgeSurroundings } from './parts.ts';
 import type { PreparedBridge, PreparedConnection } from './prepared.ts';
 import { failureOf, textOf } from './status-board.ts';
@@ -21,13 +20,12 @@ export async function probe(around: BridgeSurroundings, prepared: PreparedBridge
     milliseconds: clock.nowMs() - startedMs,
   });
   let isLate = false;
-  const opening = openLink(
-    around,
-    { ...prepared, name: `${prepared.name}.probe` },
-    abort.signal,
-    () => {},
-    true,
-  );
+  let waitsFor = '';
+  const waiting = (reason: string): void => {
+    waitsFor = reason;
+  };
+  const own = { ...prepared, name: `${prepared.name}.probe` };
+  const opening = openLink(around, own, abort.signal, { waiting, lost: () => {} }, true);
   opening.then(
     (link) => {
       if (isLate) void closed(clock, link);
@@ -35,7 +33,7 @@ export async function probe(around: BridgeSurroundings, prepared: PreparedBridge
     () => {},
   );
   try {
-    const late = () => new LinkError('timeout', `it did not connect within ${PROBE_MS_MAX / 1_000} seconds`);
+    const late = () => openedTooLate(PROBE_MS_MAX, waitsFor);
     const link = await within(clock, PROBE_MS_MAX, opening, late);
     const done = result({ ok: true, failure: null, detail: '' });
     await closed(clock, link);

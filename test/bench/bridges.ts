@@ -7,7 +7,14 @@
 import { KafkaBroker } from '../interop/bridges/kafka-broker.ts';
 import { startRabbitMq } from '../interop/bridges/rabbitmq.ts';
 import { type SpawnedGateway, spawnGateway } from '../support/gateway.ts';
-import { Histogram, nowUs, readCpuSeconds, readOwnCpuSeconds, readResidentBytes } from './measure.ts';
+import {
+  Histogram,
+  nowUs,
+  readAnonymousBytes,
+  readCpuSeconds,
+  readOwnCpuSeconds,
+  readResidentBytes,
+} from './measure.ts';
 import { MqttClient } from './mqtt-client.ts';
 
 const OUTSIDES = ['kafka', 'rabbitmq'] as const;
@@ -148,6 +155,34 @@ async function openDevices(port: number): Promise<MqttClient[]> {
   return devices;
 }
 
+interface Memory {
+  readonly resident: number;
+  readonly anonymous: number;
+}
+
+interface Sample {
+  readonly sender: Memory;
+  readonly receiver: Memory;
+  /** Messages that the bridge out has not sent. */
+  readonly lag: number;
+}
+
+const readMemory = (pid: number): Memory => ({
+  resident: readResidentBytes([pid]),
+  anonymous: readAnonymousBytes([pid]),
+});
+
+/** A line for each twentieth of the time: what both gateways hold, and what waits. */
+function timelineOf(samples: readonly Sample[]): string[] {
+  const step = Math.max(1, Math.round(samples.length / 20));
+  const both = ({ resident, anonymous }: Memory): string =>
+    `${Math.round(resident / MIB)} (${Math.round(anonymous / MIB)})`;
+  return samples
+    .map((sample, second) => ({ ...sample, second }))
+    .filter(({ second }) => second % step === 0)
+    .map(({ sender, receiver, lag, second }) => `${second} | ${both(sender)} | ${both(receiver)} | ${lag}`);
+}
+
 /** Publishes at the rate for the time; what is refused or slow only makes it later, never fewer. */
 async function publish(devices: readonly MqttClient[], seconds: number): Promise<void> {
   const beginUs = nowUs();
@@ -197,13 +232,18 @@ try {
   await put(receiver, 'bridges/down', { connection: 'outside', direction: 'in', ...definitions.in });
   await untilConnected(receiver, 'down');
 
-  const samples: { sender: number; receiver: number }[] = [];
+  // What waited for the way in to begin is no measure of it.
+  while (arrivals.unique < devices.reduce((sum, { sent }) => sum + sent, 0)) await pause(100);
+
+  const samples: Sample[] = [];
+  let lag = 0;
   let lagMax = 0;
   const sampling = setInterval(() => {
-    samples.push({ sender: readResidentBytes([sender.pid]), receiver: readResidentBytes([receiver.pid]) });
+    samples.push({ sender: readMemory(sender.pid), receiver: readMemory(receiver.pid), lag });
     readBridge(sender, 'up').then(
-      ({ lag }) => {
-        lagMax = Math.max(lagMax, lag.messages);
+      (status) => {
+        lag = status.lag.messages;
+        lagMax = Math.max(lagMax, lag);
       },
       () => {},
     );
@@ -243,7 +283,7 @@ try {
   clearInterval(sampling);
   clearInterval(watching);
 
-  const mib = (of: (sample: (typeof samples)[number]) => number): string => {
+  const mib = (of: (sample: Sample) => number): string => {
     const first = Math.max(...samples.slice(0, 10).map(of));
     const last = Math.max(...samples.slice(-10).map(of));
     return `${Math.round(first / MIB)} → ${Math.round(last / MIB)} (peak ${Math.round(Math.max(...samples.map(of)) / MIB)})`;
@@ -259,7 +299,10 @@ try {
       `lost ${lost}, doubled ${arrivals.doubled}, out of order for their device ${arrivals.disorder}`,
       `publish to delivery while all was well: p50 ${(latency.p50 / 1000).toFixed(1)} ms, p99 ${(latency.p99 / 1000).toFixed(1)} ms`,
       `CPU cores while all was well: bridge out ${share('sender')}, bridge in ${share('receiver')}, generator ${share('own')}`,
-      `resident MiB, first ten seconds → last ten: bridge out ${mib((one) => one.sender)}, bridge in ${mib((one) => one.receiver)}`,
+      `resident MiB, first ten seconds → last ten: bridge out ${mib((one) => one.sender.resident)}, bridge in ${mib((one) => one.receiver.resident)}`,
+      `of it in no file: bridge out ${mib((one) => one.sender.anonymous)}, bridge in ${mib((one) => one.receiver.anonymous)}`,
+      'second | bridge out, MiB (in no file) | bridge in, MiB (in no file) | waiting',
+      ...timelineOf(samples),
       `bridge out ${JSON.stringify((await readBridge(sender, 'up')).counters)}`,
       `bridge in ${JSON.stringify((await readBridge(receiver, 'down')).counters)}`,
     ].join('\n')}\n`,

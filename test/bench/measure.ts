@@ -100,11 +100,18 @@ export function readCpuSeconds(pids: readonly number[]): number {
   return ticks / TICKS_PER_SECOND;
 }
 
-export function readResidentBytes(pids: readonly number[]): number {
+/** All that is in memory, also pages of files, which the kernel takes back when it needs room. */
+export const readResidentBytes = (pids: readonly number[]): number => readStatusBytes(pids, 'VmRSS');
+
+/** What is in memory and in no file: heap, buffers, stacks. */
+export const readAnonymousBytes = (pids: readonly number[]): number => readStatusBytes(pids, 'RssAnon');
+
+function readStatusBytes(pids: readonly number[], field: 'VmRSS' | 'RssAnon'): number {
+  const line = new RegExp(`^${field}:\\s+(\\d+) kB`, 'm');
   let bytes = 0;
   for (const pid of pids) {
     try {
-      const kilobytes = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
+      const kilobytes = line.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
       bytes += Number(kilobytes ?? 0) * 1024;
     } catch {
       // The process has gone since it was listed.

@@ -99,6 +99,23 @@ describe('a link', () => {
     }
   });
 
+  it('that is not opened in time says what it waited for', async () => {
+    const { outside, clock, put, turn, view } = await openWorld();
+    outside.hanging.add('open');
+    await put();
+    outside.opened[0]?.waiting?.('a producer id: CONCURRENT_TRANSACTIONS');
+    clock.advance(30_000);
+    await turn();
+    const reason = 'it did not connect within 30 seconds: a producer id: CONCURRENT_TRANSACTIONS';
+    expect(view().status).toMatchObject({ failure: 'timeout', reason });
+    clock.advance(1_000);
+    await turn();
+    clock.advance(30_000);
+    await turn();
+    // Each try for itself.
+    expect(view().status).toMatchObject({ reason: 'it did not connect within 30 seconds' });
+  });
+
   it('that is slow and answers now and then has its time for each answer', async () => {
     const world = await openWorld();
     const { outside, clock } = world;
