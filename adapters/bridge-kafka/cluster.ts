@@ -56,7 +56,7 @@ export interface Broker {
 }
 
 export interface ClusterOptions {
-  readonly bridge: Pick<LinkOptions, 'name' | 'direction' | 'waiting'>;
+  readonly bridge: Pick<LinkOptions, 'name' | 'direction' | 'answered' | 'waiting'>;
   /** Of the brokers that the connection names. */
   readonly turns: AddressTurns;
   readonly settings: ConnectionSettings;
@@ -309,6 +309,11 @@ export class Cluster {
       if (broker !== null) return broker;
     }
     throw new LinkError('unreachable', 'no broker can be reached');
+  }
+
+  /** Something that was sent has its answer. */
+  answered(): void {
+    this.#options.bridge.answered?.();
   }
 
   /** What is tried again now, and why. */

@@ -179,6 +179,7 @@ export class Producer {
         else if (outcome.verdict === 'again') again = new LinkError('timeout', outcome.reason);
         else if (outcome.verdict === 'producer') isIdentityLost = outcome.reason;
         else this.#settle(lane, outcome, answers);
+        if (!(outcome instanceof LinkError)) this.#cluster.answered();
       }
     });
     const results = await Promise.allSettled(round);
