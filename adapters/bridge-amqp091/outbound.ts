@@ -25,6 +25,9 @@ import type { MessageWriter } from './wire.ts';
 
 /** How long a batch waits for a broker that reads nothing before it is answered "not now". */
 const BLOCKED_ANSWER_MS = 1000;
+/** Messages whose answer nobody has asked for: more than a bridge sets aside and sends at once. The oldest is forgotten. */
+const REMEMBERED_MAX = 32_768;
+const NOTHING = new Uint8Array(0);
 const NO_KEY = { reason: 'the address is too long for a routing key', permanent: true };
 const UNANSWERED: SendAnswer = { reason: 'the broker has not answered yet', permanent: false, general: true };
 const NACKED: SendAnswer = { reason: 'the broker refused it (basic.nack)', permanent: false };
@@ -38,7 +41,8 @@ interface Sent {
   readonly offset: number;
   readonly exchange: string;
   readonly key: string;
-  readonly body: Uint8Array;
+  /** Until it has its answer. */
+  body: Uint8Array;
   isReturned: boolean;
   /** Absent: not yet. */
   answer?: SendAnswer;
@@ -67,7 +71,7 @@ export class Outbound {
   #open: OpenChannel | null = null;
   /** Without an answer on the open channel, in the order of their tags. */
   readonly #byTag = new Map<number, Sent>();
-  /** Sent, and their answer not handed on yet. */
+  /** Sent, and their answer not handed on yet: when they are asked for again, in whatever order, is the bridge's affair. */
   readonly #byOffset = new Map<number, Sent>();
   /** So many messages go one by one. */
   #cautious = 0;
@@ -120,10 +124,7 @@ export class Outbound {
   }
 
   async send(batch: readonly OutsideMessage[]): Promise<readonly SendAnswer[]> {
-    const first = batch[0];
-    if (first === undefined) return [];
-    // What is not sent again was dropped meanwhile.
-    for (const offset of this.#byOffset.keys()) if (offset < first.offset) this.#byOffset.delete(offset);
+    if (batch.length === 0) return [];
     const timer = this.#watchProgress();
     const underWay: Batch = { messages: batch, answers: new Array(batch.length), waiting: [] };
     try {
@@ -188,9 +189,17 @@ export class Outbound {
     if (delivery === 'at-most-once') sent.answer = null;
     else {
       this.#byTag.set((this.#open as OpenChannel).nextTag++, sent);
-      this.#byOffset.set(offset, sent);
+      this.#remember(sent);
     }
     return sent;
+  }
+
+  /** One that the bridge drops meanwhile, as it expires, is never asked for. */
+  #remember(sent: Sent): void {
+    this.#byOffset.set(sent.offset, sent);
+    if (this.#byOffset.size <= REMEMBERED_MAX) return;
+    const [oldest] = this.#byOffset.keys();
+    this.#byOffset.delete(oldest as number);
   }
 
   /** Writes what was gathered, and waits where it is more than the socket takes and nobody waits for an answer. */
@@ -299,6 +308,7 @@ export class Outbound {
       const reason = `no queue takes key ${JSON.stringify(key)} of exchange ${JSON.stringify(exchange)} (312 NO_ROUTE)`;
       sent.answer = { reason, permanent: this.#options.unroutable === 'dead-letter' };
     }
+    sent.body = NOTHING;
   }
 
   /** It comes before the confirm and does not say of which message it speaks: of the first that looks like it. */
