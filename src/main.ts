@@ -120,12 +120,15 @@ export const gatewayParts: GatewayParts = {
   drivers: [
     {
       type: 'amqp091',
-      load: async () => (await import('../adapters/bridge-amqp091/index.ts')).amqp091Driver,
+      load: async () => (await import('../adapters/bridge-amqp091/index.ts')).createAmqp091BridgeDriver(),
     },
-    { type: 'amqp10', load: async () => (await import('../adapters/bridge-amqp10/index.ts')).amqp10Driver },
+    {
+      type: 'amqp10',
+      load: async () => (await import('../adapters/bridge-amqp10/index.ts')).createAmqp10BridgeDriver(),
+    },
     {
       type: 'kafka',
-      load: async () => (await import('../adapters/bridge-kafka/index.ts')).kafkaBridgeDriver,
+      load: async () => (await import('../adapters/bridge-kafka/index.ts')).createKafkaBridgeDriver(),
     },
     {
       type: 'mqtt',

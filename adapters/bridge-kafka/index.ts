@@ -8,20 +8,21 @@ import { AddressTurns, type BridgeDriver, type BridgeLink, type LinkOptions } fr
 import { checkSource, sourceFromPattern } from './names.ts';
 import { connectionSettings, inSettings, outSettings } from './settings.ts';
 
-const turns = new AddressTurns();
-
-export const kafkaBridgeDriver: BridgeDriver = {
-  type: 'kafka',
-  connectionSchema: connectionSettings,
-  optionsSchema: { out: outSettings, in: inSettings },
-  deliveries: {
-    out: ['at-most-once', 'at-least-once', 'exactly-once'],
-    in: ['at-least-once'],
-  },
-  sourceFrom: sourceFromPattern,
-  checkSource,
-  async open(options: LinkOptions): Promise<BridgeLink> {
-    const { openLink } = await import('./open.ts');
-    return openLink(options, turns);
-  },
-};
+export function createKafkaBridgeDriver(): BridgeDriver {
+  const turns = new AddressTurns();
+  return {
+    type: 'kafka',
+    connectionSchema: connectionSettings,
+    optionsSchema: { out: outSettings, in: inSettings },
+    deliveries: {
+      out: ['at-most-once', 'at-least-once', 'exactly-once'],
+      in: ['at-least-once'],
+    },
+    sourceFrom: sourceFromPattern,
+    checkSource,
+    async open(options: LinkOptions): Promise<BridgeLink> {
+      const { openLink } = await import('./open.ts');
+      return openLink(options, turns);
+    },
+  };
+}

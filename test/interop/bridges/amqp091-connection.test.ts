@@ -3,7 +3,7 @@ import { connect as connectSocket, createServer, type Server, type Socket } from
 import { createServer as createTlsServer } from 'node:tls';
 import { connect } from 'amqplib';
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
-import { amqp091Driver } from '../../../adapters/bridge-amqp091/index.ts';
+import { createAmqp091BridgeDriver } from '../../../adapters/bridge-amqp091/index.ts';
 import { tapOf } from '../../../adapters/bridge-amqp091/wire.ts';
 import { encodeRoute } from '../../../mappings/amqp091.ts';
 import { pickPort } from '../../bench/brokers.ts';
@@ -12,6 +12,8 @@ import { type Gateway, startGateway } from '../gateway.ts';
 import { describeWith, pause, waitFor } from '../programs.ts';
 import { batchOf, deliver, Gathered, type LinkSetup, messageOf, openLink } from './link.ts';
 import { type RabbitMq, startRabbitMq } from './rabbitmq.ts';
+
+const driver = createAmqp091BridgeDriver();
 
 async function listen(server: Server): Promise<number> {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -34,7 +36,7 @@ function serve(handler: (socket: Socket) => void): Promise<number> {
 }
 
 const setupTo = (connection: object, options: object = {}): LinkSetup => ({
-  driver: amqp091Driver,
+  driver,
   connection: { host: '127.0.0.1', connectTimeoutMs: 5000, ...connection },
   options,
 });

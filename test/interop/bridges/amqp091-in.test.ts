@@ -1,12 +1,14 @@
 /** In from a real RabbitMQ: what messages become, when they are acknowledged, and what ends the link. */
 import { type ChannelModel, type ConfirmChannel, connect } from 'amqplib';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
-import { amqp091Driver } from '../../../adapters/bridge-amqp091/index.ts';
+import { createAmqp091BridgeDriver } from '../../../adapters/bridge-amqp091/index.ts';
 import type { Header } from '../../../src/core/index.ts';
 import type { TakeAnswer } from '../../../src/outside.ts';
 import { describeWith, pause, waitFor } from '../programs.ts';
 import { batchOf, deliver, Gathered, type LinkSetup, messageOf, openLink } from './link.ts';
 import { type RabbitMq, startRabbitMq } from './rabbitmq.ts';
+
+const driver = createAmqp091BridgeDriver();
 
 describeWith(['rabbitmq'], 'a bridge in from RabbitMQ', () => {
   let broker: RabbitMq;
@@ -27,7 +29,7 @@ describeWith(['rabbitmq'], 'a bridge in from RabbitMQ', () => {
   afterEach(() => writer.close().catch(() => {}));
 
   const setup = (options: object = {}): LinkSetup => ({
-    driver: amqp091Driver,
+    driver,
     connection: { host: '127.0.0.1', port: broker.port },
     options,
   });

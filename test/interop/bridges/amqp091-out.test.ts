@@ -1,10 +1,12 @@
 /** Out to a real RabbitMQ: what arrives, what is not taken and why, and that nothing is lost when the broker is. */
 import { type ChannelModel, type ConfirmChannel, type ConsumeMessage, connect } from 'amqplib';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
-import { amqp091Driver } from '../../../adapters/bridge-amqp091/index.ts';
+import { createAmqp091BridgeDriver } from '../../../adapters/bridge-amqp091/index.ts';
 import { describeWith, waitFor } from '../programs.ts';
 import { batchOf, deliver, type LinkSetup, messageOf, openLink } from './link.ts';
 import { type RabbitMq, startRabbitMq } from './rabbitmq.ts';
+
+const driver = createAmqp091BridgeDriver();
 
 describeWith(['rabbitmq'], 'a bridge out to RabbitMQ', () => {
   let broker: RabbitMq;
@@ -25,7 +27,7 @@ describeWith(['rabbitmq'], 'a bridge out to RabbitMQ', () => {
   afterEach(() => reader.close().catch(() => {}));
 
   const setup = (options: object = {}, connection: object = {}): LinkSetup => ({
-    driver: amqp091Driver,
+    driver,
     connection: { host: '127.0.0.1', port: broker.port, ...connection },
     options,
   });

@@ -1,11 +1,13 @@
 /** Out to a real Artemis and in from it: what arrives, what is settled and when, and that a killed broker loses nothing. */
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { amqp10Driver } from '../../../adapters/bridge-amqp10/index.ts';
+import { createAmqp10BridgeDriver } from '../../../adapters/bridge-amqp10/index.ts';
 import type { Header } from '../../../src/core/index.ts';
 import type { TakeAnswer } from '../../../src/outside.ts';
 import { describeWith, pause, waitFor } from '../programs.ts';
 import { type Artemis, LOGIN, startArtemis } from './artemis.ts';
 import { batchOf, deliver, Gathered, type LinkSetup, messageOf, type OpenedLink, openLink } from './link.ts';
+
+const driver = createAmqp10BridgeDriver();
 
 describeWith(['artemis'], 'bridges to Artemis', () => {
   let broker: Artemis;
@@ -15,7 +17,7 @@ describeWith(['artemis'], 'bridges to Artemis', () => {
   afterAll(() => broker?.stop());
 
   const setup = (options: object = {}, connection: object = {}): LinkSetup => ({
-    driver: amqp10Driver,
+    driver,
     connection: { host: '127.0.0.1', port: broker.port, ...LOGIN, ...connection },
     options,
   });

@@ -7,12 +7,14 @@ import { createServer as createTlsServer } from 'node:tls';
 import { connect as connectAmqp091 } from 'amqplib';
 import rhea, { type Delivery, type EventContext, type Receiver } from 'rhea';
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
-import { amqp10Driver } from '../../../adapters/bridge-amqp10/index.ts';
+import { createAmqp10BridgeDriver } from '../../../adapters/bridge-amqp10/index.ts';
 import { pickPort } from '../../bench/brokers.ts';
 import { createAuthority } from '../../support/certificates.ts';
 import { describeWith, waitFor } from '../programs.ts';
 import { batchOf, deliver, Gathered, type LinkSetup, messageOf, openLink } from './link.ts';
 import { type RabbitMq, startRabbitMq } from './rabbitmq.ts';
+
+const driver = createAmqp10BridgeDriver();
 
 interface Answering {
   readonly port: number;
@@ -63,7 +65,7 @@ async function answering(
 }
 
 const setupTo = (port: number, options: object = {}, connection: object = {}): LinkSetup => ({
-  driver: amqp10Driver,
+  driver,
   connection: { host: '127.0.0.1', port, mechanism: 'ANONYMOUS', connectTimeoutMs: 5000, ...connection },
   options: { target: 'node', ...options },
 });

@@ -1,6 +1,6 @@
 /** Links of the Kafka driver for tests, opened as a bridge would: with defaults filled in, a real clock, and a memory of what was lost. */
 import Value from 'typebox/value';
-import { kafkaBridgeDriver } from '../../../adapters/bridge-kafka/index.ts';
+import { createKafkaBridgeDriver } from '../../../adapters/bridge-kafka/index.ts';
 import { SystemClock } from '../../../src/clock.ts';
 import { Message, type MessageFields } from '../../../src/core/index.ts';
 import type { Logger } from '../../../src/host.ts';
@@ -11,6 +11,8 @@ import type {
   InboundSink,
   TakeAnswer,
 } from '../../../src/outside.ts';
+
+const driver = createKafkaBridgeDriver();
 
 export const GATEWAY_ID = '0123456789abcdef0123456789abcdef';
 
@@ -39,10 +41,10 @@ export interface OpenLink {
 export async function openLink(to: LinkTo): Promise<OpenLink> {
   const direction = to.direction ?? 'out';
   let lost: Error | null = null;
-  const link = await kafkaBridgeDriver.open({
+  const link = await driver.open({
     name: to.name ?? 'test',
-    connection: Value.Default(kafkaBridgeDriver.connectionSchema, { brokers: to.brokers, ...to.connection }),
-    options: Value.Default(kafkaBridgeDriver.optionsSchema[direction], { ...to.options }),
+    connection: Value.Default(driver.connectionSchema, { brokers: to.brokers, ...to.connection }),
+    options: Value.Default(driver.optionsSchema[direction], { ...to.options }),
     direction,
     delivery: to.delivery ?? 'at-least-once',
     gatewayId: GATEWAY_ID,

@@ -2,15 +2,19 @@
 import type { TSchema } from 'typebox';
 import { Check, Default } from 'typebox/value';
 import { describe, expect, it } from 'vitest';
-import { amqp10Driver } from '../../../adapters/bridge-amqp10/index.ts';
+import { createAmqp10BridgeDriver } from '../../../adapters/bridge-amqp10/index.ts';
 import { addressesOf } from '../../../adapters/bridge-amqp091/connection.ts';
-import { amqp091Driver } from '../../../adapters/bridge-amqp091/index.ts';
+import { createAmqp091BridgeDriver } from '../../../adapters/bridge-amqp091/index.ts';
 import type { OutsideAmqp091 } from '../../../adapters/bridge-amqp091/settings.ts';
+import type { BridgeDriver } from '../../../src/outside.ts';
+
+const amqp091 = createAmqp091BridgeDriver();
+const amqp10 = createAmqp10BridgeDriver();
 
 const fill = (schema: TSchema, value: object): Record<string, unknown> =>
   Default(schema, structuredClone(value)) as Record<string, unknown>;
 
-describe.each([amqp091Driver, amqp10Driver])('the driver $type', (driver) => {
+describe.each([amqp091, amqp10])('the driver $type', (driver) => {
   it('takes a connection and options of which nothing is said', () => {
     for (const schema of [driver.connectionSchema, driver.optionsSchema.out, driver.optionsSchema.in]) {
       expect(Check(schema, fill(schema, {}))).toBe(true);
@@ -46,7 +50,7 @@ describe.each([amqp091Driver, amqp10Driver])('the driver $type', (driver) => {
 
 describe('a connection to AMQP 0-9-1', () => {
   const textsOf = (value: object): string[] => {
-    const settings = fill(amqp091Driver.connectionSchema, value) as unknown as OutsideAmqp091;
+    const settings = fill(amqp091.connectionSchema, value) as unknown as OutsideAmqp091;
     return addressesOf(settings).map(({ text }) => text);
   };
 
@@ -64,27 +68,27 @@ describe('a connection to AMQP 0-9-1', () => {
 
   it('refuses addresses that are none', () => {
     for (const address of ['', 'a b', 'amqp://a', 'a:', 'a:port', '::1']) {
-      const settings = fill(amqp091Driver.connectionSchema, { addresses: [address] });
-      expect(Check(amqp091Driver.connectionSchema, settings), address).toBe(false);
+      const settings = fill(amqp091.connectionSchema, { addresses: [address] });
+      expect(Check(amqp091.connectionSchema, settings), address).toBe(false);
     }
   });
 });
 
 describe('what a message would come back as', () => {
-  const back = (driver: typeof amqp091Driver, address: string, options: object = {}): unknown =>
+  const back = (driver: BridgeDriver, address: string, options: object = {}): unknown =>
     driver.comesBackAs?.(address, fill(driver.optionsSchema.out, options));
 
   it('is told by the exchange that AMQP 0-9-1 publishes to', () => {
-    expect(back(amqp091Driver, 'a/b.c')).toBe('a/b.c');
-    expect(back(amqp091Driver, 'orders/eu/new', { exchange: 'from-address' })).toBe('orders/eu/new');
-    expect(back(amqp091Driver, 'eu/new', { exchange: 'orders' })).toBe('orders/eu/new');
-    expect(back(amqp091Driver, 'jobs', { exchange: '' })).toBe('$queue/jobs');
+    expect(back(amqp091, 'a/b.c')).toBe('a/b.c');
+    expect(back(amqp091, 'orders/eu/new', { exchange: 'from-address' })).toBe('orders/eu/new');
+    expect(back(amqp091, 'eu/new', { exchange: 'orders' })).toBe('orders/eu/new');
+    expect(back(amqp091, 'jobs', { exchange: '' })).toBe('$queue/jobs');
     const long = 'level/'.repeat(60);
-    expect(back(amqp091Driver, long)).toBe(long);
+    expect(back(amqp091, long)).toBe(long);
   });
 
   it('cannot be told where AMQP 1.0 sends everything to one node', () => {
-    expect(back(amqp10Driver, 'a/b')).toBe('a/b');
-    expect(back(amqp10Driver, 'a/b', { target: 'one' })).toBeNull();
+    expect(back(amqp10, 'a/b')).toBe('a/b');
+    expect(back(amqp10, 'a/b', { target: 'one' })).toBeNull();
   });
 });

@@ -13,7 +13,7 @@ import {
   encodeAssignment,
   encodeSubscription,
 } from '../../../adapters/bridge-kafka/group-protocol.ts';
-import { kafkaBridgeDriver } from '../../../adapters/bridge-kafka/index.ts';
+import { createKafkaBridgeDriver } from '../../../adapters/bridge-kafka/index.ts';
 import {
   addressOfTopic,
   brokerFromText,
@@ -114,7 +114,7 @@ describe('names', () => {
 
 describe('settings', () => {
   it('have defaults, and refuse what is out of bounds', () => {
-    const { connectionSchema, optionsSchema } = kafkaBridgeDriver;
+    const { connectionSchema, optionsSchema } = createKafkaBridgeDriver();
     const connection = Value.Default(connectionSchema, { brokers: ['a:1'] });
     expect(Value.Check(connectionSchema, connection)).toBe(true);
     expect(Value.Check(optionsSchema.out, Value.Default(optionsSchema.out, {}))).toBe(true);

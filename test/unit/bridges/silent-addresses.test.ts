@@ -2,8 +2,8 @@
 import { createServer, type Socket } from 'node:net';
 import Value from 'typebox/value';
 import { expect, it, onTestFinished } from 'vitest';
-import { amqp091Driver } from '../../../adapters/bridge-amqp091/index.ts';
-import { kafkaBridgeDriver } from '../../../adapters/bridge-kafka/index.ts';
+import { createAmqp091BridgeDriver } from '../../../adapters/bridge-amqp091/index.ts';
+import { createKafkaBridgeDriver } from '../../../adapters/bridge-kafka/index.ts';
 import { createMqttBridgeDriver } from '../../../adapters/bridge-mqtt/index.ts';
 import { SystemClock } from '../../../src/clock.ts';
 import { AddressTurns, type BridgeDriver } from '../../../src/outside.ts';
@@ -25,14 +25,14 @@ async function listen(connected: () => void): Promise<number> {
 
 const kinds: readonly [BridgeDriver, (ports: readonly number[]) => object][] = [
   [
-    amqp091Driver,
+    createAmqp091BridgeDriver(),
     ([port, ...others]) => ({
       host: '127.0.0.1',
       port,
       addresses: others.map((each) => `127.0.0.1:${each}`),
     }),
   ],
-  [kafkaBridgeDriver, (ports) => ({ brokers: ports.map((each) => `127.0.0.1:${each}`) })],
+  [createKafkaBridgeDriver(), (ports) => ({ brokers: ports.map((each) => `127.0.0.1:${each}`) })],
   [createMqttBridgeDriver(), (ports) => ({ urls: ports.map((each) => `mqtt://127.0.0.1:${each}`) })],
 ];
 
