@@ -6,12 +6,11 @@
 
 import type { ChannelModel, Options, SocketOptions } from 'amqplib';
 import { type AddressTurns, LinkError, type LinkOptions, tlsOptionsOf } from '../../src/outside.ts';
+import { textOfAddress, usualPort } from '../bridge-amqp/settings.ts';
 import { linkErrorFrom, openErrorFrom } from './errors.ts';
 import type { OutsideAmqp091 } from './settings.ts';
 import { loadAmqplib, type Tap, tapOf } from './wire.ts';
 
-const PORT = 5672;
-const TLS_PORT = 5671;
 /** How long the broker may take to answer a close. */
 const CLOSE_TIMEOUT_MS = 1000;
 const PRODUCT = 'RosettaMQ';
@@ -133,17 +132,13 @@ interface Address {
 }
 
 export function addressesOf(settings: OutsideAmqp091): readonly Address[] {
-  const usual = settings.tls.enabled ? TLS_PORT : PORT;
+  const usual = usualPort(settings);
   const first = { host: settings.host, port: settings.port === 0 ? usual : settings.port };
   const others = settings.addresses.map((text) => {
     const [, bracketed, plain = text, port] = /^(?:\[(.+)\]|([^:]+))(?::(\d+))?$/.exec(text) ?? [];
     return { host: bracketed ?? plain, port: port === undefined ? usual : Number(port) };
   });
-  return [first, ...others].map(({ host, port }) => ({
-    host,
-    port,
-    text: `${host.includes(':') ? `[${host}]` : host}:${port}`,
-  }));
+  return [first, ...others].map(({ host, port }) => ({ host, port, text: textOfAddress(host, port) }));
 }
 
 async function connectOnce(

@@ -1,28 +1,23 @@
 /**
- * Receives from the queues of an outside broker of AMQP 0-9-1 for one bridge: what comes is handed to the sink in order, a
- * batch for each turn of the event loop, and acknowledged when the sink says that it is stored. Called by `link.ts`.
+ * Receives from the queues of an outside broker of AMQP 0-9-1 for one bridge: what comes is handed to the sink in order, and
+ * acknowledged when the sink says that it is stored. Called by `link.ts`; what waits for the sink is in an `InboundFlow`.
  *
- * What the sink refuses for now is kept unacknowledged and offered again after a pause, with everything behind it waiting:
- * giving it back would bring it at once, in another order, and count as a failed delivery that a quorum queue
- * allows only so often. A message that cannot be read or is too large is rejected, so that the queue's dead letters take it.
+ * What the sink refuses for now is never given back: a quorum queue allows only so many deliveries that failed. A message
+ * that cannot be read or is too large is rejected, so that the queue's dead letters take it.
  */
 
 import type { Channel, ConsumeMessage } from 'amqplib';
-import type { Message, Timer } from '../../src/core/index.ts';
 import { type InboundSink, LinkError, type LinkOptions } from '../../src/outside.ts';
+import { type Arrival, InboundFlow } from '../bridge-amqp/inbound-flow.ts';
 import type { OutsideConnection } from './connection.ts';
 import { linkErrorFrom } from './errors.ts';
 import { messageFromDelivery } from './messages.ts';
 import type { InOptions } from './settings.ts';
 import { oversizeOf } from './wire.ts';
 
-/** Between two offers of what was refused. */
-const REFUSED_PAUSE_MS = 1000;
-
-interface Delivery {
+/** Its number is its tag. */
+interface Delivery extends Arrival {
   readonly came: ConsumeMessage;
-  readonly tag: number;
-  readonly message: Message;
 }
 
 export class Inbound {
@@ -30,26 +25,20 @@ export class Inbound {
   readonly #link: LinkOptions;
   readonly #options: InOptions;
   readonly #consumerTags: string[] = [];
+  readonly #flow: InboundFlow<Delivery>;
   #channel: Channel | null = null;
-  #sink: InboundSink | null = null;
-  /** Came, and not handed on yet. Bounded by the prefetch of all consumers. */
-  #waiting: Delivery[] = [];
   /** Tags without an acknowledgement, oldest first. */
   readonly #unsettled = new Set<number>();
-  #inFlight = 0;
-  #isScheduled = false;
-  #isStopping = false;
-  #pause: Timer | null = null;
-  #idle: (() => void) | null = null;
 
   constructor(connection: OutsideConnection, link: LinkOptions, options: InOptions) {
     this.#connection = connection;
     this.#link = link;
     this.#options = options;
+    this.#flow = new InboundFlow(link, (done) => this.#acknowledge(done));
   }
 
   async start(sources: readonly string[], sink: InboundSink): Promise<void> {
-    this.#sink = sink;
+    this.#flow.start(sink);
     this.#connection.tap.limitBodies(this.#options.messageBytesMax);
     let source = '';
     try {
@@ -81,23 +70,17 @@ export class Inbound {
 
   /** Stops consuming, and waits for what the sink has. */
   async stop(): Promise<void> {
-    this.#isStopping = true;
-    this.#pause?.cancel();
+    const stored = this.#flow.stop();
     const channel = this.#channel;
     // Whoever is gone needs not be told.
     await Promise.allSettled(this.#consumerTags.map((tag) => channel?.cancel(tag)));
-    this.#waiting = [];
-    if (this.#inFlight > 0) {
-      await new Promise<void>((resolve) => {
-        this.#idle = resolve;
-      });
-    }
+    await stored;
     // It goes behind the acknowledgements, which the close of the connection would overtake.
     await channel?.close().catch(() => {});
   }
 
   #lose(error: LinkError): void {
-    if (!this.#isStopping) this.#link.lost(error);
+    if (!this.#flow.isStopping) this.#link.lost(error);
   }
 
   #came(came: ConsumeMessage | null, queue: string): void {
@@ -110,76 +93,31 @@ export class Inbound {
       );
       return;
     }
-    if (this.#isStopping) return;
-    const tag = came.fields.deliveryTag;
+    if (this.#flow.isStopping) return;
+    const number = came.fields.deliveryTag;
     try {
       const size = oversizeOf(came);
       if (size !== null) throw new Error(`its ${size} bytes are more than messageBytesMax`);
       const message = messageFromDelivery(came, queue, this.#options.addressFrom, this.#link.clock.nowMs());
-      this.#unsettled.add(tag);
-      this.#waiting.push({ came, tag, message });
+      this.#unsettled.add(number);
+      this.#flow.came({ came, number, message });
     } catch (error) {
       this.#link.logger.warn(
         { bridge: this.#link.name, queue, reason: (error as Error).message },
         'a message of the outside broker cannot be read and was rejected',
       );
       this.#tell((channel) => channel.reject(came, false));
-      return;
     }
-    this.#schedule();
-  }
-
-  #schedule(): void {
-    if (this.#isScheduled || this.#pause !== null) return;
-    this.#isScheduled = true;
-    this.#link.clock.afterTurn(() => {
-      this.#isScheduled = false;
-      this.#offer();
-    });
-  }
-
-  #offer(): void {
-    const room = this.#link.inFlightMax - this.#inFlight;
-    if (this.#isStopping || this.#pause !== null || room <= 0 || this.#waiting.length === 0) return;
-    const batch = this.#waiting.splice(0, room);
-    this.#inFlight += batch.length;
-    const sink = this.#sink as InboundSink;
-    sink.take(batch.map(({ message }) => message)).then(
-      (answers) => this.#answered(batch, (at) => answers[at] === 'stored'),
-      // A sink does not throw; what it did not take is not done.
-      (error) => {
-        this.#answered(batch, () => false);
-        this.#link.logger.error({ bridge: this.#link.name, error: String(error) }, 'messages were not taken');
-      },
-    );
-  }
-
-  #answered(batch: readonly Delivery[], isStored: (at: number) => boolean): void {
-    this.#inFlight -= batch.length;
-    const isLossy = this.#link.delivery === 'at-most-once';
-    const done: Delivery[] = [];
-    const refused: Delivery[] = [];
-    for (const [at, delivery] of batch.entries()) (isLossy || isStored(at) ? done : refused).push(delivery);
-    this.#acknowledge(done);
-    if (refused.length > 0) {
-      this.#waiting = [...refused, ...this.#waiting].sort((a, b) => a.tag - b.tag);
-      this.#pause ??= this.#link.clock.after(REFUSED_PAUSE_MS, () => {
-        this.#pause = null;
-        this.#offer();
-      });
-    }
-    if (this.#inFlight === 0) this.#idle?.();
-    this.#offer();
   }
 
   /** In one where nothing older is open. */
   #acknowledge(done: readonly Delivery[]): void {
-    for (const { tag } of done) this.#unsettled.delete(tag);
+    for (const { number } of done) this.#unsettled.delete(number);
     const last = done.at(-1);
     if (last === undefined) return;
     const [oldest = Number.POSITIVE_INFINITY] = this.#unsettled;
     this.#tell((channel) => {
-      if (oldest > last.tag) channel.ack(last.came, true);
+      if (oldest > last.number) channel.ack(last.came, true);
       else for (const { came } of done) channel.ack(came);
     });
   }

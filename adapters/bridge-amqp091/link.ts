@@ -9,17 +9,13 @@ import {
   type InboundSink,
   LinkError,
   type LinkOptions,
-  type OutsideMessage,
-  type SendAnswer,
 } from '../../src/outside.ts';
+import { OneWayLink } from '../bridge-amqp/one-way-link.ts';
 import { connectTo, type OutsideConnection } from './connection.ts';
 import { Inbound } from './inbound.ts';
 import { Outbound } from './outbound.ts';
 import type { InOptions, OutOptions, OutsideAmqp091 } from './settings.ts';
 import { checkTopology, declareTopology } from './topology.ts';
-
-/** For what is under way when the link is closed. */
-const FINISH_TIMEOUT_MS = 1000;
 
 export async function openLink(options: LinkOptions, turns: AddressTurns): Promise<BridgeLink> {
   const settings = options.connection as OutsideAmqp091;
@@ -64,91 +60,45 @@ function closeAfter(
   };
 }
 
-class Amqp091Link implements BridgeLink {
-  readonly sentOffset = null;
+class Amqp091Link extends OneWayLink {
+  readonly peer: string | null;
+  protected readonly outbound: Outbound | null;
+  protected readonly inbound: Inbound | null;
   readonly #connection: OutsideConnection;
-  readonly #link: LinkOptions;
-  readonly #outbound: Outbound | null;
-  readonly #inbound: Inbound | null;
-  #sending: Promise<unknown> = Promise.resolve();
-  #isOpen = false;
-  #closed: Promise<void> | null = null;
 
-  constructor(connection: OutsideConnection, link: LinkOptions, user: string) {
+  constructor(connection: OutsideConnection, options: LinkOptions, user: string) {
+    super(connection, options);
+    const { link } = this;
+    this.peer = connection.peer;
     this.#connection = connection;
-    // A link that was given back is told of; until then `open` rejects.
-    this.#link = { ...link, lost: (error) => this.#lose(error, link) };
     const isOut = link.direction === 'out';
-    this.#outbound = isOut ? new Outbound(connection, this.#link, link.options as OutOptions, user) : null;
-    this.#inbound = isOut ? null : new Inbound(connection, this.#link, link.options as InOptions);
-  }
-
-  get peer(): string | null {
-    return this.#connection.peer;
+    this.outbound = isOut ? new Outbound(connection, link, link.options as OutOptions, user) : null;
+    this.inbound = isOut ? null : new Inbound(connection, link, link.options as InOptions);
   }
 
   async start(): Promise<void> {
-    await this.#outbound?.start();
-    this.#isOpen = true;
+    await this.outbound?.start();
     this.#connection.watch({
       blocked: (reason) => this.#blocked(reason),
-      ended: (error) => {
-        this.#outbound?.fail(error);
-        // What was confirmed before is answered first.
-        this.#link.clock.afterTurn(() => this.#link.lost(error));
-      },
+      ended: (error) => this.ended(error),
     });
   }
 
-  #lose(error: Error, { lost }: LinkOptions): void {
-    if (!this.#isOpen) return;
-    this.#isOpen = false;
-    lost(error);
-  }
-
   #blocked(reason: string | null): void {
-    const { logger, name } = this.#link;
+    const { logger, name } = this.link;
     if (reason === null) logger.info({ bridge: name }, 'the outside broker takes messages again');
     else logger.warn({ bridge: name, reason }, 'the outside broker takes no messages now');
-    this.#outbound?.blocked(reason);
+    this.outbound?.blocked(reason);
   }
 
-  async send(batch: readonly OutsideMessage[]): Promise<readonly SendAnswer[]> {
-    if (this.#outbound === null) throw new Error('this link receives');
-    const sending = this.#outbound.send(batch);
-    this.#sending = sending;
-    return await sending;
-  }
-
-  async receive(sources: readonly string[], sink: InboundSink): Promise<void> {
-    if (this.#inbound === null) throw new Error('this link sends');
-    const limit = closeAfter(this.#connection, this.#link);
+  override async receive(sources: readonly string[], sink: InboundSink): Promise<void> {
+    const limit = closeAfter(this.#connection, this.link);
     try {
-      await this.#inbound.start(sources, sink);
+      await super.receive(sources, sink);
     } catch (error) {
       throw limit.error ?? error;
     } finally {
       limit.cancel();
     }
-  }
-
-  close(): Promise<void> {
-    this.#isOpen = false;
-    this.#closed ??= this.#close();
-    return this.#closed;
-  }
-
-  async #finish(): Promise<void> {
-    await Promise.allSettled([this.#sending, this.#inbound?.stop()]);
-    await this.#outbound?.stop();
-  }
-
-  async #close(): Promise<void> {
-    const { promise: late, resolve } = Promise.withResolvers<void>();
-    const timer = this.#link.clock.after(FINISH_TIMEOUT_MS, resolve);
-    if (this.#connection.ended === null) await Promise.race([this.#finish(), late]);
-    timer.cancel();
-    this.#outbound?.fail(new LinkError('closed', 'the link is closed'));
-    await this.#connection.close();
   }
 }

@@ -3,14 +3,8 @@
  * driver of this folder reads them; nothing here loads the client library.
  */
 
-import {
-  OPEN_MS_MAX,
-  type OutsideTls,
-  outsideTlsSettings,
-  type Static,
-  secretSetting,
-  Type,
-} from '../../src/outside.ts';
+import { OPEN_MS_MAX, outsideTlsSettings, type Static, secretSetting, Type } from '../../src/outside.ts';
+import { host, messageBytesMax, port, type WithSecrets } from '../bridge-amqp/settings.ts';
 
 /** The exchange that takes whole addresses as keys. */
 const WHOLE_ADDRESS_EXCHANGE = 'amq.topic';
@@ -27,18 +21,8 @@ const ADDRESS = '^(\\[[0-9A-Fa-f:.]+\\]|[^\\s:/\\[\\]]+)(:[0-9]{1,5})?$';
 
 export const connectionSettings = Type.Object(
   {
-    host: Type.String({
-      minLength: 1,
-      maxLength: 255,
-      default: 'localhost',
-      description: 'Name or address of the broker.',
-    }),
-    port: Type.Integer({
-      minimum: 0,
-      maximum: 65_535,
-      default: 0,
-      description: 'Its port; 0 is 5672, and 5671 with TLS.',
-    }),
+    host,
+    port,
     addresses: Type.Array(Type.String({ pattern: ADDRESS, maxLength: 270 }), {
       maxItems: 16,
       default: [],
@@ -88,11 +72,7 @@ export const connectionSettings = Type.Object(
   { additionalProperties: false, description: 'A broker of AMQP 0-9-1, such as RabbitMQ or LavinMQ.' },
 );
 
-/** As the driver gets it, secrets as text. */
-export interface OutsideAmqp091 extends Omit<Static<typeof connectionSettings>, 'password' | 'tls'> {
-  readonly password?: string;
-  readonly tls: OutsideTls;
-}
+export type OutsideAmqp091 = WithSecrets<typeof connectionSettings>;
 
 const tableSettings = Type.Record(
   Type.String({ maxLength: 128 }),
@@ -197,13 +177,9 @@ export const inSettings = Type.Object(
         'key: exchange and routing key are the address, as for clients of this gateway. queue: the name of the queue is, ' +
         'with `.` for `/`.',
     }),
-    messageBytesMax: Type.Integer({
-      minimum: 1024,
-      maximum: 268_435_456,
-      default: 16_777_216,
-      description:
-        'The largest body of a message; a larger one is rejected without requeue, and is not kept in memory.',
-    }),
+    messageBytesMax: messageBytesMax(
+      'The largest body of a message; a larger one is rejected without requeue, and is not kept in memory.',
+    ),
     exclusive: Type.Boolean({
       default: false,
       description: 'Whether nobody else may consume these queues meanwhile.',

@@ -8,11 +8,10 @@ import { connect as connectTcp, isIP } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import type { Connection, ConnectionOptions, EventContext } from 'rhea';
 import { LinkError, type LinkOptions, tlsOptionsOf } from '../../src/outside.ts';
+import { textOfAddress, usualPort } from '../bridge-amqp/settings.ts';
 import { linkErrorFrom, type OutsideFault } from './errors.ts';
 import type { OutsideAmqp10 } from './settings.ts';
 
-const PORT = 5672;
-const TLS_PORT = 5671;
 /** How long the broker may take to answer a close. */
 const CLOSE_TIMEOUT_MS = 1000;
 /** Deliveries that the library keeps of a session in each direction; beyond it throws. */
@@ -77,8 +76,8 @@ export async function connectTo(options: LinkOptions, settings: OutsideAmqp10): 
   const { default: rhea } = await import('rhea');
   const { host, connectTimeoutMs } = settings;
   const tls = tlsOptionsOf(settings.tls);
-  const port = settings.port !== 0 ? settings.port : tls === null ? PORT : TLS_PORT;
-  const where = `${host.includes(':') ? `[${host}]` : host}:${port}`;
+  const port = settings.port === 0 ? usualPort(settings) : settings.port;
+  const where = textOfAddress(host, port);
   const trial = options.isTrial ? '.trial' : '';
   const containerId =
     settings.containerId === ''

@@ -1,23 +1,21 @@
 /**
- * Receives from the nodes of an outside broker of AMQP 1.0 for one bridge: what comes is handed to the sink in order, a batch
- * for each turn of the event loop, and accepted when the sink says that it is stored. Credit is as much as may be in flight.
- * Called by `link.ts`.
+ * Receives from the nodes of an outside broker of AMQP 1.0 for one bridge: what comes is handed to the sink in order, and
+ * accepted when the sink says that it is stored. Credit is as much as may be in flight. Called by `link.ts`; what waits
+ * for the sink is in an `InboundFlow`.
  *
- * What the sink refuses for now is kept unsettled and offered again after a pause, with everything behind it waiting: a
- * release would bring it at once, and brokers count deliveries that failed. What cannot be read or is too large is rejected.
+ * What the sink refuses for now is never released. What cannot be read or is too large is rejected.
  */
 
 import { Buffer } from 'node:buffer';
 import type { Delivery, EventContext, Receiver } from 'rhea';
 import { addressFromAmqp10, messageFromAmqp10 } from '../../mappings/amqp10.ts';
-import type { Message, Timer } from '../../src/core/index.ts';
+import type { Message } from '../../src/core/index.ts';
 import { type InboundSink, LinkError, type LinkOptions } from '../../src/outside.ts';
+import { type Arrival, InboundFlow } from '../bridge-amqp/inbound-flow.ts';
 import type { OutsideConnection } from './connection.ts';
 import { linkErrorFrom, type OutsideFault } from './errors.ts';
 import type { InOptions, OutsideAmqp10 } from './settings.ts';
 
-/** Between two offers of what was refused. */
-const REFUSED_PAUSE_MS = 1000;
 /** Any but 0: the library then hands over the bytes of a message as they came. */
 const RAW_FORMAT = 1;
 const DURABLE_UNSETTLED = 2;
@@ -31,11 +29,9 @@ interface Source {
   owed: number;
 }
 
-interface Arrival {
+interface Transferred extends Arrival {
   readonly delivery: Delivery;
   readonly source: Source;
-  readonly message: Message;
-  readonly number: number;
 }
 
 /** The part of the library's session that sees a transfer first. */
@@ -62,26 +58,21 @@ export class Inbound {
   readonly #connection: OutsideConnection;
   readonly #link: LinkOptions;
   readonly #options: InOptions;
-  #sink: InboundSink | null = null;
+  readonly #flow: InboundFlow<Transferred>;
   #creditPerSource = 1;
-  #waiting: Arrival[] = [];
   #arrivals = 0;
   /** Bytes that have come of the delivery that a receiver is in the middle of. */
   readonly #gathered = new WeakMap<Receiver, number>();
-  #inFlight = 0;
-  #isScheduled = false;
-  #isStopping = false;
-  #pause: Timer | null = null;
-  #idle: (() => void) | null = null;
 
   constructor(connection: OutsideConnection, link: LinkOptions, options: InOptions) {
     this.#connection = connection;
     this.#link = link;
     this.#options = options;
+    this.#flow = new InboundFlow(link, (done) => this.#accept(done));
   }
 
   async start(sources: readonly string[], sink: InboundSink): Promise<void> {
-    this.#sink = sink;
+    this.#flow.start(sink);
     const most = Math.min(this.#options.credit, this.#link.inFlightMax);
     this.#creditPerSource = Math.max(1, Math.floor(most / sources.length));
     const attached: Source[] = [];
@@ -136,18 +127,12 @@ export class Inbound {
     }
   }
 
-  async stop(): Promise<void> {
-    this.#isStopping = true;
-    this.#pause?.cancel();
-    this.#waiting = [];
-    if (this.#inFlight === 0) return;
-    await new Promise<void>((resolve) => {
-      this.#idle = resolve;
-    });
+  stop(): Promise<void> {
+    return this.#flow.stop();
   }
 
   #came(bytes: Buffer, delivery: Delivery, source: Source): void {
-    if (this.#isStopping) return;
+    if (this.#flow.isStopping) return;
     let message: Message | null;
     const size = this.#gathered.get(source.receiver) ?? 0;
     try {
@@ -171,8 +156,7 @@ export class Inbound {
       this.#giveCredit(source);
       return;
     }
-    this.#waiting.push({ delivery, source, message, number: this.#arrivals++ });
-    this.#schedule();
+    this.#flow.came({ delivery, source, message, number: this.#arrivals++ });
   }
 
   #messageFrom(bytes: Buffer, source: string): Message | null {
@@ -184,55 +168,16 @@ export class Inbound {
   /** Half of it at once: a flow for each message would be as many frames as messages. */
   #giveCredit(source: Source): void {
     source.owed++;
-    if (this.#isStopping || source.owed * 2 < this.#creditPerSource) return;
+    if (this.#flow.isStopping || source.owed * 2 < this.#creditPerSource) return;
     source.receiver.add_credit(source.owed);
     source.owed = 0;
   }
 
-  #schedule(): void {
-    if (this.#isScheduled || this.#pause !== null) return;
-    this.#isScheduled = true;
-    this.#link.clock.afterTurn(() => {
-      this.#isScheduled = false;
-      this.#offer();
-    });
-  }
-
-  #offer(): void {
-    const room = this.#link.inFlightMax - this.#inFlight;
-    if (this.#isStopping || this.#pause !== null || room <= 0 || this.#waiting.length === 0) return;
-    const batch = this.#waiting.splice(0, room);
-    this.#inFlight += batch.length;
-    const sink = this.#sink as InboundSink;
-    sink.take(batch.map(({ message }) => message)).then(
-      (answers) => this.#answered(batch, (at) => answers[at] === 'stored'),
-      // A sink does not throw; what it did not take is not done.
-      (error) => {
-        this.#answered(batch, () => false);
-        this.#link.logger.error({ bridge: this.#link.name, error: String(error) }, 'messages were not taken');
-      },
-    );
-  }
-
-  #answered(batch: readonly Arrival[], isStored: (at: number) => boolean): void {
-    this.#inFlight -= batch.length;
-    const isLossy = this.#link.delivery === 'at-most-once';
-    const refused: Arrival[] = [];
-    for (const [at, arrival] of batch.entries()) {
-      if (isLossy || isStored(at)) {
-        arrival.delivery.accept();
-        this.#giveCredit(arrival.source);
-      } else refused.push(arrival);
+  #accept(done: readonly Transferred[]): void {
+    for (const { delivery, source } of done) {
+      delivery.accept();
+      this.#giveCredit(source);
     }
-    if (refused.length > 0) {
-      this.#waiting = [...refused, ...this.#waiting].sort((a, b) => a.number - b.number);
-      this.#pause ??= this.#link.clock.after(REFUSED_PAUSE_MS, () => {
-        this.#pause = null;
-        this.#offer();
-      });
-    }
-    if (this.#inFlight === 0) this.#idle?.();
-    this.#offer();
   }
 }
 

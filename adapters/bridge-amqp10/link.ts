@@ -4,22 +4,14 @@
  */
 
 import type { Sender, SenderOptions } from 'rhea';
-import {
-  type BridgeLink,
-  type InboundSink,
-  LinkError,
-  type LinkOptions,
-  type OutsideMessage,
-  type SendAnswer,
-} from '../../src/outside.ts';
+import { type BridgeLink, type InboundSink, LinkError, type LinkOptions } from '../../src/outside.ts';
+import { OneWayLink } from '../bridge-amqp/one-way-link.ts';
 import { connectTo, type OutsideConnection } from './connection.ts';
 import { linkErrorFrom, type OutsideFault } from './errors.ts';
 import { Inbound } from './inbound.ts';
 import { Outbound } from './outbound.ts';
 import type { InOptions, OutOptions, OutsideAmqp10 } from './settings.ts';
 
-/** For what is under way when the link is closed. */
-const FINISH_TIMEOUT_MS = 1000;
 /** A broker that gives no credit for so long after the link was opened gives it later. */
 const FIRST_CREDIT_TIMEOUT_MS = 2000;
 const PRE_SETTLED = 1;
@@ -45,79 +37,40 @@ export async function openLink(options: LinkOptions): Promise<BridgeLink> {
   }
 }
 
-class Amqp10Link implements BridgeLink {
+class Amqp10Link extends OneWayLink {
   /** The other side does not say who it is in this protocol. */
   readonly peer = null;
-  readonly sentOffset = null;
+  protected outbound: Outbound | null = null;
+  protected inbound: Inbound | null = null;
   readonly #connection: OutsideConnection;
-  readonly #link: LinkOptions;
-  #outbound: Outbound | null = null;
-  #inbound: Inbound | null = null;
-  #sending: Promise<unknown> = Promise.resolve();
-  #isOpen = true;
-  #closed: Promise<void> | null = null;
 
-  constructor(connection: OutsideConnection, link: LinkOptions) {
+  constructor(connection: OutsideConnection, options: LinkOptions) {
+    super(connection, options);
     this.#connection = connection;
-    this.#link = { ...link, lost: (error) => this.#lose(error, link) };
   }
 
   async startSending(user: string): Promise<void> {
-    const options = this.#link.options as OutOptions;
-    const sender = await openSender(this.#connection, this.#link, options);
-    this.#outbound = new Outbound(sender, this.#link, options, user);
+    const options = this.link.options as OutOptions;
+    const sender = await openSender(this.#connection, this.link, options);
+    this.outbound = new Outbound(sender, this.link, options, user);
     this.#watch();
   }
 
   startReceiving(): void {
-    this.#inbound = new Inbound(this.#connection, this.#link, this.#link.options as InOptions);
+    this.inbound = new Inbound(this.#connection, this.link, this.link.options as InOptions);
     this.#watch();
   }
 
   #watch(): void {
-    this.#connection.watch((error) => {
-      this.#outbound?.fail(error);
-      // What was settled before is answered first.
-      this.#link.clock.afterTurn(() => this.#link.lost(error));
-    });
+    this.#connection.watch((error) => this.ended(error));
   }
 
-  #lose(error: Error, { lost }: LinkOptions): void {
-    if (!this.#isOpen) return;
-    this.#isOpen = false;
-    lost(error);
-  }
-
-  async send(batch: readonly OutsideMessage[]): Promise<readonly SendAnswer[]> {
-    if (this.#outbound === null) throw new Error('this link receives');
-    const sending = this.#outbound.send(batch);
-    this.#sending = sending;
-    return await sending;
-  }
-
-  async receive(sources: readonly string[], sink: InboundSink): Promise<void> {
-    if (this.#inbound === null) throw new Error('this link sends');
+  override async receive(sources: readonly string[], sink: InboundSink): Promise<void> {
     try {
-      await this.#inbound.start(sources, sink);
+      await super.receive(sources, sink);
     } finally {
       this.#watch();
     }
-  }
-
-  close(): Promise<void> {
-    this.#isOpen = false;
-    this.#closed ??= this.#close();
-    return this.#closed;
-  }
-
-  async #close(): Promise<void> {
-    const { promise: late, resolve } = Promise.withResolvers<void>();
-    const timer = this.#link.clock.after(FINISH_TIMEOUT_MS, resolve);
-    const underWay = Promise.allSettled([this.#sending, this.#inbound?.stop()]);
-    if (this.#connection.ended === null) await Promise.race([underWay, late]);
-    timer.cancel();
-    this.#outbound?.fail(new LinkError('closed', 'the link is closed'));
-    await this.#connection.close();
   }
 }
 

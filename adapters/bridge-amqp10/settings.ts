@@ -3,31 +3,15 @@
  * driver of this folder reads them; nothing here loads the client library.
  */
 
-import {
-  OPEN_MS_MAX,
-  type OutsideTls,
-  outsideTlsSettings,
-  type Static,
-  secretSetting,
-  Type,
-} from '../../src/outside.ts';
+import { OPEN_MS_MAX, outsideTlsSettings, type Static, secretSetting, Type } from '../../src/outside.ts';
+import { host, messageBytesMax, port, type WithSecrets } from '../bridge-amqp/settings.ts';
 
 export const ADDRESS_CHARS_MAX = 2048;
 
 export const connectionSettings = Type.Object(
   {
-    host: Type.String({
-      minLength: 1,
-      maxLength: 255,
-      default: 'localhost',
-      description: 'Name or address of the broker.',
-    }),
-    port: Type.Integer({
-      minimum: 0,
-      maximum: 65_535,
-      default: 0,
-      description: 'Its port; 0 is 5672, and 5671 with TLS.',
-    }),
+    host,
+    port,
     mechanism: Type.Union(
       [Type.Literal('PLAIN'), Type.Literal('ANONYMOUS'), Type.Literal('EXTERNAL'), Type.Literal('NONE')],
       {
@@ -75,11 +59,7 @@ export const connectionSettings = Type.Object(
   },
 );
 
-/** As the driver gets it, secrets as text. */
-export interface OutsideAmqp10 extends Omit<Static<typeof connectionSettings>, 'password' | 'tls'> {
-  readonly password?: string;
-  readonly tls: OutsideTls;
-}
+export type OutsideAmqp10 = WithSecrets<typeof connectionSettings>;
 
 const capability = Type.Union([Type.Literal('none'), Type.Literal('queue'), Type.Literal('topic')], {
   default: 'none',
@@ -128,13 +108,9 @@ export const inSettings = Type.Object(
       description:
         'to: what a message says by `to` is its address, and the source where it says nothing. source: always the source.',
     }),
-    messageBytesMax: Type.Integer({
-      minimum: 1024,
-      maximum: 268_435_456,
-      default: 16_777_216,
-      description:
-        'The largest message with all its sections; a larger one is rejected and is not kept in memory.',
-    }),
+    messageBytesMax: messageBytesMax(
+      'The largest message with all its sections; a larger one is rejected and is not kept in memory.',
+    ),
     durable: Type.Boolean({
       default: false,
       description:

@@ -1,0 +1,107 @@
+/**
+ * From a link of AMQP to the sink: hands on what came, in its order, a batch for each turn of the event loop, and tells
+ * the link what is done with. Each link that receives has one; what differs between the versions of AMQP, how a message
+ * is read and settled, stays with the link.
+ *
+ * What the sink refuses for now is kept unsettled and offered again after a pause, with everything behind it waiting: giving
+ * it back would bring it at once, perhaps in another order, and brokers count deliveries that failed.
+ */
+
+import type { Message, Timer } from '../../src/core/index.ts';
+import type { InboundSink, LinkOptions } from '../../src/outside.ts';
+
+/** Between two offers of what was refused. */
+const REFUSED_PAUSE_MS = 1000;
+
+export interface Arrival {
+  readonly message: Message;
+  /** Grows in the order in which they came. */
+  readonly number: number;
+}
+
+export class InboundFlow<A extends Arrival> {
+  readonly #link: LinkOptions;
+  readonly #settle: (done: readonly A[]) => void;
+  #sink: InboundSink | null = null;
+  /** Came, and not handed on. Bounded by what the link lets the broker send. */
+  #waiting: A[] = [];
+  #inFlight = 0;
+  #isScheduled = false;
+  #isStopping = false;
+  #pause: Timer | null = null;
+  #idle: (() => void) | null = null;
+
+  /** `settle`: these are stored, or may be lost; in order. */
+  constructor(link: LinkOptions, settle: (done: readonly A[]) => void) {
+    this.#link = link;
+    this.#settle = settle;
+  }
+
+  /** Nothing more is taken; what comes all the same is not to be read. */
+  get isStopping(): boolean {
+    return this.#isStopping;
+  }
+
+  start(sink: InboundSink): void {
+    this.#sink = sink;
+  }
+
+  came(arrival: A): void {
+    this.#waiting.push(arrival);
+    this.#schedule();
+  }
+
+  /** Resolves when the sink has answered for what it has. What waits is dropped, unsettled: the broker gives it to the next link. */
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    this.#pause?.cancel();
+    this.#waiting = [];
+    if (this.#inFlight === 0) return;
+    await new Promise<void>((resolve) => {
+      this.#idle = resolve;
+    });
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled || this.#pause !== null) return;
+    this.#isScheduled = true;
+    this.#link.clock.afterTurn(() => {
+      this.#isScheduled = false;
+      this.#offer();
+    });
+  }
+
+  #offer(): void {
+    const room = this.#link.inFlightMax - this.#inFlight;
+    if (this.#isStopping || this.#pause !== null || room <= 0 || this.#waiting.length === 0) return;
+    const batch = this.#waiting.splice(0, room);
+    this.#inFlight += batch.length;
+    const sink = this.#sink as InboundSink;
+    sink.take(batch.map(({ message }) => message)).then(
+      (answers) => this.#answered(batch, (at) => answers[at] === 'stored'),
+      // A sink does not throw; what it did not take is not done.
+      (error) => {
+        this.#answered(batch, () => false);
+        this.#link.logger.error({ bridge: this.#link.name, error: String(error) }, 'messages were not taken');
+      },
+    );
+  }
+
+  #answered(batch: readonly A[], isStored: (at: number) => boolean): void {
+    this.#inFlight -= batch.length;
+    const isLossy = this.#link.delivery === 'at-most-once';
+    const done: A[] = [];
+    const refused: A[] = [];
+    for (const [at, arrival] of batch.entries()) (isLossy || isStored(at) ? done : refused).push(arrival);
+    this.#settle(done);
+    if (refused.length > 0 && !this.#isStopping) {
+      this.#waiting = [...refused, ...this.#waiting].sort((a, b) => a.number - b.number);
+      this.#pause ??= this.#link.clock.after(REFUSED_PAUSE_MS, () => {
+        this.#pause = null;
+        this.#offer();
+      });
+    }
+    if (this.#inFlight === 0) this.#idle?.();
+    this.#offer();
+  }
+}
