@@ -5,6 +5,9 @@
  *
  * What the sink refuses for now is kept unsettled and offered again after a pause, with everything behind it waiting: giving
  * it back would bring it at once, perhaps in another order, and brokers count deliveries that failed.
+ *
+ * Invariant: what came and is not settled has fewer bytes than `bytesMax`, or the link was told to let nothing more come. What
+ * it cannot stop then is bounded by the link.
  */
 
 import type { Message, Timer } from '../../src/core/index.ts';
@@ -17,29 +20,46 @@ export interface Arrival {
   readonly message: Message;
   /** Grows in the order in which they came. */
   readonly number: number;
+  /** Of body and properties, as they came. */
+  readonly bytes: number;
+}
+
+export interface FlowOptions<A extends Arrival> {
+  readonly bytesMax: number;
+  /** These are stored, or may be lost; in order. */
+  settle(done: readonly A[]): void;
+  /** Whether as many bytes are held as may be; told when it changes. */
+  full?(isFull: boolean): void;
 }
 
 export class InboundFlow<A extends Arrival> {
   readonly #link: LinkOptions;
-  readonly #settle: (done: readonly A[]) => void;
+  readonly #options: FlowOptions<A>;
   #sink: InboundSink | null = null;
-  /** Came, and not handed on. Bounded by what the link lets the broker send. */
+  /** Came, and not handed on. */
   #waiting: A[] = [];
   #inFlight = 0;
+  /** Of what waits and of what is in flight. */
+  #bytes = 0;
+  #isFull = false;
   #isScheduled = false;
   #isStopping = false;
   #pause: Timer | null = null;
   #idle: (() => void) | null = null;
 
-  /** `settle`: these are stored, or may be lost; in order. */
-  constructor(link: LinkOptions, settle: (done: readonly A[]) => void) {
+  constructor(link: LinkOptions, options: FlowOptions<A>) {
     this.#link = link;
-    this.#settle = settle;
+    this.#options = options;
   }
 
   /** Nothing more is taken; what comes all the same is not to be read. */
   get isStopping(): boolean {
     return this.#isStopping;
+  }
+
+  /** Bytes that may still come. */
+  get roomBytes(): number {
+    return Math.max(0, this.#options.bytesMax - this.#bytes);
   }
 
   start(sink: InboundSink): void {
@@ -48,6 +68,8 @@ export class InboundFlow<A extends Arrival> {
 
   came(arrival: A): void {
     this.#waiting.push(arrival);
+    this.#bytes += arrival.bytes;
+    this.#measure();
     this.#schedule();
   }
 
@@ -55,11 +77,20 @@ export class InboundFlow<A extends Arrival> {
   async stop(): Promise<void> {
     this.#isStopping = true;
     this.#pause?.cancel();
-    this.#waiting = [];
+    for (const { bytes } of this.#waiting.splice(0)) this.#bytes -= bytes;
+    this.#measure();
     if (this.#inFlight === 0) return;
     await new Promise<void>((resolve) => {
       this.#idle = resolve;
     });
+  }
+
+  /** What comes at the end is not kept: nothing is held back then, or the answers to the close would not come either. */
+  #measure(): void {
+    const isFull = !this.#isStopping && this.roomBytes === 0;
+    if (isFull === this.#isFull) return;
+    this.#isFull = isFull;
+    this.#options.full?.(isFull);
   }
 
   #schedule(): void {
@@ -93,7 +124,8 @@ export class InboundFlow<A extends Arrival> {
     const done: A[] = [];
     const refused: A[] = [];
     for (const [at, arrival] of batch.entries()) (isLossy || isStored(at) ? done : refused).push(arrival);
-    this.#settle(done);
+    for (const { bytes } of this.#isStopping ? batch : done) this.#bytes -= bytes;
+    this.#options.settle(done);
     if (refused.length > 0 && !this.#isStopping) {
       this.#waiting = [...refused, ...this.#waiting].sort((a, b) => a.number - b.number);
       this.#pause ??= this.#link.clock.after(REFUSED_PAUSE_MS, () => {
@@ -102,6 +134,7 @@ export class InboundFlow<A extends Arrival> {
       });
     }
     if (this.#inFlight === 0) this.#idle?.();
+    this.#measure();
     this.#offer();
   }
 }

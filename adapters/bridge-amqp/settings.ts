@@ -38,3 +38,12 @@ export type WithSecrets<T extends ReturnType<typeof Type.Object>> = Omit<Static<
 /** `description`: what counts, and what becomes of a larger one. */
 export const messageBytesMax = (description: string) =>
   Type.Integer({ minimum: 1024, maximum: 268_435_456, default: 16_777_216, description });
+
+/** `held`: how the broker is held back, and how much may come beyond. */
+export const inFlightBytesMax = (held: string) =>
+  Type.Integer({
+    minimum: 65_536,
+    maximum: 4_294_967_296,
+    default: 67_108_864,
+    description: `Bytes of messages that came and are not stored yet. ${held}`,
+  });

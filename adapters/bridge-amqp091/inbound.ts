@@ -2,6 +2,7 @@
  * Receives from the queues of an outside broker of AMQP 0-9-1 for one bridge: what comes is handed to the sink in order, and
  * acknowledged when the sink says that it is stored. Called by `link.ts`; what waits for the sink is in an `InboundFlow`.
  *
+ * The broker can be told how many messages it may give, not how many bytes: beyond those the connection is not read.
  * What the sink refuses for now is never given back: a quorum queue allows only so many deliveries that failed. A message
  * that cannot be read or is too large is rejected, so that the queue's dead letters take it.
  */
@@ -13,7 +14,7 @@ import type { OutsideConnection } from './connection.ts';
 import { linkErrorFrom } from './errors.ts';
 import { messageFromDelivery } from './messages.ts';
 import type { InOptions } from './settings.ts';
-import { oversizeOf } from './wire.ts';
+import { contentOf, oversizeOf } from './wire.ts';
 
 /** Its number is its tag. */
 interface Delivery extends Arrival {
@@ -34,7 +35,11 @@ export class Inbound {
     this.#connection = connection;
     this.#link = link;
     this.#options = options;
-    this.#flow = new InboundFlow(link, (done) => this.#acknowledge(done));
+    this.#flow = new InboundFlow(link, {
+      bytesMax: options.inFlightBytesMax,
+      settle: (done) => this.#acknowledge(done),
+      full: (isFull) => (isFull ? connection.tap.rest() : connection.tap.resume()),
+    });
   }
 
   async start(sources: readonly string[], sink: InboundSink): Promise<void> {
@@ -100,7 +105,8 @@ export class Inbound {
       if (size !== null) throw new Error(`its ${size} bytes are more than messageBytesMax`);
       const message = messageFromDelivery(came, queue, this.#options.addressFrom, this.#link.clock.nowMs());
       this.#unsettled.add(number);
-      this.#flow.came({ came, number, message });
+      const bytes = came.content.length + (contentOf(came)?.length ?? 0);
+      this.#flow.came({ came, number, message, bytes });
     } catch (error) {
       this.#link.logger.warn(
         { bridge: this.#link.name, queue, reason: (error as Error).message },

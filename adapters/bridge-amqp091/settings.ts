@@ -4,7 +4,7 @@
  */
 
 import { OPEN_MS_MAX, outsideTlsSettings, type Static, secretSetting, Type } from '../../src/outside.ts';
-import { host, messageBytesMax, port, type WithSecrets } from '../bridge-amqp/settings.ts';
+import { host, inFlightBytesMax, messageBytesMax, port, type WithSecrets } from '../bridge-amqp/settings.ts';
 
 /** The exchange that takes whole addresses as keys. */
 const WHOLE_ADDRESS_EXCHANGE = 'amq.topic';
@@ -179,6 +179,9 @@ export const inSettings = Type.Object(
     }),
     messageBytesMax: messageBytesMax(
       'The largest body of a message; a larger one is rejected without requeue, and is not kept in memory.',
+    ),
+    inFlightBytesMax: inFlightBytesMax(
+      'Beyond it nothing is read from the connection; the last message may go beyond by its size.',
     ),
     exclusive: Type.Boolean({
       default: false,

@@ -55,6 +55,9 @@ interface Insides {
   /** What came and is not decoded yet. */
   readonly rest: Buffer;
   recvFrame(): unknown;
+  readonly stream: { emit(event: 'readable'): boolean };
+  /** Asked and unset for each heartbeat that is due from the broker. */
+  recvSinceLastCheck: boolean;
   readonly channels: readonly ({ readonly buffer: { write(bytes: Buffer): boolean } } | null)[];
   readonly frameMax: number;
   readonly expectSocketClose: boolean;
@@ -97,6 +100,7 @@ function unsupported(): LinkError {
 export class Tap {
   readonly #insides: Insides;
   #bodyBytesMax = Number.POSITIVE_INFINITY;
+  #isResting = false;
   /** By channel: bytes of a body that is not gathered, and still to come. */
   readonly #unwanted = new Map<number, number>();
 
@@ -104,11 +108,36 @@ export class Tap {
     this.#insides = insides;
     const receive = insides.recvFrame;
     insides.recvFrame = () => {
-      for (;;) {
+      while (!this.#isResting) {
         const frame = receiveWithContent(insides, receive);
         if (frame === false || !this.#isUnwanted(frame as Frame)) return frame;
       }
+      return false;
     };
+    // Nobody knows what was not read: while it rests the broker is taken to be there.
+    let hasReceived = insides.recvSinceLastCheck;
+    Object.defineProperty(insides, 'recvSinceLastCheck', {
+      get: () => this.#isResting || hasReceived,
+      set: (value: boolean) => {
+        hasReceived = value;
+      },
+    });
+  }
+
+  get isResting(): boolean {
+    return this.#isResting;
+  }
+
+  /** Nothing is read of what the broker says, be it what it may, until `resume`: it fills its socket and waits. */
+  rest(): void {
+    this.#isResting = true;
+  }
+
+  resume(): void {
+    if (!this.#isResting) return;
+    this.#isResting = false;
+    this.#insides.recvSinceLastCheck = true;
+    if (!this.hasEnded) this.#insides.stream.emit('readable');
   }
 
   /** From here on the bodies of larger messages are not gathered: `oversizeOf` tells of such a message. */
@@ -161,6 +190,8 @@ export function tapOf(model: ChannelModel): Tap {
   const isKnown =
     Buffer.isBuffer(insides.rest) &&
     typeof insides.recvFrame === 'function' &&
+    typeof insides.recvSinceLastCheck === 'boolean' &&
+    typeof insides.stream?.emit === 'function' &&
     Array.isArray(insides.channels) &&
     typeof insides.frameMax === 'number';
   if (!isKnown) throw unsupported();

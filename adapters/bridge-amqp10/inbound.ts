@@ -1,7 +1,7 @@
 /**
  * Receives from the nodes of an outside broker of AMQP 1.0 for one bridge: what comes is handed to the sink in order, and
- * accepted when the sink says that it is stored. Credit is as much as may be in flight. Called by `link.ts`; what waits
- * for the sink is in an `InboundFlow`.
+ * accepted when the sink says that it is stored. Credit is as many messages as may be in flight, and the window of the session
+ * as many frames as there is room for their bytes. Called by `link.ts`; what waits for the sink is in an `InboundFlow`.
  *
  * What the sink refuses for now is never released. What cannot be read or is too large is rejected.
  */
@@ -36,7 +36,19 @@ interface Transferred extends Arrival {
 
 /** The part of the library's session that sees a transfer first. */
 interface Incoming {
+  /** Frames that the other side may send from now on. */
+  readonly window: number;
+  /** The number of the first frame beyond the window that was told last. */
+  max_transfer_id: number;
+  readonly next_transfer_id: number;
   on_transfer(frame: TransferFrame, receiver: CreditedReceiver): void;
+}
+
+interface SessionInsides {
+  incoming: Incoming;
+  /** Not sent yet where the session is new. */
+  readonly local: { readonly begin: { incoming_window: number } };
+  readonly connection: { _register(): void };
 }
 
 interface CreditedReceiver extends Receiver {
@@ -68,7 +80,10 @@ export class Inbound {
     this.#connection = connection;
     this.#link = link;
     this.#options = options;
-    this.#flow = new InboundFlow(link, (done) => this.#accept(done));
+    this.#flow = new InboundFlow(link, {
+      bytesMax: options.inFlightBytesMax,
+      settle: (done) => this.#accept(done),
+    });
   }
 
   async start(sources: readonly string[], sink: InboundSink): Promise<void> {
@@ -78,6 +93,12 @@ export class Inbound {
     const attached: Source[] = [];
     for (const address of sources) attached.push(await this.#attach(address));
     for (const { receiver } of attached) receiver.add_credit(this.#creditPerSource);
+  }
+
+  /** Frames that there is room for. What has not come whole does not count, or the rest of it would never come. */
+  #roomFrames(): number {
+    const { frameBytesMax } = this.#link.connection as OutsideAmqp10;
+    return Math.ceil(this.#flow.roomBytes / frameBytesMax);
   }
 
   async #attach(address: string): Promise<Source> {
@@ -95,7 +116,7 @@ export class Inbound {
         ...(durable ? { durable: DURABLE_UNSETTLED, expiry_policy: 'never' } : {}),
       },
     });
-    takeBytes(receiver, this.#gathered, this.#options.messageBytesMax);
+    takeBytes(receiver, this.#gathered, this.#options.messageBytesMax, () => this.#roomFrames());
     const source: Source = { address, receiver, owed: 0 };
     const fail = (error: LinkError): void => {
       reject(error);
@@ -156,7 +177,7 @@ export class Inbound {
       this.#giveCredit(source);
       return;
     }
-    this.#flow.came({ delivery, source, message, number: this.#arrivals++ });
+    this.#flow.came({ delivery, source, message, number: this.#arrivals++, bytes: size });
   }
 
   #messageFrom(bytes: Buffer, source: string): Message | null {
@@ -184,15 +205,40 @@ export class Inbound {
 /**
  * The library decodes a message into plain objects, in which the types of numbers are lost; the mapping needs its bytes. An
  * aborted delivery would be handed over as a whole one, and a broker that counts credit otherwise would fill the console. Of a
- * message that is larger than `bytesMax` nothing is kept but the size, in `gathered`.
+ * message that is larger than `bytesMax` nothing is kept but the size, in `gathered`. The session takes as many frames as
+ * `roomFrames` says.
  */
-function takeBytes(receiver: Receiver, gathered: WeakMap<Receiver, number>, bytesMax: number): void {
-  const { incoming } = receiver.session as unknown as { readonly incoming: Incoming };
-  if (typeof incoming?.on_transfer !== 'function') {
-    throw new LinkError('protocol', 'this version of rhea is not supported');
-  }
-  if (Object.hasOwn(incoming, 'on_transfer')) return;
-  const take = incoming.on_transfer;
+function takeBytes(
+  receiver: Receiver,
+  gathered: WeakMap<Receiver, number>,
+  bytesMax: number,
+  roomFrames: () => number,
+): void {
+  const session = receiver.session as unknown as SessionInsides;
+  const { incoming: own, local, connection } = session;
+  const isKnown =
+    typeof own?.on_transfer === 'function' &&
+    typeof own.window === 'number' &&
+    typeof own.max_transfer_id === 'number' &&
+    typeof local?.begin?.incoming_window === 'number' &&
+    typeof connection?._register === 'function';
+  if (!isKnown) throw new LinkError('protocol', 'this version of rhea is not supported');
+  if (Object.hasOwn(own, 'on_transfer')) return;
+  // Its own window counts deliveries, and cannot be defined anew. What was told is not taken back: some brokers take a window
+  // that shrinks below what they have sent for an endless one.
+  const incoming: Incoming = Object.create(own, {
+    window: {
+      get: () => {
+        const told = incoming.max_transfer_id - incoming.next_transfer_id;
+        return Math.min(own.window, Math.max(roomFrames(), told));
+      },
+    },
+  });
+  incoming.max_transfer_id = incoming.next_transfer_id;
+  incoming.max_transfer_id += incoming.window;
+  local.begin.incoming_window = incoming.window;
+  session.incoming = incoming;
+  const take = own.on_transfer;
   incoming.on_transfer = (frame, from) => {
     if (frame.performative.aborted) throw new Error('the broker aborted a delivery');
     frame.performative.message_format = RAW_FORMAT;
@@ -205,5 +251,8 @@ function takeBytes(receiver: Receiver, gathered: WeakMap<Receiver, number>, byte
     }
     take.call(incoming, frame, from);
     if (!frame.performative.more) gathered.delete(from);
+    // It looks after the window only where it has something else to do, which it has not in the middle of a message.
+    const told = incoming.max_transfer_id - incoming.next_transfer_id;
+    if (told < incoming.window / 2) connection._register();
   };
 }

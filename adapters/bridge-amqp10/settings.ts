@@ -4,7 +4,7 @@
  */
 
 import { OPEN_MS_MAX, outsideTlsSettings, type Static, secretSetting, Type } from '../../src/outside.ts';
-import { host, messageBytesMax, port, type WithSecrets } from '../bridge-amqp/settings.ts';
+import { host, inFlightBytesMax, messageBytesMax, port, type WithSecrets } from '../bridge-amqp/settings.ts';
 
 export const ADDRESS_CHARS_MAX = 2048;
 
@@ -110,6 +110,9 @@ export const inSettings = Type.Object(
     }),
     messageBytesMax: messageBytesMax(
       'The largest message with all its sections; a larger one is rejected and is not kept in memory.',
+    ),
+    inFlightBytesMax: inFlightBytesMax(
+      'Beyond it the broker may send no frames; one message of each source may go beyond by its size.',
     ),
     durable: Type.Boolean({
       default: false,

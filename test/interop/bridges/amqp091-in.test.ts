@@ -5,9 +5,10 @@ import { createAmqp091BridgeDriver } from '../../../adapters/bridge-amqp091/inde
 import type { Header } from '../../../src/core/index.ts';
 import type { TakeAnswer } from '../../../src/outside.ts';
 import { describeWith, pause, waitFor } from '../programs.ts';
-import { batchOf, deliver, Gathered, type LinkSetup, messageOf, openLink } from './link.ts';
+import { batchOf, deliver, Gathered, type LinkSetup, messageOf, openLink, receiveHeldBack } from './link.ts';
 import { type RabbitMq, startRabbitMq } from './rabbitmq.ts';
 
+const MEBIBYTE = 1024 * 1024;
 const driver = createAmqp091BridgeDriver();
 
 describeWith(['rabbitmq'], 'a bridge in from RabbitMQ', () => {
@@ -175,6 +176,17 @@ describeWith(['rabbitmq'], 'a bridge in from RabbitMQ', () => {
     await link.close();
     expect(await depthOf('slowly')).toBe(0);
     expect(gathered.bodies).toEqual(Array.from({ length: 300 }, (_, number) => String(number)));
+  });
+
+  it('holds no more bytes than it may, and the connection longer than a heartbeat', async () => {
+    await channel.assertQueue('bulk', { durable: true });
+    for (let number = 0; number < 24; number++) channel.sendToQueue('bulk', Buffer.alloc(MEBIBYTE));
+    await channel.waitForConfirms();
+    const bounded = setup({ inFlightBytesMax: 4 * MEBIBYTE });
+    const connection = { ...bounded.connection, heartbeatSeconds: 1 };
+    const held = await receiveHeldBack({ ...bounded, connection }, 'bulk', { count: 24, holdMs: 4000 });
+    expect(held).toBe(4);
+    expect(await depthOf('bulk')).toBe(0);
   });
 
   it('keeps what is refused and offers it again, before what was not in flight with it', async () => {

@@ -5,8 +5,18 @@ import type { Header } from '../../../src/core/index.ts';
 import type { TakeAnswer } from '../../../src/outside.ts';
 import { describeWith, pause, waitFor } from '../programs.ts';
 import { type Artemis, LOGIN, startArtemis } from './artemis.ts';
-import { batchOf, deliver, Gathered, type LinkSetup, messageOf, type OpenedLink, openLink } from './link.ts';
+import {
+  batchOf,
+  deliver,
+  Gathered,
+  type LinkSetup,
+  messageOf,
+  type OpenedLink,
+  openLink,
+  receiveHeldBack,
+} from './link.ts';
 
+const MEBIBYTE = 1024 * 1024;
 const driver = createAmqp10BridgeDriver();
 
 describeWith(['artemis'], 'bridges to Artemis', () => {
@@ -114,6 +124,19 @@ describeWith(['artemis'], 'bridges to Artemis', () => {
     expect([...new Set(gathered.bodies)]).toEqual(texts(count));
     expect(gathered.messages.length - count).toBeLessThanOrEqual(500 * (links - 1));
     await link.close();
+  });
+
+  it('lets the broker send no more bytes than it may hold', async () => {
+    const bulk = 'x'.repeat(MEBIBYTE);
+    await deliver(
+      setup({ target: 'bulk', capability: 'queue' }),
+      texts(24).map(() => messageOf('bulk', bulk)),
+      { batchMax: 8 },
+    );
+    const bounded = setup({ capability: 'queue', inFlightBytesMax: 4 * MEBIBYTE });
+    const held = await receiveHeldBack(bounded, 'bulk', { count: 24, holdMs: 1000 });
+    expect(held).toBeGreaterThanOrEqual(3);
+    expect(held).toBeLessThanOrEqual(5);
   });
 
   it('settles what is stored, keeps to its credit, and gets the rest again', async () => {

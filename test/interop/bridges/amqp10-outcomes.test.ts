@@ -11,9 +11,10 @@ import { createAmqp10BridgeDriver } from '../../../adapters/bridge-amqp10/index.
 import { pickPort } from '../../bench/brokers.ts';
 import { createAuthority } from '../../support/certificates.ts';
 import { describeWith, waitFor } from '../programs.ts';
-import { batchOf, deliver, Gathered, type LinkSetup, messageOf, openLink } from './link.ts';
+import { batchOf, deliver, Gathered, type LinkSetup, messageOf, openLink, receiveHeldBack } from './link.ts';
 import { type RabbitMq, startRabbitMq } from './rabbitmq.ts';
 
+const MEBIBYTE = 1024 * 1024;
 const driver = createAmqp10BridgeDriver();
 
 interface Answering {
@@ -349,6 +350,20 @@ describeWith(['rabbitmq'], 'bridges to RabbitMQ by AMQP 1.0', () => {
       value: { kind: 'i32', value: 7 },
     });
     expect((await channel.checkQueue('tens')).messageCount).toBe(0);
+    await model.close();
+  });
+
+  it('let the broker send no more bytes than they may hold', async () => {
+    const model = await connectAmqp091(`amqp://127.0.0.1:${broker.port}`);
+    const channel = await model.createConfirmChannel();
+    await channel.assertQueue('bulk', { durable: true });
+    for (let number = 0; number < 24; number++) channel.sendToQueue('bulk', Buffer.alloc(MEBIBYTE));
+    await channel.waitForConfirms();
+    const login = { mechanism: 'PLAIN', user: 'guest', password: 'guest' };
+    const bounded = { ...setupTo(broker.port, {}, login), options: { inFlightBytesMax: 4 * MEBIBYTE } };
+    const held = await receiveHeldBack(bounded, '/amq/queue/bulk', { count: 24, holdMs: 1000 });
+    expect(held).toBeGreaterThanOrEqual(3);
+    expect(held).toBeLessThanOrEqual(5);
     await model.close();
   });
 

@@ -14,7 +14,7 @@ import type {
   SendAnswer,
   TakeAnswer,
 } from '../../../src/outside.ts';
-import { pause } from '../programs.ts';
+import { pause, waitFor } from '../programs.ts';
 
 const RETRY_MS = 50;
 
@@ -128,4 +128,34 @@ export class Gathered {
   get bodies(): string[] {
     return this.messages.map(({ body }) => Buffer.from(body).toString());
   }
+}
+
+/** Receives `count` messages, none of which is stored for `holdMs`: how many of them had come by then. The link has to outlast it. */
+export async function receiveHeldBack(
+  setup: LinkSetup,
+  source: string,
+  { count, holdMs }: { readonly count: number; readonly holdMs: number },
+): Promise<number> {
+  const { link, lost } = await openLink(setup, 'in');
+  let error: Error | null = null;
+  void lost.then((reason) => {
+    error = reason;
+  });
+  const gathered = new Gathered();
+  const { promise: mayStore, resolve: store } = Promise.withResolvers<void>();
+  gathered.answer = async (): Promise<TakeAnswer> => {
+    await mayStore;
+    return 'stored';
+  };
+  await link.receive([source], gathered);
+  await waitFor('the first', () => gathered.messages.length > 0);
+  await pause(holdMs);
+  const held = gathered.messages.length;
+  store();
+  await waitFor('all of them', () => {
+    if (error !== null) throw error;
+    return gathered.messages.length >= count;
+  });
+  await link.close();
+  return held;
 }
