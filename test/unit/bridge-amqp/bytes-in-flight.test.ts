@@ -7,8 +7,9 @@ import { expect, it, onTestFinished, vi } from 'vitest';
 import { createAmqp10BridgeDriver } from '../../../adapters/bridge-amqp10/index.ts';
 import { createAmqp091BridgeDriver } from '../../../adapters/bridge-amqp091/index.ts';
 import { SystemClock } from '../../../src/clock.ts';
-import type { Message } from '../../../src/core/index.ts';
+import type { Clock, Message } from '../../../src/core/index.ts';
 import type { BridgeDriver, BridgeLink, TakeAnswer } from '../../../src/outside.ts';
+import { ManualClock } from '../../support/manual-clock.ts';
 import { defaultsOf } from '../mqtt/schema-defaults.ts';
 import { startScriptedBroker } from './scripted-amqp091.ts';
 
@@ -40,6 +41,10 @@ class SlowSink {
   }
 }
 
+const systemClock = new SystemClock((error) => {
+  throw error;
+});
+
 interface Opened {
   readonly link: BridgeLink;
   readonly lost: Error[];
@@ -51,6 +56,7 @@ async function receive(
   options: object,
   sink: SlowSink,
   sources: readonly string[] = ['queue'],
+  clock: Clock = systemClock,
 ): Promise<Opened> {
   const lost: Error[] = [];
   const link = await driver.open({
@@ -61,9 +67,7 @@ async function receive(
     delivery: 'at-least-once',
     gatewayId: '00112233445566778899aabbccddeeff',
     inFlightMax: 1000,
-    clock: new SystemClock((error) => {
-      throw error;
-    }),
+    clock,
     logger: { debug() {}, info() {}, warn() {}, error() {} },
     signal: new AbortController().signal,
     lost: (error) => lost.push(error),
@@ -122,6 +126,23 @@ it('AMQP 0-9-1: takes a message that is larger than all that it may hold', async
     expect(broker.acknowledged).toBe(3);
   });
   expect(sink.mostBytes).toBe(600 * KIBIBYTE);
+});
+
+it('AMQP 0-9-1: blames no broker for answers about further queues that it does not read', async () => {
+  const clock = new ManualClock();
+  const broker = await startScriptedBroker(12, 128 * KIBIBYTE);
+  const sink = new SlowSink();
+  const options = { inFlightBytesMax: 256 * KIBIBYTE };
+  const connection = { port: broker.port, connectTimeoutMs: 1000 };
+  const driver = createAmqp091BridgeDriver();
+  const receiving = receive(driver, connection, options, sink, ['one', 'two'], clock);
+  await until(() => expect(sink.bodies).toHaveLength(2));
+  clock.advance(5000);
+  await until(() => {
+    sink.answer();
+    expect(broker.acknowledged).toBe(12);
+  });
+  expect((await receiving).lost).toEqual([]);
 });
 
 it('AMQP 0-9-1: is closed in order while the broker is held back', async () => {
