@@ -8,8 +8,8 @@
  */
 
 import { strict as assert } from 'node:assert';
-import type { Timer } from './clock.ts';
 import { Consumers, type Holder } from './consumers.ts';
+import { deadlineOf, FrontTimer } from './deadlines.ts';
 import type { Consumer, DeliveryOptions, Outcome } from './delivery.ts';
 import { Entry, type EntryOwner, type Loan } from './entry.ts';
 import type { DiscardReason, GroupContext, GroupOptions } from './group-context.ts';
@@ -35,8 +35,7 @@ export class Group implements EntryOwner {
   readonly #waiting: Waiting;
   #visibility: Visibility | null = null;
   #sequence = 0;
-  /** Runs for the entry at the front. */
-  #timer: Timer | null = null;
+  readonly #timer: FrontTimer;
   #closed = false;
 
   constructor(context: GroupContext, options: GroupOptions) {
@@ -56,6 +55,7 @@ export class Group implements EntryOwner {
         return entry;
       },
     );
+    this.#timer = new FrontTimer(context.clock, () => this.#dropOverdue());
     if (this.#waiting.isPaged) this.#watchDeadline(FIRST_PAGE_ROWS);
   }
 
@@ -104,7 +104,7 @@ export class Group implements EntryOwner {
           holder.consumer.deliver(message, options, null);
           return TAKEN;
         }
-        const deadlineMs = this.#deadlineOf(message, nowMs);
+        const deadlineMs = deadlineOf(message, bounds, nowMs);
         const row = persist ? this.#append(message, options, deadlineMs) : -1;
         const entry = this.#entryOf(message, options, deadlineMs);
         entry.row = row;
@@ -115,7 +115,7 @@ export class Group implements EntryOwner {
       }
     }
     if (bounds.overflow === 'reject' && this.#isFull(message)) return FULL;
-    this.#enqueue(message.kept(), options, persist, this.#deadlineOf(message, nowMs), sharedOrder, loan);
+    this.#enqueue(message.kept(), options, persist, deadlineOf(message, bounds, nowMs), sharedOrder, loan);
     this.trim();
     return persist ? WRITTEN : TAKEN;
   }
@@ -214,7 +214,7 @@ export class Group implements EntryOwner {
   handOver(): Entry[] {
     assert(this.#log === null, 'what stands in a log cannot be handed over');
     this.#closed = true;
-    this.#timer?.cancel();
+    this.#timer.cancel();
     const entries = this.#consumers.closeAll('displaced');
     for (const entry of entries) entry.redelivered = true;
     for (let entry = this.#waiting.shift(); entry !== undefined; entry = this.#waiting.shift())
@@ -286,7 +286,7 @@ export class Group implements EntryOwner {
   /** Ends it: consumers are told, memory is given back. The log is the caller's to delete. */
   close(reason: 'deleted' | 'expired' | 'displaced'): void {
     this.#closed = true;
-    this.#timer?.cancel();
+    this.#timer.cancel();
     this.#visibility?.close();
     this.#waiting.close();
     for (const entry of this.#consumers.closeAll(reason)) this.#letGo(entry);
@@ -368,7 +368,7 @@ export class Group implements EntryOwner {
   ): void {
     if (this.#waiting.mustPage) {
       this.#waiting.page(message, options, deadlineMs);
-      if (this.#timer === null) this.#watchDeadline(PAGE_ROWS);
+      if (!this.#timer.isSet) this.#watchDeadline(PAGE_ROWS);
       return;
     }
     const row = persist ? this.#append(message, options, deadlineMs) : -1;
@@ -377,15 +377,8 @@ export class Group implements EntryOwner {
     entry.sharedOrder = sharedOrder;
     entry.loan = loan;
     this.#waiting.push(entry);
-    if (deadlineMs !== 0 && (this.#timer === null || this.#waiting.atHand === 1))
+    if (deadlineMs !== 0 && (!this.#timer.isSet || this.#waiting.atHand === 1))
       this.#watchDeadline(PAGE_ROWS);
-  }
-
-  #deadlineOf(message: Message, nowMs: number): number {
-    const { messageTtlMs } = this.#options.bounds;
-    if (messageTtlMs < 0) return message.expiresAtMs;
-    const own = nowMs + messageTtlMs;
-    return message.expiresAtMs === 0 ? own : Math.min(own, message.expiresAtMs);
   }
 
   #shift(): Entry | undefined {
@@ -458,7 +451,6 @@ export class Group implements EntryOwner {
     }
   }
 
-  /** One timer for the oldest entry: as in other brokers, what expires behind it waits until it is first. */
   #watchDeadline(rowsMax: number): void {
     if (this.#closed) return;
     const first = this.#waiting.first();
@@ -466,22 +458,16 @@ export class Group implements EntryOwner {
       if (this.#waiting.isPaged && this.#options.expiresUnattended) this.#loadSoon(rowsMax);
       return;
     }
-    const { deadlineMs } = first;
-    if (deadlineMs === 0) return;
-    const { clock } = this.#context;
-    if (this.#timer !== null) {
-      if (this.#timer.dueMs <= Math.max(deadlineMs, clock.nowMs())) return;
-      this.#timer.cancel();
+    if (first.deadlineMs !== 0) this.#timer.set(first.deadlineMs);
+  }
+
+  #dropOverdue(): void {
+    for (let entry = this.#waiting.first(); entry !== undefined; entry = this.#waiting.first()) {
+      if (entry.deadlineMs === 0 || entry.deadlineMs > this.#context.clock.nowMs()) break;
+      this.#waiting.shift();
+      this.#dropIfExpired(entry);
     }
-    this.#timer = clock.after(Math.max(0, deadlineMs - clock.nowMs()), () => {
-      this.#timer = null;
-      for (let entry = this.#waiting.first(); entry !== undefined; entry = this.#waiting.first()) {
-        if (entry.deadlineMs === 0 || entry.deadlineMs > clock.nowMs()) break;
-        this.#waiting.shift();
-        this.#dropIfExpired(entry);
-      }
-      this.#watchDeadline(PAGE_ROWS);
-    });
+    this.#watchDeadline(PAGE_ROWS);
   }
 
   #loadSoon(rowsMax: number): void {

@@ -1,7 +1,6 @@
 /**
  * Moves messages that stand only in one log to another place, a page at a time. Used by sessions for what they hold of
- * shared subscriptions; `sessions.ts` has one `MoveQueue`, so that a thousand of them that end together read one page
- * at a time.
+ * shared subscriptions; `sessions.ts` has one `LogTurns` for it.
  *
  * Invariant: what is put elsewhere and the rows that go are written in one turn, so by one commit: a process that is
  * killed finds each message in one of the two places.
@@ -72,27 +71,5 @@ function decode(context: GroupContext, bytes: Uint8Array) {
   } catch (error) {
     context.readFailed(error);
     return null;
-  }
-}
-
-/** Moves that take turns. */
-export class MoveQueue {
-  #last: Promise<unknown> = Promise.resolve();
-  #closed = false;
-
-  get closed(): boolean {
-    return this.#closed;
-  }
-
-  run<T>(task: () => Promise<T>): Promise<T> {
-    const result = this.#last.then(task);
-    this.#last = result.catch(() => undefined);
-    return result;
-  }
-
-  /** Those that run end at their next page, and nobody waits for the rest. */
-  async close(): Promise<void> {
-    this.#closed = true;
-    await this.#last;
   }
 }

@@ -14,7 +14,8 @@ import { Group } from './group.ts';
 import type { GroupBounds, GroupContext } from './group-context.ts';
 import type { Session, SubscriptionOptions } from './index.ts';
 import type { Limits } from './limits.ts';
-import { type Move, type Moved, type MoveQueue, moveRows } from './log-moves.ts';
+import { type Move, type Moved, moveRows } from './log-moves.ts';
+import type { LogTurns } from './log-turns.ts';
 import type { Message } from './message.ts';
 import type { Pattern } from './pattern.ts';
 import {
@@ -48,7 +49,7 @@ export interface SessionHome {
   shared(key: string): SharedSubscription | undefined;
   readonly sharedCount: number;
   /** What goes back to shared subscriptions from logs takes turns here. */
-  readonly moves: MoveQueue;
+  readonly moves: LogTurns;
 }
 
 export interface SubscriptionEntry {

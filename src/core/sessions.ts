@@ -9,7 +9,7 @@ import { CoreError } from './errors.ts';
 import type { GroupBounds, GroupContext } from './group-context.ts';
 import type { Session, Sessions, SubscriptionOptions } from './index.ts';
 import type { Limits } from './limits.ts';
-import { MoveQueue } from './log-moves.ts';
+import { LogTurns } from './log-turns.ts';
 import { Pattern } from './pattern.ts';
 import type { Router } from './router.ts';
 import { type SessionHome, StoredSession, type SubscriptionEntry } from './session.ts';
@@ -48,7 +48,7 @@ export class SessionRegistry implements Sessions, SessionHome {
   readonly router: Router;
   readonly limits: Limits;
   readonly bounds: GroupBounds;
-  readonly moves = new MoveQueue();
+  readonly moves = new LogTurns();
   readonly #storage: Storage;
   readonly #sessionTable: Table;
   readonly #subscriptionTable: Table;
