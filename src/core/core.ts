@@ -10,6 +10,7 @@ import { CoreError } from './errors.ts';
 import { ExchangeRegistry } from './exchanges.ts';
 import type { GroupContext } from './group-context.ts';
 import type { Core, CoreCounters, CoreOptions, Match } from './index.ts';
+import { LogTurns } from './log-turns.ts';
 import { MappingRuleTable } from './mapping-rules.ts';
 import { MappingRunner } from './mapping-runner.ts';
 import type { Message } from './message.ts';
@@ -36,7 +37,17 @@ export async function createCore(options: CoreOptions): Promise<Core> {
   const readFailed = (error: unknown) =>
     options.report({ level: 'error', text: 'a log could not be read', details: { error: String(error) } });
   const clientLost = tellOfDrops(clock, options.report);
-  const context: GroupContext = { clock, durability, congestion, format, counters, readFailed, clientLost };
+  const weighing = new LogTurns();
+  const context: GroupContext = {
+    clock,
+    durability,
+    congestion,
+    format,
+    counters,
+    weighing,
+    readFailed,
+    clientLost,
+  };
 
   const retained = await RetainedStore.load({ storage, durability, format, clock, limits, readFailed });
   const replies = new ReplyTokens({
@@ -164,6 +175,7 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     close: async () => {
       schedule.stop();
       replies.close();
+      await weighing.close();
       await streams.close();
       await sessions.close();
       await new Promise<void>((resolve) => durability.whenStored(() => resolve()));

@@ -8,6 +8,7 @@ import type { Congestion } from './congestion.ts';
 import type { DeliveryOptions } from './delivery.ts';
 import type { Durability } from './durability.ts';
 import type { CoreCounters } from './index.ts';
+import type { LogTurns } from './log-turns.ts';
 import type { Message } from './message.ts';
 import type { MessageFormat } from './message-format.ts';
 import type { RowLog } from './storage.ts';
@@ -59,6 +60,8 @@ export interface GroupContext {
   readonly congestion: Congestion;
   readonly format: MessageFormat;
   readonly counters: CoreCounters;
+  /** Of groups that count the bytes of what was in their logs at the start. */
+  readonly weighing: LogTurns;
   /** A log could not be read back. */
   readFailed(error: unknown): void;
   /** A session, or a shared subscription, has no room: its oldest message goes. */

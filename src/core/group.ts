@@ -56,7 +56,10 @@ export class Group implements EntryOwner {
       },
     );
     this.#timer = new FrontTimer(context.clock, () => this.#dropOverdue());
-    if (this.#waiting.isPaged) this.#watchDeadline(FIRST_PAGE_ROWS);
+    if (!this.#waiting.isPaged) return;
+    this.#watchDeadline(FIRST_PAGE_ROWS);
+    // Who refuses has to know how much there is before it takes more; who drops its oldest learns it by then.
+    if (options.bounds.overflow === 'reject') this.#weigh();
   }
 
   get readyCount(): number {
@@ -434,6 +437,7 @@ export class Group implements EntryOwner {
   /** Drops the oldest until the bounds hold, unless it refuses instead: that was acknowledged. Called for new bounds too. */
   trim(): void {
     const { messagesMax, bytesMax, overflow } = this.#options.bounds;
+    this.#weigh();
     if (overflow === 'reject' || (messagesMax < 0 && bytesMax < 0)) return;
     const waiting = this.#waiting;
     while (
@@ -449,6 +453,15 @@ export class Group implements EntryOwner {
       this.#discard(entry.message, entry.options, 'overflow');
       this.#forget(entry);
     }
+  }
+
+  /** What was there at the start counts towards the bound of bytes too. */
+  #weigh(): void {
+    if (this.#options.bounds.bytesMax < 0 || !this.#waiting.isUnweighed) return;
+    this.#waiting.weigh().then(
+      () => this.trim(),
+      (error: unknown) => this.#context.readFailed(error),
+    );
   }
 
   #watchDeadline(rowsMax: number): void {

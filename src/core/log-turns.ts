@@ -1,6 +1,6 @@
 /**
  * Turns that walks through whole logs take, so that a thousand of them that are wanted at once read one page at a time.
- * Sessions have one for what they move (`log-moves.ts`).
+ * Sessions have one for what they move (`log-moves.ts`), the groups of a core one for what they weigh (`waiting.ts`).
  * Whoever walks looks at `closed` before each page: behind the end of the core nothing may be read.
  */
 

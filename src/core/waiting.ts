@@ -16,11 +16,14 @@ import { EntryHeap } from './entry-heap.ts';
 import type { GroupContext } from './group-context.ts';
 import { type Move, moveRows } from './log-moves.ts';
 import type { Message } from './message.ts';
+import { bodyBytesOf } from './message-format.ts';
 import type { WaitingMessage, WaitingPlace } from './queueing.ts';
 import type { RowLog } from './storage.ts';
 
 /** Bytes read back from the log at once. */
 const PAGE_BYTES = 1024 * 1024;
+/** Rows weighed at once: about a millisecond of the event loop. */
+const WEIGHED_ROWS = 500;
 
 export class Waiting {
   readonly #context: GroupContext;
@@ -42,6 +45,9 @@ export class Waiting {
   #pagedBodyBytes = 0;
   /** Rows below it were there at the start: those of messages that need not survive are dropped when read. */
   readonly #recoveredBelow: number;
+  /** From here on they are not in `#pagedBodyBytes` yet. */
+  #unweighedFrom: number;
+  #isWeighing = false;
   #loading: Promise<void> | null = null;
   #epoch = 0;
   #closed = false;
@@ -61,7 +67,9 @@ export class Waiting {
     this.#keepsAll = keepsAll;
     this.#entryOf = entryOf;
     this.#recoveredBelow = log?.endOffset ?? 0;
+    this.#unweighedFrom = this.#recoveredBelow;
     if (log !== null && log.rowCount > 0) {
+      this.#unweighedFrom = 0;
       this.#pagedFrom = 0;
       this.#pagedCount = log.rowCount;
     }
@@ -71,9 +79,14 @@ export class Waiting {
     return this.#returned.length + this.#ready.length + this.#pagedCount;
   }
 
-  /** Bytes of all bodies; those of rows that were there at the start count from when they are read. */
+  /** Bytes of all bodies; those of rows that were there at the start count from when they are weighed, or read back. */
   get bodyBytes(): number {
     return this.#bodyBytes + this.#pagedBodyBytes;
+  }
+
+  /** `bodyBytes` lacks some of what was there at the start, and nobody is about to count it. */
+  get isUnweighed(): boolean {
+    return this.#unweighedFrom < this.#recoveredBelow && !this.#isWeighing && !this.#context.weighing.closed;
   }
 
   /** Some of it is in memory alone, and would not survive. */
@@ -207,16 +220,7 @@ export class Waiting {
       if (this.#loading === null) break;
       await this.#loading;
     }
-    const taking = this.#takePaged(offset);
-    this.#loading = taking.then(
-      () => {
-        this.#loading = null;
-      },
-      () => {
-        this.#loading = null;
-      },
-    );
-    return taking;
+    return this.#readAlone(this.#takePaged(offset));
   }
 
   /** Appends to the log and keeps nothing in memory. `deadlineMs`: as of the row. */
@@ -244,16 +248,27 @@ export class Waiting {
    */
   async moveOut(move: Move): Promise<boolean> {
     while (this.#loading !== null) await this.#loading;
-    const moving = this.#moveOut(move);
-    this.#loading = moving.then(
-      () => {
-        this.#loading = null;
-      },
-      () => {
-        this.#loading = null;
-      },
-    );
-    return moving;
+    return this.#readAlone(this.#moveOut(move));
+  }
+
+  /**
+   * Counts the bytes of what was there at the start and is not read back, a page at a time in everybody else's midst. It is
+   * done when somebody needs to know: reading a long log costs more than all the rest of a start. Rejects where the log
+   * cannot be read: then it is unweighed again.
+   */
+  async weigh(): Promise<void> {
+    const { clock, weighing } = this.#context;
+    this.#isWeighing = true;
+    try {
+      await weighing.run(async () => {
+        do {
+          await new Promise<void>((resolve) => clock.afterTurn(resolve));
+          while (this.#loading !== null) await this.#loading;
+        } while (!weighing.closed && (await this.#readAlone(this.#weighPage())));
+      });
+    } finally {
+      this.#isWeighing = false;
+    }
   }
 
   /** Drops all that is paged out. `alone`: no other row of the log is in use. */
@@ -289,6 +304,41 @@ export class Waiting {
     this.#pagedCount = 0;
     this.#apart.clear();
     this.#pagedBodyBytes = 0;
+    this.#unweighedFrom = this.#recoveredBelow;
+  }
+
+  /** Nobody else reads the log until `reading` is done, which has just begun. */
+  #readAlone<Result>(reading: Promise<Result>): Promise<Result> {
+    const over = (): void => {
+      this.#loading = null;
+    };
+    this.#loading = reading.then(over, over);
+    return reading;
+  }
+
+  #isWeighed(offset: number): boolean {
+    return offset < this.#unweighedFrom || offset >= this.#recoveredBelow;
+  }
+
+  /** Returns whether there is more. */
+  async #weighPage(): Promise<boolean> {
+    const log = this.#log;
+    if (this.#closed || log === null || this.#unweighedFrom >= this.#recoveredBelow) return false;
+    const epoch = this.#epoch;
+    const rows = await log.read(Math.max(this.#unweighedFrom, this.#pagedFrom), WEIGHED_ROWS, PAGE_BYTES);
+    if (epoch !== this.#epoch) return false;
+    for (const { offset, bytes } of rows) {
+      if (offset >= this.#recoveredBelow) break;
+      if (offset >= this.#pagedFrom && !this.#apart.has(offset)) this.#pagedBodyBytes += bodyBytesOf(bytes);
+    }
+    this.#unweighedFrom = Math.min(this.#recoveredBelow, (rows.at(-1)?.offset ?? this.#recoveredBelow) + 1);
+    return this.#unweighedFrom < this.#recoveredBelow;
+  }
+
+  /** A row that is paged out leaves that. */
+  #unpage(offset: number, row: Uint8Array): void {
+    this.#pagedCount--;
+    if (this.#isWeighed(offset)) this.#pagedBodyBytes -= bodyBytesOf(row);
   }
 
   async #loadPage(rowsMax: number): Promise<void> {
@@ -301,7 +351,7 @@ export class Waiting {
     for (const row of rows) {
       this.#pagedFrom = row.offset + 1;
       if (this.#apart.has(row.offset)) continue;
-      this.#pagedCount--;
+      this.#unpage(row.offset, row.bytes);
       const entry = this.#restored(log, row.offset, row.bytes);
       if (entry !== null) this.push(entry);
     }
@@ -326,7 +376,7 @@ export class Waiting {
         move.put(moved);
         this.#pagedCount -= moved.length;
         for (const { message, sequence } of moved)
-          if (sequence >= this.#recoveredBelow) this.#pagedBodyBytes -= message.body.length;
+          if (this.#isWeighed(sequence)) this.#pagedBodyBytes -= message.body.length;
         if (this.#pagedCount === 0) this.#allRead();
       },
     });
@@ -343,7 +393,7 @@ export class Waiting {
     if (epoch !== this.#epoch || row?.offset !== offset || !isPaged()) return null;
     const entry = this.#restored(log, offset, row.bytes);
     if (entry === null) return null;
-    this.#pagedCount--;
+    this.#unpage(offset, row.bytes);
     this.#apart.add(offset);
     if (this.#pagedCount === 0) this.#allRead();
     return entry;
@@ -355,8 +405,7 @@ export class Waiting {
     if (stored === null) return null;
     const { message, options, deadlineMs } = stored;
     const recovered = offset < this.#recoveredBelow;
-    if (!recovered) this.#pagedBodyBytes -= message.body.length;
-    else if (!message.durable && !this.#keepsAll()) {
+    if (recovered && !message.durable && !this.#keepsAll()) {
       log.remove(offset);
       this.#context.durability.written();
       return null;

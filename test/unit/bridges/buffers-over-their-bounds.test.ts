@@ -23,6 +23,30 @@ describe('a buffer that is over its bounds', () => {
     expect(again.view().status.counters).toMatchObject({ done: 8, dropped: { overflow: 0 } });
   });
 
+  it.each([
+    ['block', { taken: 400, dropped: { overflow: 0 } }],
+    ['drop-new', { taken: 405, dropped: { overflow: 5 } }],
+    ['drop-oldest', { taken: 405, dropped: { overflow: 5 } }],
+  ])('in bytes is so after a restart too, where its policy is %s', async (overflow, counters) => {
+    const world = await openWorld();
+    world.outside.refusal = away;
+    await world.put({ buffer: { bytesMax: 40_000, overflow } });
+    for (let i = 0; i < 400; i++) world.publish('a/1', 'x'.repeat(100));
+    await world.turn();
+    await world.close();
+    const again = await openWorld({ storage: world.storage, outside: world.outside });
+    await waitFor(again, () => again.view().status.lag.bytes === 40_000);
+    for (let i = 0; i < 5; i++) {
+      const publish = () => again.publish('a/1', 'x'.repeat(100));
+      if (overflow === 'block') expect(publish).toThrow(expect.objectContaining({ code: 'overflow' }));
+      else publish();
+    }
+    await waitFor(again, () => again.view().status.lag.messages === 400);
+    expect(again.view().status).toMatchObject({ lag: { messages: 400, bytes: 40_000 }, counters });
+    const { taken, accounted } = sumOf(again.view());
+    expect(accounted).toBe(taken);
+  });
+
   it('counts what it goes without because nobody could be refused: what was delayed, and dead letters', async () => {
     const world = await openWorld();
     const { core, clock } = world;

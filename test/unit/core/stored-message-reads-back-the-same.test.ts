@@ -11,7 +11,7 @@ import {
   PLAIN_DELIVERY,
   type Reliability,
 } from '../../../src/core/index.ts';
-import { MessageFormat } from '../../../src/core/message-format.ts';
+import { bodyBytesOf, MessageFormat } from '../../../src/core/message-format.ts';
 
 const codec: NativeCodec = { name: 'test', decode: () => ({ headers: [] }) };
 const format = new MessageFormat([codec]);
@@ -68,6 +68,18 @@ function plain(value: Uint8Array | null): number[] | null {
 }
 
 describe('stored message', () => {
+  it('tells how long its body is without being read', () => {
+    const shared = fc.record({ of: options, sharedBy: fc.option(fc.string()) });
+    fc.assert(
+      fc.property(message, shared, fc.nat(), (before, { of, sharedBy }, deadlineMs) => {
+        const delivery = sharedBy === null ? of : { ...of, sharedBy };
+        expect(bodyBytesOf(format.encode(before, delivery, deadlineMs))).toBe(before.body.length);
+      }),
+    );
+    fc.assert(fc.property(fc.uint8Array(), (row) => void bodyBytesOf(row)));
+    expect(bodyBytesOf(Uint8Array.of(1))).toBe(0);
+  });
+
   it('reads back as it was written', () => {
     fc.assert(
       fc.property(message, options, (before, delivery) => {
