@@ -130,14 +130,15 @@ export interface Bridges {
     list(): Iterable<ConnectionView>;
     get(name: string): ConnectionView | undefined;
     put(name: string, definition: unknown, options: { readonly dryRun: boolean }): Promise<PutResult>;
-    remove(name: string): Promise<void>;
+    /** `dryRun`: only refuses what it would refuse. */
+    remove(name: string, options?: { readonly dryRun: boolean }): Promise<void>;
     probe(name: string): Promise<ProbeResult>;
   };
   list(): Iterable<BridgeView>;
   get(name: string): BridgeView | undefined;
   put(name: string, definition: unknown, options: { readonly dryRun: boolean }): Promise<PutResult>;
-  /** With what waits in its buffer. */
-  remove(name: string): Promise<void>;
+  /** With what waits in its buffer. `in-use` also where a mapping rule leads to it. */
+  remove(name: string, options?: { readonly dryRun: boolean }): Promise<void>;
   /** Opens a link of its own, and closes it. */
   probe(name: string): Promise<ProbeResult>;
   pause(name: string): Promise<void>;

@@ -67,7 +67,7 @@ export class BridgeRegistry implements Bridges {
       list: () => connections.names().flatMap((name) => view(name) ?? []),
       get: view,
       put: (name, definition, options) => this.#putConnection(name, definition, options.dryRun),
-      remove: (name) => this.#inTurn(() => this.#removeConnection(name)),
+      remove: (name, options) => this.#inTurn(() => this.#removeConnection(name, options?.dryRun === true)),
       probe: (name) => {
         const known = connections.get(name);
         if (known === undefined) throw new CoreError('not-found', `there is no connection ${name}`);
@@ -156,11 +156,12 @@ export class BridgeRegistry implements Bridges {
     return { created: !this.#bridges.has(name), probe: await this.#probe(prepared) };
   }
 
-  remove(name: string): Promise<void> {
+  remove(name: string, options?: { readonly dryRun: boolean }): Promise<void> {
     return this.#inTurn(async () => {
       const bridge = this.#found(name);
       refuseConfigured('bridge', name, bridge.basis.origin);
       this.#refuseUsed(name);
+      if (options?.dryRun === true) return;
       await this.#store.remove('bridge', name);
       this.#bridges.delete(name);
       this.#states.delete(name);
@@ -326,10 +327,11 @@ export class BridgeRegistry implements Bridges {
     return changed;
   }
 
-  async #removeConnection(name: string): Promise<void> {
+  async #removeConnection(name: string, dryRun: boolean): Promise<void> {
     this.#connections.stored(name);
-    const [user] = this.#usersOf(name);
-    if (user !== undefined) throw new CoreError('in-use', `bridge ${user.name} uses connection ${name}`);
+    const users = [...this.#usersOf(name)].map((bridge) => bridge.name);
+    if (users.length > 0) throw new CoreError('in-use', `bridges use the connection: ${users.join(', ')}`);
+    if (dryRun) return;
     await this.#store.remove('connection', name);
     this.#connections.delete(name);
   }

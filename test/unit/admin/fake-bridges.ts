@@ -43,9 +43,10 @@ export class FakeBridges implements Bridges {
       this.stored.set(name, { definition: fields, origin: 'stored' });
       return { created };
     },
-    remove: async (name) => {
-      if (this.#usersOf(name).length > 0) throw new CoreError('in-use', 'bridges use it');
-      this.stored.delete(name);
+    remove: async (name, options) => {
+      const users = this.#usersOf(name);
+      if (users.length > 0) throw new CoreError('in-use', `bridges use the connection: ${users.join(', ')}`);
+      if (options?.dryRun !== true) this.stored.delete(name);
     },
     probe: (name) => this.#probe(name),
   };
@@ -101,8 +102,8 @@ export class FakeBridges implements Bridges {
     return { created };
   }
 
-  async remove(name: string): Promise<void> {
-    this.bridges.delete(name);
+  async remove(name: string, options?: { readonly dryRun: boolean }): Promise<void> {
+    if (options?.dryRun !== true) this.bridges.delete(name);
   }
 
   probe(name: string): Promise<ProbeResult> {

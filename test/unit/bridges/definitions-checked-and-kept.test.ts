@@ -84,8 +84,12 @@ describe('a definition', () => {
     expect(await errorOf(connections.put('d', { type: 'fake' }, STORED))).toMatchObject({
       code: 'limit-reached',
     });
+    expect(await errorOf(connections.remove('c', { dryRun: true }))).toMatchObject({ code: 'in-use' });
     expect(await errorOf(connections.remove('c'))).toMatchObject({ code: 'in-use' });
+    await world.bridges.remove('b', { dryRun: true });
+    expect(world.bridges.get('b')).toBeDefined();
     await world.bridges.remove('b');
+    await connections.remove('c', { dryRun: true });
     await connections.remove('c');
     expect(await errorOf(connections.remove('c'))).toMatchObject({ code: 'not-found' });
     expect(await errorOf(world.bridges.pause('b'))).toMatchObject({ code: 'not-found' });
