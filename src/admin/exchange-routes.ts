@@ -16,6 +16,7 @@ import {
   Pattern,
 } from '../core/index.ts';
 import { headersFromJson, jsonFromHeaders } from './header-json.ts';
+import { addNamedReads } from './named-reads.ts';
 import { checkNewName, found, nameParams, refuseReserved } from './object-names.ts';
 import type { AdminOptions } from './options.ts';
 import { pageOf, pageQuery, paginate } from './paging.ts';
@@ -103,35 +104,20 @@ export function addExchangeRoutes(app: App, { core }: AdminOptions): void {
   const tags = ['exchanges'];
   const exchangeOf = (name: string): ExchangeSpec => found(exchanges.get(name), 'exchange', name);
 
-  app.get(
-    '/v1/exchanges',
-    {
-      schema: {
-        summary: 'List exchanges',
-        tags,
-        querystring: pageQuery,
-        response: { 200: pageOf(exchangeSchema), '4xx': problemResponse },
-      },
-    },
-    (request) => paginate(exchanges.list(), request.query, ({ name }) => name, viewFromExchange),
-  );
-
-  app.get(
-    '/v1/exchanges/:name',
-    {
-      schema: {
-        summary: 'Get an exchange',
-        tags,
-        params: nameParams,
-        response: { 200: exchangeSchema, '4xx': problemResponse },
-      },
-    },
-    (request, reply) => {
-      const exchange = exchangeOf(request.params.name);
-      reply.header('etag', etagOfExchange(exchange));
-      return viewFromExchange(exchange);
-    },
-  );
+  addNamedReads(app, {
+    tag: 'exchanges',
+    path: '/v1/exchanges',
+    onePath: '/v1/exchanges/:name',
+    one: 'an exchange',
+    many: 'exchanges',
+    what: 'exchange',
+    schema: exchangeSchema,
+    list: () => exchanges.list(),
+    get: (name) => exchanges.get(name),
+    nameOf: ({ name }) => name,
+    etagOf: etagOfExchange,
+    show: viewFromExchange,
+  });
 
   app.put(
     '/v1/exchanges/:name',

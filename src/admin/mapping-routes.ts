@@ -7,9 +7,9 @@
 import Type from 'typebox';
 import { CoreError, isRouting, type MappingEntry, newMappingCounters, streamsOfRule } from '../core/index.ts';
 import { endpointOf } from './mapping-trial.ts';
+import { addNamedReads } from './named-reads.ts';
 import { DEFINITION_NAME, DEFINITION_NAME_RULE, definitionNameParams, found } from './object-names.ts';
 import type { AdminOptions } from './options.ts';
-import { pageOf, pageQuery, paginate } from './paging.ts';
 import { changeQuery, checkPreconditions, etagOf, preconditions, takingTurns } from './preconditions.ts';
 import { notFound, problem, problemFromCore } from './problems.ts';
 import {
@@ -46,42 +46,24 @@ export function addMappingRoutes(app: App, options: AdminOptions): void {
   const { rules } = options.core;
   const inTurn = takingTurns();
 
-  app.get(
-    '/v1/mappings',
-    {
-      schema: {
-        summary: 'List mappings',
-        tags: ['mappings'],
-        querystring: pageQuery,
-        response: { 200: pageOf(mappingSchema), '4xx': problemResponse },
-      },
+  addNamedReads(app, {
+    tag: 'mappings',
+    path: '/v1/mappings',
+    onePath: '/v1/mappings/:name',
+    one: 'a mapping',
+    many: 'mappings',
+    what: 'mapping',
+    params: definitionNameParams,
+    schema: mappingSchema,
+    list: () => rules.list(),
+    get: (name) => {
+      const entry = rules.get(name);
+      return entry && ([name, entry] as const);
     },
-    (request) =>
-      paginate(
-        rules.list(),
-        request.query,
-        ([name]) => name,
-        ([name, entry]) => viewFromRule(name, entry),
-      ),
-  );
-
-  app.get(
-    '/v1/mappings/:name',
-    {
-      schema: {
-        summary: 'Get a mapping',
-        tags: ['mappings'],
-        params: definitionNameParams,
-        response: { 200: mappingSchema, '4xx': problemResponse },
-      },
-    },
-    (request, reply) => {
-      const { name } = request.params;
-      const entry = found(rules.get(name), 'mapping', name);
-      reply.header('etag', etagOf(entry.definition));
-      return viewFromRule(name, entry);
-    },
-  );
+    nameOf: ([name]) => name,
+    etagOf: ([, { definition }]) => etagOf(definition),
+    show: ([name, entry]) => viewFromRule(name, entry),
+  });
 
   app.put(
     '/v1/mappings/:name',

@@ -7,9 +7,9 @@
 import Type, { type Static } from 'typebox';
 import { type Core, CoreError, type Queue, type QueueSpec, swapSeparators } from '../core/index.ts';
 import { jsonFromHeaders } from './header-json.ts';
+import { addNamedReads } from './named-reads.ts';
 import { checkNewName, found, nameParams } from './object-names.ts';
 import type { AdminOptions } from './options.ts';
-import { pageOf, pageQuery, paginate } from './paging.ts';
 import { changeQuery, checkPreconditions, etagOf, preconditions } from './preconditions.ts';
 import { problem } from './problems.ts';
 import { problemResponse, type QueueView, queueSchema } from './schemas.ts';
@@ -78,35 +78,20 @@ export function addQueueRoutes(app: App, options: AdminOptions): void {
   const tags = ['queues'];
   const queueOf = (name: string): Queue => found(core.queues.get(name), 'queue', name);
 
-  app.get(
-    '/v1/queues',
-    {
-      schema: {
-        summary: 'List queues',
-        tags,
-        querystring: pageQuery,
-        response: { 200: pageOf(queueSchema), '4xx': problemResponse },
-      },
-    },
-    (request) => paginate(core.queues.list(), request.query, ({ spec }) => spec.name, viewFromQueue),
-  );
-
-  app.get(
-    '/v1/queues/:name',
-    {
-      schema: {
-        summary: 'Get a queue',
-        tags,
-        params: nameParams,
-        response: { 200: queueSchema, '4xx': problemResponse },
-      },
-    },
-    (request, reply) => {
-      const queue = queueOf(request.params.name);
-      reply.header('etag', etagOfQueue(queue.spec));
-      return viewFromQueue(queue);
-    },
-  );
+  addNamedReads(app, {
+    tag: 'queues',
+    path: '/v1/queues',
+    onePath: '/v1/queues/:name',
+    one: 'a queue',
+    many: 'queues',
+    what: 'queue',
+    schema: queueSchema,
+    list: () => core.queues.list(),
+    get: (name) => core.queues.get(name),
+    nameOf: ({ spec }) => spec.name,
+    etagOf: ({ spec }) => etagOfQueue(spec),
+    show: viewFromQueue,
+  });
 
   app.put(
     '/v1/queues/:name',

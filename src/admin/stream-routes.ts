@@ -15,9 +15,9 @@ import {
   streamsOfRule,
 } from '../core/index.ts';
 import { checkStream } from '../core/stream-definition.ts';
+import { addNamedReads } from './named-reads.ts';
 import { found, nameParams } from './object-names.ts';
 import type { AdminOptions } from './options.ts';
-import { pageOf, pageQuery, paginate } from './paging.ts';
 import { changeQuery, checkPreconditions, etagOf, preconditions, takingTurns } from './preconditions.ts';
 import { notFound, problem, problemFromCore } from './problems.ts';
 import { problemResponse, type StreamView, streamSchema } from './schemas.ts';
@@ -73,35 +73,20 @@ export function addStreamRoutes(app: App, options: AdminOptions): void {
   const view = (stream: Shown): StreamView => viewFromStream(stream, core.rules);
   const streamOf = (name: string): Stream => found(core.streams.get(name), 'stream', name);
 
-  app.get(
-    '/v1/streams',
-    {
-      schema: {
-        summary: 'List streams',
-        tags,
-        querystring: pageQuery,
-        response: { 200: pageOf(streamSchema), '4xx': problemResponse },
-      },
-    },
-    (request) => paginate(core.streams.list(), request.query, ({ spec }) => spec.name, view),
-  );
-
-  app.get(
-    '/v1/streams/:name',
-    {
-      schema: {
-        summary: 'Get a stream',
-        tags,
-        params: nameParams,
-        response: { 200: streamSchema, '4xx': problemResponse },
-      },
-    },
-    (request, reply) => {
-      const stream = streamOf(request.params.name);
-      reply.header('etag', etagOfStream(stream.spec));
-      return view(stream);
-    },
-  );
+  addNamedReads(app, {
+    tag: 'streams',
+    path: '/v1/streams',
+    onePath: '/v1/streams/:name',
+    one: 'a stream',
+    many: 'streams',
+    what: 'stream',
+    schema: streamSchema,
+    list: () => core.streams.list(),
+    get: (name) => core.streams.get(name),
+    nameOf: ({ spec }) => spec.name,
+    etagOf: ({ spec }) => etagOfStream(spec),
+    show: view,
+  });
 
   app.put(
     '/v1/streams/:name',

@@ -7,9 +7,9 @@
 import Type from 'typebox';
 import type { UserInfo } from '../auth/users.ts';
 import { CoreError } from '../core/index.ts';
+import { addNamedReads } from './named-reads.ts';
 import { found, nameParams } from './object-names.ts';
 import type { AdminOptions } from './options.ts';
-import { pageOf, pageQuery, paginate } from './paging.ts';
 import { checkPreconditions, etagOf, preconditions, takingTurns } from './preconditions.ts';
 import { notFound, problem, problemFromCore } from './problems.ts';
 import { problemResponse } from './schemas.ts';
@@ -55,36 +55,20 @@ export function addUserRoutes(app: App, { users }: AdminOptions): void {
   const tags = ['users'];
   const inTurn = takingTurns();
 
-  app.get(
-    '/v1/users',
-    {
-      schema: {
-        summary: 'List users',
-        tags,
-        querystring: pageQuery,
-        response: { 200: pageOf(userSchema), '4xx': problemResponse },
-      },
-    },
-    (request) => paginate(users.list(), request.query, ({ name }) => name, viewFromUser),
-  );
-
-  app.get(
-    '/v1/users/:name',
-    {
-      schema: {
-        summary: 'Get a user',
-        tags,
-        params: nameParams,
-        response: { 200: userSchema, '4xx': problemResponse },
-      },
-    },
-    (request, reply) => {
-      const { name } = request.params;
-      const user = found(users.get(name), 'user', name);
-      reply.header('etag', etagOfUser(user));
-      return viewFromUser(user);
-    },
-  );
+  addNamedReads(app, {
+    tag: 'users',
+    path: '/v1/users',
+    onePath: '/v1/users/:name',
+    one: 'a user',
+    many: 'users',
+    what: 'user',
+    schema: userSchema,
+    list: () => users.list(),
+    get: (name) => users.get(name),
+    nameOf: ({ name }) => name,
+    etagOf: etagOfUser,
+    show: viewFromUser,
+  });
 
   app.put(
     '/v1/users/:name',
