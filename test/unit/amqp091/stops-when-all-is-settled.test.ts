@@ -33,6 +33,20 @@ const settle = (): void =>
 
 const acknowledge = (): void => client.send(1, 'basic.ack', { deliveryTag: 1, multiple: true });
 
+/** A client that has not settled a message asks for more than it reads while the gateway stops: it is not read any more. */
+async function stopWithUnreadAnswers(): Promise<void> {
+  await fill('q', 1);
+  await fill('other', 100);
+  client.consume(1, 'q', false);
+  await settled();
+  client.transport.pendingBytes = 0;
+  settle();
+  const get = encodeMethod(2, 'basic.get', { ticket: 0, queue: 'other', noAck: true });
+  client.handler.received(Buffer.concat(Array.from({ length: 12 }, () => get)));
+  for (let i = 0; i < 20; i++) await settled();
+  expect(client.transport.paused).toBe(true);
+}
+
 test('what is settled is read though memory runs short', async () => {
   await fill('q', 1);
   client.consume(1, 'q', false);
@@ -54,16 +68,7 @@ test('what is settled is read though memory runs short', async () => {
 });
 
 test('it is read again when the client has read its answers, and is sent nothing new', async () => {
-  await fill('q', 1);
-  await fill('other', 100);
-  client.consume(1, 'q', false);
-  await settled();
-  client.transport.pendingBytes = 0;
-  settle();
-  const get = encodeMethod(2, 'basic.get', { ticket: 0, queue: 'other', noAck: true });
-  client.handler.received(Buffer.concat(Array.from({ length: 12 }, () => get)));
-  for (let i = 0; i < 20; i++) await settled();
-  expect(client.transport.paused).toBe(true);
+  await stopWithUnreadAnswers();
   await fill('q', 1);
   for (let i = 0; i < 12; i++) {
     client.drain();
@@ -79,16 +84,7 @@ test('it is read again when the client has read its answers, and is sent nothing
 });
 
 test('also where the socket took them before anybody looked', async () => {
-  await fill('q', 1);
-  await fill('other', 100);
-  client.consume(1, 'q', false);
-  await settled();
-  client.transport.pendingBytes = 0;
-  settle();
-  const get = encodeMethod(2, 'basic.get', { ticket: 0, queue: 'other', noAck: true });
-  client.handler.received(Buffer.concat(Array.from({ length: 12 }, () => get)));
-  for (let i = 0; i < 20; i++) await settled();
-  expect(client.transport.paused).toBe(true);
+  await stopWithUnreadAnswers();
   client.transport.pendingBytes = 0;
   await world.clock.turn();
   expect(client.transport.count('basic.get-ok 2')).toBe(12);
