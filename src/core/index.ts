@@ -41,6 +41,8 @@ export interface PublisherInfo {
   readonly providesQueues?: boolean;
   /** A part of the gateway that publishes what its operator told it to: no rule is asked. */
   readonly isGateway?: boolean;
+  /** Who publishes has gone, and keeps nothing that is refused: a bridge that has no room counts it as lost. */
+  readonly isGone?: boolean;
   /** The core is short of room (`true`: stop reading the publisher's socket) or has it again (`false`). */
   congested(yes: boolean): void;
 }

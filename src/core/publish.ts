@@ -102,14 +102,14 @@ export class Publishing {
         const { address } = message;
         const isReserved = address.charCodeAt(0) === DOLLAR;
         if (isReserved && isReplyAddress(address)) {
-          return this.#publishReply(message, info.principal, sink, token);
+          return this.#publishReply(message, info, sink, token);
         }
         if (!rights.may(info.principal, address) || (isReserved && isSystemAddress(address))) {
           this.#counters.refused++;
           throw new CoreError('access-refused', `may not publish to '${address}'`);
         }
         if (isReserved && info.providesQueues === true) this.provideQueue(address, info.principal);
-        return this.publish(asClientsMay(message), info.principal, sink, token);
+        return this.publish(asClientsMay(message), info.principal, sink, token, info.isGone === true);
       },
       close: () => congestion.forget(info),
     };
@@ -118,7 +118,7 @@ export class Publishing {
   /** No rule is asked about the reply address itself: whoever knows one was handed the request. */
   #publishReply(
     message: Message,
-    principal: Principal,
+    { principal, isGone }: PublisherInfo,
     sink: ReceiptSink | null,
     token: number,
   ): PublishResult {
@@ -130,19 +130,22 @@ export class Publishing {
       counters.refused++;
       throw error;
     }
-    if (answer !== null) return this.publish(asClientsMay(answer), principal, sink, token);
+    if (answer !== null) return this.publish(asClientsMay(answer), principal, sink, token, isGone === true);
     counters.published++;
     counters.publishedBytes += message.body.length;
     counters.noRoute++;
     return NO_ROUTE;
   }
 
-  /** `principal`: who publishes, for the rules that ask; null where no client does. */
+  /**
+   * `principal`: who publishes, for the rules that ask; null where no client does. `isGone`: nobody keeps what is refused.
+   */
   publish(
     message: Message,
     principal: Principal | null,
     sink: ReceiptSink | null,
     token: number,
+    isGone = principal === null,
   ): PublishResult {
     const counters = this.#counters;
     this.#mappings.principal = principal;
@@ -161,12 +164,12 @@ export class Publishing {
       result = this.route(message, null);
     } catch (error) {
       counters.refused++;
-      this.#mappings.refused(principal === null);
+      this.#mappings.refused(isGone);
       throw error;
     }
     if (result >= FULL) {
       counters.refused++;
-      this.#mappings.refused(principal === null);
+      this.#mappings.refused(isGone);
       if (result === REFUSED) throw new CoreError('refused-by-rule', this.#mappings.refusal);
       throw new CoreError('overflow', `a queue for '${message.address}' is full`);
     }

@@ -107,7 +107,12 @@ export class Wills {
 
   /** Rights and what the address remembers are judged now, not when the client connected. */
   #publish(clientId: string, will: Will, principal: Principal): void {
-    const publisher = this.#core.openPublisher({ principal, providesQueues: true, congested: () => {} });
+    const publisher = this.#core.openPublisher({
+      principal,
+      providesQueues: true,
+      isGone: true,
+      congested: () => {},
+    });
     const address = addressFromTopic(expandQueueAlias(will.topic));
     try {
       const message = messageFromMqtt(will, address, clientId, this.#core.clock.nowMs());

@@ -1,10 +1,13 @@
 import { describe, expect, it } from 'vitest';
+import { Wills } from '../../../adapters/mqtt/state/wills.ts';
 import { redrive, wayBack } from '../../../src/admin/redrive.ts';
 import { ANONYMOUS } from '../../../src/core/index.ts';
+import type { Logger } from '../../../src/host.ts';
 import { LinkError } from '../../../src/outside.ts';
 import { messageTo, queueSpec } from '../../support/core.ts';
 import { openWorld, sumOf, waitFor } from './bridge-world.ts';
 
+const NO_LOGGER: Logger = { debug() {}, info() {}, warn() {}, error() {} };
 const away = new LinkError('unreachable', 'nobody there');
 
 describe('a buffer that is over its bounds', () => {
@@ -75,6 +78,35 @@ describe('a buffer that is over its bounds', () => {
     expect(() => world.publish('a/1', 'refused')).toThrow(expect.objectContaining({ code: 'overflow' }));
     const { taken, accounted } = sumOf(world.view());
     expect([taken, accounted]).toEqual([3, 3]);
+  });
+
+  it('counts the will that it goes without, for whoever left that is gone', async () => {
+    const world = await openWorld();
+    world.outside.refusal = away;
+    await world.put({ buffer: { messagesMax: 1 } });
+    world.publish('a/1', 'fills it');
+    const wills = new Wills(world.core, NO_LOGGER);
+    const will = {
+      topic: 'a/1',
+      body: Buffer.from('gone'),
+      qos: 1,
+      retain: false,
+      priority: 4,
+      expirySeconds: -1,
+      native: null,
+      isText: false,
+      delaySeconds: 5,
+    } as const;
+    wills.schedule('at once', { ...will, delaySeconds: 0 }, ANONYMOUS, 60_000);
+    wills.schedule('later', will, ANONYMOUS, 60_000);
+    world.clock.advance(5_000);
+    const { counters, lag } = world.view().status;
+    expect({ counters, lag }).toMatchObject({
+      counters: { taken: 3, dropped: { overflow: 2 } },
+      lag: { messages: 1 },
+    });
+    const { taken, accounted } = sumOf(world.view());
+    expect(accounted).toBe(taken);
   });
 
   it.each(['block', 'drop-new', 'drop-oldest'])(
