@@ -122,8 +122,7 @@ export class Bridge {
 
   start(): void {
     this.#isStarted = true;
-    if (this.#basis.isPaused) this.#board.set('paused');
-    else this.#connect();
+    if (!this.#isResting()) this.#connect();
   }
 
   /** What is on its way is finished, if that ends in time; what has no answer then stays in the buffer. */
@@ -152,7 +151,7 @@ export class Bridge {
     this.#basis = basis;
     this.#adopt(prepared);
     if (!this.#isStarted) return;
-    if (basis.isPaused !== wasPaused) this.#pauseOrResume();
+    if (basis.isPaused !== wasPaused || before.fault !== prepared.fault) this.#pauseOrResume();
     else if (!basis.isPaused && needsNewLink(before, prepared)) this.reconnect();
   }
 
@@ -172,7 +171,7 @@ export class Bridge {
   }
 
   reconnect(): void {
-    if (!this.#isStarted || this.#basis.isPaused) return;
+    if (!this.#isStarted || this.#isResting()) return;
     void this.#keeper.stop(FINISH_MS_MAX);
     this.#connect();
   }
@@ -196,7 +195,7 @@ export class Bridge {
       this.#outlet.counters.expired = 0;
     }
     this.#board.forget();
-    if (this.#isStarted && !this.#basis.isPaused) this.#connect();
+    if (this.#isStarted && !this.#isResting()) this.#connect();
     return count;
   }
 
@@ -272,13 +271,21 @@ export class Bridge {
   }
 
   #pauseOrResume(): void {
-    if (!this.#basis.isPaused) {
+    if (!this.#isResting()) {
       this.#connect();
       return;
     }
     void this.#keeper.stop(FINISH_MS_MAX);
     this.#board.retryAtMs = null;
-    this.#board.set('paused');
+  }
+
+  /** It is not to connect, and its state says why. */
+  #isResting(): boolean {
+    const { fault } = this.#prepared;
+    if (fault !== null) this.#board.set('failed', fault);
+    else if (this.#basis.isPaused) this.#board.set('paused');
+    else return false;
+    return true;
   }
 
   async #begin(link: BridgeLink, isCurrent: () => boolean): Promise<void> {

@@ -20,9 +20,19 @@ export interface ConnectionView {
   readonly bridges: readonly string[];
 }
 
-export const BRIDGE_STATES = ['connecting', 'connected', 'degraded', 'disconnected', 'paused'] as const;
+export const BRIDGE_STATES = [
+  'connecting',
+  'connected',
+  'degraded',
+  'disconnected',
+  'paused',
+  'failed',
+] as const;
 
-/** `degraded`: connected, but what it sends is not taken, or what comes cannot be stored. */
+/**
+ * `degraded`: connected, but what it sends is not taken, or what comes cannot be stored. `failed`: its stored definition cannot
+ * be used, so it does nothing until it is put again; what waits in its buffer stays.
+ */
 export type BridgeState = (typeof BRIDGE_STATES)[number];
 
 export interface BridgeStatus {
@@ -84,6 +94,7 @@ export interface BridgeView {
   readonly mappings: readonly Readonly<MappingCounters>[];
 }
 
+/** Of a bridge that is `failed`: what of it can be read, the rest at its default, and `''` or `[]` where there is none. */
 export interface BridgeDefinition {
   /** Name of a connection. */
   readonly connection: string;

@@ -30,6 +30,8 @@ export interface PreparedBridge {
   readonly mappings: readonly BridgeMapping[];
   /** What to receive from; empty for what leads out. */
   readonly sources: readonly string[];
+  /** Why nothing can be done with it; null where something can. */
+  readonly fault: string | null;
 }
 
 /** Loads each driver once. */
@@ -97,6 +99,7 @@ export function prepareBridge(
     connection,
     mappings,
     sources,
+    fault: null,
   };
 }
 
@@ -112,6 +115,55 @@ export function prepareUnusable(
   reason: string,
 ): PreparedBridge {
   const definition = checked(bridgeSchema, given) as BridgeDefinition;
+  return {
+    name,
+    given: given as Readonly<Record<string, unknown>>,
+    definition,
+    connection: absentConnection(definition.connection, reason),
+    mappings: definition.mappings.map((each, index) =>
+      compile(parts, each, definition.direction, name, `/mappings/${index}`),
+    ),
+    sources: [],
+    fault: null,
+  };
+}
+
+/**
+ * A stored bridge that cannot even be read: nothing is known of what it would take, so it takes nothing. It is there to be
+ * seen, and to be put again or removed; what waits in its buffer stays meanwhile.
+ */
+export function prepareFailed(name: string, given: unknown, fault: string): PreparedBridge {
+  const definition = readableOf(given);
+  return {
+    name,
+    given: given as Readonly<Record<string, unknown>>,
+    definition,
+    connection: absentConnection(definition.connection, fault),
+    mappings: [],
+    sources: [],
+    fault,
+  };
+}
+
+/** Field by field, as if all others were right. */
+function readableOf(given: unknown): BridgeDefinition {
+  const blank = { connection: '-', direction: 'out', mappings: [{}] };
+  const readable: Record<string, unknown> = {};
+  for (const [field, value] of Object.entries(isObject(given) ? given : {})) {
+    try {
+      checked(bridgeSchema, { ...blank, [field]: value });
+      readable[field] = value;
+    } catch (error) {
+      if (!(error instanceof CoreError)) throw error;
+    }
+  }
+  const { connection = '', mappings = [] } = readable;
+  const whole = checked(bridgeSchema, { ...blank, ...readable }) as BridgeDefinition;
+  return { ...whole, connection, mappings } as BridgeDefinition;
+}
+
+/** To which nothing connects, because of `reason`. */
+function absentConnection(name: string, reason: string): PreparedConnection {
   const nothing = Type.Object({}, { additionalProperties: true });
   const driver: BridgeDriver = {
     type: '',
@@ -122,16 +174,7 @@ export function prepareUnusable(
     checkSource: () => undefined,
     open: () => Promise.reject(new LinkError('no-target', reason)),
   };
-  return {
-    name,
-    given: given as Readonly<Record<string, unknown>>,
-    definition,
-    connection: { name: definition.connection, definition: {}, driver, settings: {} },
-    mappings: definition.mappings.map((each, index) =>
-      compile(parts, each, definition.direction, name, `/mappings/${index}`),
-    ),
-    sources: [],
-  };
+  return { name, definition: {}, driver, settings: {} };
 }
 
 function compile(

@@ -57,5 +57,6 @@ export function bareBridge(connection: PreparedConnection, definition: BridgeDef
     connection,
     mappings: [],
     sources: [],
+    fault: null,
   };
 }

@@ -21,6 +21,7 @@ import {
   type PreparedConnection,
   prepareBridge,
   prepareConnection,
+  prepareFailed,
   prepareUnusable,
 } from './prepared.ts';
 import { bareBridge, probe } from './probe.ts';
@@ -78,11 +79,6 @@ export class BridgeRegistry implements Bridges {
 
   async load(): Promise<void> {
     const { configured, logger } = this.#parts;
-    const skipped = (what: string, name: string, error: unknown): void =>
-      logger.error(
-        { [what]: name, cause: (error as Error).message },
-        `a stored ${what} cannot be used and is left out`,
-      );
     for (const [name, definition] of Object.entries(configured.connections)) {
       await asConfigured(`connections.${name}`, async () => {
         checkName('connection', name);
@@ -94,7 +90,10 @@ export class BridgeRegistry implements Bridges {
       try {
         this.#connections.set(await prepareConnection(this.#drivers, name, definition), 'stored');
       } catch (error) {
-        skipped('connection', name, error);
+        logger.error(
+          { connection: name, cause: (error as Error).message },
+          'a stored connection cannot be used and is left out',
+        );
       }
     }
     this.#states = await this.#store.states();
@@ -110,12 +109,8 @@ export class BridgeRegistry implements Bridges {
     }
     for (const [name, definition] of await this.#store.bridges()) {
       if (taken.has(name)) continue;
-      try {
-        const prepared = this.#prepareStored(name, definition, known());
-        this.#loaded.push({ prepared, basis: this.#basisOf(prepared, 'stored') });
-      } catch (error) {
-        skipped('bridge', name, error);
-      }
+      const prepared = this.#prepareStored(name, definition, known());
+      this.#loaded.push({ prepared, basis: this.#basisOf(prepared, 'stored') });
     }
   }
 
@@ -232,19 +227,31 @@ export class BridgeRegistry implements Bridges {
     return prepared;
   }
 
-  /** Where it cannot be used, nothing passes it: what it would lead out waits until it can. Throws where even that is impossible. */
+  /**
+   * Where it cannot be used, nothing passes it: what it would lead out waits until it can. Where even that is impossible,
+   * because its mappings say nothing that can be followed, it has failed.
+   */
   #prepareStored(name: string, definition: unknown, others: readonly PreparedBridge[]): PreparedBridge {
     try {
       return this.#prepare(name, definition, others);
     } catch (error) {
-      const { field, message } = error as CoreError;
-      const reason = field === undefined || field === '' ? message : `${field} ${message}`;
-      const prepared = prepareUnusable(this.#parts, name, definition, reason);
-      this.#parts.logger.error(
-        { bridge: name, cause: reason },
-        'a stored bridge cannot be used: it connects to nothing, and what it would lead out waits',
-      );
-      return prepared;
+      const { logger } = this.#parts;
+      try {
+        const cause = causeOf(error);
+        const prepared = prepareUnusable(this.#parts, name, definition, cause);
+        logger.error(
+          { bridge: name, cause },
+          'a stored bridge cannot be used: it connects to nothing, and what it would lead out waits',
+        );
+        return prepared;
+      } catch (fault) {
+        const cause = causeOf(fault);
+        logger.error(
+          { bridge: name, cause },
+          'a stored bridge cannot be read: it takes nothing until it is put again, and what waits in its buffer is kept',
+        );
+        return prepareFailed(name, definition, cause);
+      }
     }
   }
 
@@ -282,6 +289,8 @@ export class BridgeRegistry implements Bridges {
       bridge.setPaused(paused);
       return;
     }
+    if (bridge.prepared.fault !== null)
+      throw new CoreError('in-use', `bridge ${name} has failed: put it again, or remove it`);
     const given = { ...bridge.prepared.given, paused };
     await this.#store.put('bridge', name, given, bridge.prepared.given);
     const { prepared, basis } = bridge;
@@ -311,6 +320,7 @@ export class BridgeRegistry implements Bridges {
     const changed = new Map<Bridge, PreparedBridge>();
     const others = [...this.#bridges.values()].map((bridge) => bridge.prepared);
     for (const bridge of this.#usersOf(connection.name)) {
+      if (bridge.prepared.fault !== null) continue;
       try {
         const anew = prepareBridge(this.#parts, bridge.name, bridge.prepared.given, () => connection);
         const same = others.map((each) =>
@@ -382,6 +392,12 @@ export class BridgeRegistry implements Bridges {
     this.#changing = running.catch(() => undefined);
     return running;
   }
+}
+
+/** For people, with the place that it is about. */
+function causeOf(error: unknown): string {
+  const { field, message } = error as CoreError;
+  return field === undefined || field === '' ? message : `${field} ${message}`;
 }
 
 async function asConfigured(path: string, task: () => Promise<void>): Promise<void> {

@@ -47,7 +47,7 @@ export class StatusBoard {
       this.#sinceMs = this.#clock.nowMs();
     }
     if (!isNews) return;
-    const isBad = state === 'disconnected' || state === 'degraded';
+    const isBad = state === 'disconnected' || state === 'degraded' || state === 'failed';
     const details = {
       bridge: this.#name,
       state,
