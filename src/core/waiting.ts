@@ -16,7 +16,7 @@ import { EntryHeap } from './entry-heap.ts';
 import type { GroupContext } from './group-context.ts';
 import { type Move, moveRows } from './log-moves.ts';
 import type { Message } from './message.ts';
-import { bodyBytesOf } from './message-format.ts';
+import { bodyBytesOf, type StoredMessage } from './message-format.ts';
 import type { WaitingMessage, WaitingPlace } from './queueing.ts';
 import type { RowLog } from './storage.ts';
 
@@ -352,7 +352,8 @@ export class Waiting {
       this.#pagedFrom = row.offset + 1;
       if (this.#apart.has(row.offset)) continue;
       this.#unpage(row.offset, row.bytes);
-      const entry = this.#restored(log, row.offset, row.bytes);
+      const stored = this.#decode(row.bytes);
+      const entry = stored === null ? null : this.#restored(log, row.offset, stored);
       if (entry !== null) this.push(entry);
     }
     // What was paged out since it was read is still to be read.
@@ -391,18 +392,16 @@ export class Waiting {
     const epoch = this.#epoch;
     const [row] = await log.read(offset, 1, 1);
     if (epoch !== this.#epoch || row?.offset !== offset || !isPaged()) return null;
-    const entry = this.#restored(log, offset, row.bytes);
-    if (entry === null) return null;
+    const stored = this.#decode(row.bytes);
+    if (stored === null) return null;
     this.#unpage(offset, row.bytes);
     this.#apart.add(offset);
     if (this.#pagedCount === 0) this.#allRead();
-    return entry;
+    return this.#restored(log, offset, stored);
   }
 
-  /** Null for what this version cannot read, and for what need not survive and is dropped. */
-  #restored(log: RowLog, offset: number, bytes: Uint8Array): Entry | null {
-    const stored = this.#decode(bytes);
-    if (stored === null) return null;
+  /** Null for what need not survive: that is dropped. */
+  #restored(log: RowLog, offset: number, stored: StoredMessage): Entry | null {
     const { message, options, deadlineMs } = stored;
     const recovered = offset < this.#recoveredBelow;
     if (recovered && !message.durable && !this.#keepsAll()) {

@@ -1,6 +1,8 @@
 /** What waited on the disk at a restart counts towards the bound of bytes of whatever it waits in, before it is read back. */
+import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
-import { type Core, MANY, Pattern, type QueueSpec } from '../../../src/core/index.ts';
+import { type Core, type Delivery, MANY, Pattern, type QueueSpec } from '../../../src/core/index.ts';
+import type { StoredQueue } from '../../../src/core/queue.ts';
 import { collect, messageTo, openTestCore, queueSpec, type TestCore } from '../../support/core.ts';
 import type { MemoryRowLog, MemoryStorage } from '../../support/memory-storage.ts';
 
@@ -134,5 +136,58 @@ describe('what drops its oldest beyond its bound of bytes', () => {
     const restored = world.core.sessions.get('s')!;
     await turns(world, () => restored.queuedCount === COUNT);
     expect(restored.queuedCount).toBe(COUNT);
+  });
+});
+
+describe('the bytes that wait in a queue', () => {
+  type Step = {
+    readonly kind: 'publish' | 'take' | 'takeAt' | 'giveBack' | 'turn' | 'purge';
+    readonly of: number;
+  };
+  const step: fc.Arbitrary<Step> = fc.record({
+    kind: fc.oneof(
+      { weight: 6, arbitrary: fc.constantFrom('publish' as const, 'take' as const) },
+      { weight: 6, arbitrary: fc.constantFrom('takeAt' as const, 'giveBack' as const, 'turn' as const) },
+      { weight: 1, arbitrary: fc.constant('purge' as const) },
+    ),
+    of: fc.nat(1_500),
+  });
+
+  it('are those of its bodies, whatever becomes of them while they are counted', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 12 }), fc.boolean(), async (steps, isDurable) => {
+        const limits = { queueMemoryBytesMax: 1_000 };
+        const first = await openTestCore({ limits });
+        const spec = queueSpec({ name: 'q', durable: true, bytesMax: 1e9, overflow: 'reject' });
+        await first.core.queues.declare(spec);
+        const send = (core: Core, size: number, reliability: 0 | 1): void => {
+          const principal = { user: '', groups: [], clientId: '' };
+          const publisher = core.openPublisher({ principal, congested: () => {} });
+          publisher.publish(messageTo('$queue/q', 'x'.repeat(size), { reliability }), null, 0);
+        };
+        // What need not survive is on the disk too where memory had no room, and goes when it is read back.
+        for (let i = 0; i < 1_200; i++) send(first.core, i % 97, isDurable || i % 3 > 0 ? 1 : 0);
+        await first.clock.turn();
+        const world = await openTestCore({ storage: first.storage.afterCrash(), limits });
+        const queue = world.core.queues.get('q') as StoredQueue;
+        const held: Delivery[] = [];
+        for (const { kind, of } of steps) {
+          if (kind === 'publish') send(world.core, of % 50, 1);
+          else if (kind === 'turn') await world.clock.turn();
+          else if (kind === 'purge') queue.purge();
+          else if (kind === 'giveBack') held.pop()?.settle('released');
+          else {
+            const taken = await (kind === 'take' ? queue.take(false) : queue.takeAt(of));
+            if (taken !== null) held.push(taken);
+          }
+        }
+        for (let i = 0; i < 8; i++) await world.clock.turn();
+        const counted = queue.waitingBytes;
+        const waiting = await queue.browse(null, 5_000, 1e9);
+        expect(counted).toBe(waiting.reduce((sum, { message }) => sum + message.body.length, 0));
+        expect(waiting).toHaveLength(queue.readyCount);
+      }),
+      { numRuns: 20, examples: [[[{ kind: 'takeAt', of: 16 }], false]] },
+    );
   });
 });
