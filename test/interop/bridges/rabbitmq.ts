@@ -4,74 +4,26 @@
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { pickPort } from '../../bench/brokers.ts';
-import { listProcessTree } from '../../bench/measure.ts';
 import { locatePeer } from '../../peers/programs.ts';
-import { waitFor } from '../programs.ts';
+import { BrokerProcess, started } from './broker-process.ts';
 
-const START_MS_MAX = 90_000;
-
-export const isListening = (port: number): Promise<boolean> =>
-  new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.on('error', () => resolve(false));
-  });
-
-export class RabbitMq {
-  readonly port: number;
+export class RabbitMq extends BrokerProcess {
   readonly #folder: string;
-  readonly #env: Readonly<Record<string, string>>;
   readonly #mapper: ChildProcess;
-  #child: ChildProcess | null = null;
-  #output = '';
 
   constructor(folder: string, port: number, env: Readonly<Record<string, string>>, mapper: ChildProcess) {
-    this.port = port;
+    super(port, [locatePeer('rabbitmq')], env);
     this.#folder = folder;
-    this.#env = env;
     this.#mapper = mapper;
-  }
-
-  async start(): Promise<void> {
-    const child = spawn(locatePeer('rabbitmq'), { env: { ...process.env, ...this.#env }, stdio: 'pipe' });
-    this.#child = child;
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.on('data', (chunk: Buffer) => {
-        this.#output = (this.#output + chunk.toString()).slice(-4000);
-      });
-    }
-    await waitFor('RabbitMQ to listen', () => isListening(this.port), START_MS_MAX).catch((error: Error) => {
-      throw new Error(`${error.message}:\n${this.#output}`);
-    });
-  }
-
-  /** All of its processes, at once. */
-  async kill(): Promise<void> {
-    const child = this.#child;
-    if (child?.pid === undefined) return;
-    const ended = new Promise((resolve) => child.once('exit', resolve));
-    for (const pid of listProcessTree(child.pid)) {
-      try {
-        process.kill(pid, 'SIGKILL');
-      } catch {
-        // It ended with another.
-      }
-    }
-    await ended;
-    this.#child = null;
-    await waitFor('its port to be free', async () => !(await isListening(this.port)));
   }
 
   async control(...command: string[]): Promise<string> {
     const program = join(dirname(locatePeer('rabbitmq')), 'rabbitmqctl');
-    const { stdout } = await promisify(execFile)(program, command, { env: { ...process.env, ...this.#env } });
+    const { stdout } = await promisify(execFile)(program, command, { env: { ...process.env, ...this.env } });
     return stdout;
   }
 
@@ -103,12 +55,5 @@ export async function startRabbitMq(plugins: readonly string[] = []): Promise<Ra
     ERL_EPMD_ADDRESS: '127.0.0.1',
   };
   const mapper = spawn('epmd', ['-port', String(mapperPort), '-address', '127.0.0.1'], { stdio: 'ignore' });
-  const broker = new RabbitMq(folder, port, env, mapper);
-  try {
-    await broker.start();
-  } catch (error) {
-    await broker.stop();
-    throw error;
-  }
-  return broker;
+  return started(new RabbitMq(folder, port, env, mapper));
 }

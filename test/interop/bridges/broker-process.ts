@@ -1,0 +1,76 @@
+/** A broker that is a program of its own: started until it listens, killed with all of its processes, started again. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { connect } from 'node:net';
+import { listProcessTree } from '../../bench/measure.ts';
+import { waitFor } from '../programs.ts';
+
+const START_MS_MAX = 90_000;
+
+const isListening = (port: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.on('error', () => resolve(false));
+  });
+
+export abstract class BrokerProcess {
+  readonly port: number;
+  readonly #command: readonly string[];
+  /** What its environment has beside that of this process. */
+  protected readonly env: Readonly<Record<string, string>>;
+  #child: ChildProcess | null = null;
+  #output = '';
+
+  constructor(port: number, command: readonly string[], env: Readonly<Record<string, string>>) {
+    this.port = port;
+    this.#command = command;
+    this.env = env;
+  }
+
+  async start(): Promise<void> {
+    const [program = '', ...args] = this.#command;
+    const child = spawn(program, args, { env: { ...process.env, ...this.env }, stdio: 'pipe' });
+    this.#child = child;
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on('data', (chunk: Buffer) => {
+        this.#output = (this.#output + chunk.toString()).slice(-4000);
+      });
+    }
+    await waitFor('it to listen', () => isListening(this.port), START_MS_MAX).catch((error: Error) => {
+      throw new Error(`${program}: ${error.message}:\n${this.#output}`);
+    });
+  }
+
+  /** All of its processes, at once. */
+  async kill(): Promise<void> {
+    const child = this.#child;
+    if (child?.pid === undefined) return;
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    for (const pid of listProcessTree(child.pid)) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // It ended with another.
+      }
+    }
+    await ended;
+    this.#child = null;
+    await waitFor('its port to be free', async () => !(await isListening(this.port)));
+  }
+
+  /** Kills it and removes what it leaves. */
+  abstract stop(): Promise<void>;
+}
+
+/** What does not start is stopped. */
+export async function started<Broker extends BrokerProcess>(broker: Broker): Promise<Broker> {
+  try {
+    await broker.start();
+  } catch (error) {
+    await broker.stop();
+    throw error;
+  }
+  return broker;
+}
