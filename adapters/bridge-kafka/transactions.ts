@@ -26,6 +26,9 @@ import {
 
 /** Topics of a transaction at which its offset is left: more than one, in case one is deleted. */
 const MARKED_TOPICS_MAX = 8;
+/** So long an offset may be pending though every transaction of that name has ended. */
+const PENDING_MS_MAX = 3_000;
+const PENDING_PAUSE_MS = 20;
 /** How many refused messages the text of a commit may still name. */
 const REFUSED_MAX = 200;
 
@@ -69,34 +72,52 @@ export class TransactionalSending implements Sending {
 
   async #readMark(): Promise<SentMark | null> {
     const cluster = this.#batcher.cluster;
-    const response = await this.#retryingGroup('the offset of what was sent', async () => {
-      const broker = await cluster.coordinatorOf('group', this.#name, 'requests');
-      const group = { groupId: this.#name, memberId: null, memberEpoch: -1, topics: null };
-      return cluster.request(broker, STABLE_OFFSET_FETCH, [group], true);
-    });
-    const topics = response.groups[0]?.topics ?? [];
+    const what = 'the offset of what was sent';
+    const startedMs = cluster.nowMs();
+    let isGivenUp = false;
+    for (;;) {
+      try {
+        return await this.#retryingGroup(what, () => this.#fetchMark());
+      } catch (error) {
+        if (!errorCodesOf(error).includes('UNSTABLE_OFFSET_COMMIT') || cluster.closed) throw error;
+        cluster.waits(linkErrorOf(error, what));
+      }
+      if (isGivenUp || cluster.nowMs() - startedMs < PENDING_MS_MAX) await cluster.wait(PENDING_PAUSE_MS);
+      else {
+        isGivenUp = true;
+        await this.#giveUpPending();
+      }
+    }
+  }
+
+  async #fetchMark(): Promise<SentMark | null> {
+    const cluster = this.#batcher.cluster;
+    const broker = await cluster.coordinatorOf('group', this.#name, 'requests');
+    const group = { groupId: this.#name, memberId: null, memberEpoch: -1, topics: null };
+    const { groups } = await cluster.request(broker, STABLE_OFFSET_FETCH, [group], true);
+    const partitions = (groups[0]?.topics ?? []).flatMap((topic) => topic.partitions);
     return markFrom(
-      topics.flatMap(({ partitions }) =>
-        partitions.map(({ committedOffset, metadata }) => ({ offset: committedOffset, text: metadata })),
-      ),
+      partitions.map(({ committedOffset, metadata }) => ({ offset: committedOffset, text: metadata })),
     );
   }
 
-  /** As `retrying`, and until no transaction is under way that would change the answer. */
+  /**
+   * A broker may keep an offset that came in when its transaction was ended already, by whoever took the name over, and then
+   * nothing ever ends it. It was not committed: that is asked for only after it has been answered. The end of another
+   * transaction of the same producer ends it too.
+   */
+  async #giveUpPending(): Promise<void> {
+    await this.#addOffsets();
+    await this.#end(false);
+  }
+
   #retryingGroup<T>(what: string, attempt: () => Promise<T>): Promise<T> {
-    const cluster = this.#batcher.cluster;
     return this.#producer.retrying(what, async () => {
-      for (;;) {
-        try {
-          return await attempt();
-        } catch (error) {
-          if (!errorCodesOf(error).includes('UNSTABLE_OFFSET_COMMIT') || cluster.closed) {
-            cluster.forgetCoordinator('group', this.#name);
-            throw error;
-          }
-          cluster.waits(linkErrorOf(error, what));
-          await cluster.wait(20);
-        }
+      try {
+        return await attempt();
+      } catch (error) {
+        this.#batcher.cluster.forgetCoordinator('group', this.#name);
+        throw error;
       }
     });
   }
@@ -196,10 +217,7 @@ export class TransactionalSending implements Sending {
   async #commit(mark: SentMark, topics: readonly string[]): Promise<void> {
     const cluster = this.#batcher.cluster;
     const { id, epoch } = this.#producer;
-    await this.#producer.retrying('offset of a transaction', async () => {
-      const broker = await cluster.coordinatorOf('transaction', this.#name, 'requests');
-      return cluster.request(broker, ADD_OFFSETS_TO_TXN, this.#name, id, epoch, this.#name);
-    });
+    await this.#addOffsets();
     const marks = topics.slice(0, MARKED_TOPICS_MAX).map((name) => ({
       name,
       partitions: [
@@ -227,6 +245,15 @@ export class TransactionalSending implements Sending {
       );
     });
     await this.#end(true);
+  }
+
+  async #addOffsets(): Promise<void> {
+    const cluster = this.#batcher.cluster;
+    const { id, epoch } = this.#producer;
+    await this.#producer.retrying('offset of a transaction', async () => {
+      const broker = await cluster.coordinatorOf('transaction', this.#name, 'requests');
+      return cluster.request(broker, ADD_OFFSETS_TO_TXN, this.#name, id, epoch, this.#name);
+    });
   }
 
   async #end(commit: boolean): Promise<void> {
