@@ -28,8 +28,8 @@ export interface FlowOptions<A extends Arrival> {
   readonly bytesMax: number;
   /** These are stored, or may be lost; in order. */
   settle(done: readonly A[]): void;
-  /** Whether as many bytes are held as may be; told when it changes. */
-  full?(isFull: boolean): void;
+  /** `isFull` has changed. */
+  full?(): void;
 }
 
 export class InboundFlow<A extends Arrival> {
@@ -55,6 +55,11 @@ export class InboundFlow<A extends Arrival> {
   /** Nothing more is taken; what comes all the same is not to be read. */
   get isStopping(): boolean {
     return this.#isStopping;
+  }
+
+  /** As many bytes are held as may be. */
+  get isFull(): boolean {
+    return this.#isFull;
   }
 
   /** Bytes that may still come. */
@@ -90,7 +95,7 @@ export class InboundFlow<A extends Arrival> {
     const isFull = !this.#isStopping && this.roomBytes === 0;
     if (isFull === this.#isFull) return;
     this.#isFull = isFull;
-    this.#options.full?.(isFull);
+    this.#options.full?.();
   }
 
   #schedule(): void {

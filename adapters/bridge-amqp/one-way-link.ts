@@ -96,6 +96,8 @@ export abstract class OneWayLink implements BridgeLink {
     const { promise: late, resolve } = Promise.withResolvers<void>();
     const timer = this.link.clock.after(FINISH_TIMEOUT_MS, resolve);
     if (this.#connection.ended === null) await Promise.race([this.#finish(), late]);
+    // What waits for the sink is of no use any more, and nobody else would stop offering it.
+    else void this.inbound?.stop();
     timer.cancel();
     this.outbound?.fail(new LinkError('closed', 'the link is closed'));
     await this.#connection.close();

@@ -28,6 +28,7 @@ export class Inbound {
   readonly #consumerTags: string[] = [];
   readonly #flow: InboundFlow<Delivery>;
   #channel: Channel | null = null;
+  #hasStarted = false;
   /** Tags without an acknowledgement, oldest first. */
   readonly #unsettled = new Set<number>();
 
@@ -38,7 +39,7 @@ export class Inbound {
     this.#flow = new InboundFlow(link, {
       bytesMax: options.inFlightBytesMax,
       settle: (done) => this.#acknowledge(done),
-      full: (isFull) => (isFull ? connection.tap.rest() : connection.tap.resume()),
+      full: () => this.#holdBack(),
     });
   }
 
@@ -49,14 +50,13 @@ export class Inbound {
     try {
       const channel = await this.#connection.model.createChannel();
       this.#channel = channel;
-      let hasStarted = false;
       let reason: Error | null = null;
       channel.on('error', (error) => {
         reason = error;
       });
       channel.on('close', () => {
         this.#channel = null;
-        if (reason !== null && hasStarted) this.#lose(linkErrorFrom(reason, 'the channel was closed'));
+        if (reason !== null && this.#hasStarted) this.#lose(linkErrorFrom(reason, 'the channel was closed'));
       });
       const share = Math.floor(Math.min(this.#options.prefetch, this.#link.inFlightMax) / sources.length);
       await channel.prefetch(Math.max(1, share));
@@ -67,7 +67,8 @@ export class Inbound {
         });
         this.#consumerTags.push(consumerTag);
       }
-      hasStarted = true;
+      this.#hasStarted = true;
+      this.#holdBack();
     } catch (error) {
       throw this.#connection.ended ?? linkErrorFrom(error, `queue ${JSON.stringify(source)}`);
     }
@@ -82,6 +83,12 @@ export class Inbound {
     await stored;
     // It goes behind the acknowledgements, which the close of the connection would overtake.
     await channel?.close().catch(() => {});
+  }
+
+  /** Not while answers about further queues are to be read, which would stand behind messages of the first. */
+  #holdBack(): void {
+    if (this.#hasStarted && this.#flow.isFull) this.#connection.tap.rest();
+    else this.#connection.tap.resume();
   }
 
   #lose(error: LinkError): void {

@@ -3,7 +3,6 @@
  * received. Opened by `index.ts`. The end of the connection ends the link, and `lost` is told once, unless it was closed.
  */
 
-import type { Timer } from '../../src/core/index.ts';
 import {
   type AddressTurns,
   type BridgeLink,
@@ -49,17 +48,10 @@ function closeAfter(
 ): { readonly error: LinkError | null; cancel(): void } {
   const { connectTimeoutMs } = settings as OutsideAmqp091;
   let error: LinkError | null = null;
-  const arm = (): Timer =>
-    clock.after(connectTimeoutMs, () => {
-      // Its answer is perhaps there and not read, behind messages of the first queues.
-      if (connection.tap.isResting) {
-        timer = arm();
-        return;
-      }
-      error = new LinkError('timeout', `the broker did not answer within ${connectTimeoutMs} ms`);
-      void connection.close();
-    });
-  let timer = arm();
+  const timer = clock.after(connectTimeoutMs, () => {
+    error = new LinkError('timeout', `the broker did not answer within ${connectTimeoutMs} ms`);
+    void connection.close();
+  });
   return {
     get error() {
       return error;

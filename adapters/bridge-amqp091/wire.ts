@@ -124,10 +124,6 @@ export class Tap {
     });
   }
 
-  get isResting(): boolean {
-    return this.#isResting;
-  }
-
   /** Nothing is read of what the broker says, be it what it may, until `resume`: it fills its socket and waits. */
   rest(): void {
     this.#isResting = true;

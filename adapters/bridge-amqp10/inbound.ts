@@ -20,6 +20,8 @@ import type { InOptions, OutsideAmqp10 } from './settings.ts';
 const RAW_FORMAT = 1;
 const DURABLE_UNSETTLED = 2;
 const NOTHING = Buffer.alloc(0);
+/** Transfers are numbered with 32 bits. */
+const TRANSFER_IDS = 2 ** 32;
 
 /** One source's link. */
 interface Source {
@@ -40,7 +42,7 @@ interface Incoming {
   readonly window: number;
   /** The number of the first frame beyond the window that was told last. */
   max_transfer_id: number;
-  readonly next_transfer_id: number;
+  next_transfer_id: number;
   on_transfer(frame: TransferFrame, receiver: CreditedReceiver): void;
 }
 
@@ -228,10 +230,7 @@ function takeBytes(
   // that shrinks below what they have sent for an endless one.
   const incoming: Incoming = Object.create(own, {
     window: {
-      get: () => {
-        const told = incoming.max_transfer_id - incoming.next_transfer_id;
-        return Math.min(own.window, Math.max(roomFrames(), told));
-      },
+      get: () => Math.min(own.window, Math.max(roomFrames(), toldFrames(incoming))),
     },
   });
   incoming.max_transfer_id = incoming.next_transfer_id;
@@ -250,9 +249,16 @@ function takeBytes(
       frame.payload = NOTHING;
     }
     take.call(incoming, frame, from);
+    // The library lets it grow, and then tells the broker the one and compares with the other.
+    if (incoming.next_transfer_id >= TRANSFER_IDS) {
+      incoming.next_transfer_id -= TRANSFER_IDS;
+      incoming.max_transfer_id -= TRANSFER_IDS;
+    }
     if (!frame.performative.more) gathered.delete(from);
     // It looks after the window only where it has something else to do, which it has not in the middle of a message.
-    const told = incoming.max_transfer_id - incoming.next_transfer_id;
-    if (told < incoming.window / 2) connection._register();
+    if (toldFrames(incoming) < incoming.window / 2) connection._register();
   };
 }
+
+/** How many the broker was told that may still come. */
+const toldFrames = (incoming: Incoming): number => incoming.max_transfer_id - incoming.next_transfer_id;

@@ -1,8 +1,9 @@
 /** What a link of AMQP holds of what came: until it is stored, also where that is refused, and nothing once it is closed. */
 import { expect, it } from 'vitest';
 import { type Arrival, InboundFlow } from '../../../adapters/bridge-amqp/inbound-flow.ts';
+import { OneWayLink } from '../../../adapters/bridge-amqp/one-way-link.ts';
 import { Message } from '../../../src/core/index.ts';
-import type { LinkOptions, TakeAnswer } from '../../../src/outside.ts';
+import { type InboundSink, LinkError, type LinkOptions, type TakeAnswer } from '../../../src/outside.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 
 const quiet = { debug() {}, info() {}, warn() {}, error() {} };
@@ -18,7 +19,7 @@ function startFlow(bytesMax: number) {
   const flow = new InboundFlow<Arrival>(link as unknown as LinkOptions, {
     bytesMax,
     settle: (done) => settled.push(...done.map(({ number }) => number)),
-    full: (isFull) => full.push(isFull),
+    full: () => full.push(flow.isFull),
   });
   flow.start({
     take: (messages) => {
@@ -87,4 +88,31 @@ it('offers nothing again that is refused while it closes', async () => {
   await answer('refused');
   await stopped;
   expect([settled, flow.roomBytes, clock.timerCount]).toEqual([[], 100, 0]);
+});
+
+/** Receives what the test lets come, over a connection that has ended. */
+class LinkThatEnded extends OneWayLink {
+  readonly peer = null;
+  protected readonly outbound = null;
+  protected readonly inbound;
+
+  constructor(flow: InboundFlow<Arrival>, link: LinkOptions) {
+    super({ ended: new LinkError('closed', 'reset'), close: async () => {} }, link);
+    this.inbound = {
+      start: async (_sources: readonly string[], sink: InboundSink) => flow.start(sink),
+      stop: () => flow.stop(),
+    };
+  }
+}
+
+it('offers nothing more when the connection has ended and the link is closed', async () => {
+  const { answer, clock, come, flow, taken } = startFlow(100);
+  const link = new LinkThatEnded(flow, { clock } as unknown as LinkOptions);
+  come(1, 10);
+  clock.endTurn();
+  await answer('refused');
+  await link.close();
+  clock.advance(10 * REFUSED_PAUSE_MS);
+  expect(taken).toEqual([['1']]);
+  expect(flow.roomBytes).toBe(100);
 });
