@@ -79,7 +79,7 @@ export class TransactionalSending implements Sending {
       try {
         return await this.#retryingGroup(what, () => this.#fetchMark());
       } catch (error) {
-        if (!errorCodesOf(error).includes('UNSTABLE_OFFSET_COMMIT') || cluster.closed) throw error;
+        if (!isPending(error) || cluster.closed) throw error;
         cluster.waits(linkErrorOf(error, what));
       }
       if (isGivenUp || cluster.nowMs() - startedMs < PENDING_MS_MAX) await cluster.wait(PENDING_PAUSE_MS);
@@ -116,7 +116,7 @@ export class TransactionalSending implements Sending {
       try {
         return await attempt();
       } catch (error) {
-        this.#batcher.cluster.forgetCoordinator('group', this.#name);
+        if (!isPending(error)) this.#batcher.cluster.forgetCoordinator('group', this.#name);
         throw error;
       }
     });
@@ -270,6 +270,9 @@ export class TransactionalSending implements Sending {
     return this.#producer.identify();
   }
 }
+
+/** An offset belongs to a transaction that has not ended. */
+const isPending = (error: unknown): boolean => errorCodesOf(error).includes('UNSTABLE_OFFSET_COMMIT');
 
 class Denied extends Error {
   readonly topics: ReadonlyMap<string, string>;
