@@ -31,7 +31,7 @@ export const BRIDGE_STATES = [
 
 /**
  * `degraded`: connected, but what it sends is not taken, or what comes cannot be stored. `failed`: its stored definition cannot
- * be used, so it does nothing until it is put again; what waits in its buffer stays.
+ * be read, so it does nothing until it is put again; what waits in its buffer stays.
  */
 export type BridgeState = (typeof BRIDGE_STATES)[number];
 

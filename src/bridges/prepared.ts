@@ -129,7 +129,7 @@ export function prepareUnusable(
 }
 
 /**
- * A stored bridge that cannot even be read: nothing is known of what it would take, so it takes nothing. It is there to be
+ * A stored bridge that cannot even be read: nothing is known of what its mappings would take, so they take nothing. It is there to be
  * seen, and to be put again or removed; what waits in its buffer stays meanwhile.
  */
 export function prepareFailed(name: string, given: unknown, fault: string): PreparedBridge {

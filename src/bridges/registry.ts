@@ -248,7 +248,7 @@ export class BridgeRegistry implements Bridges {
         const cause = causeOf(fault);
         logger.error(
           { bridge: name, cause },
-          'a stored bridge cannot be read: it takes nothing until it is put again, and what waits in its buffer is kept',
+          'a stored bridge cannot be read: its mappings take nothing until it is put again, and what waits in its buffer is kept',
         );
         return prepareFailed(name, definition, cause);
       }

@@ -36,7 +36,7 @@ export async function createCore(options: CoreOptions): Promise<Core> {
   const format = new MessageFormat(options.codecs);
   const readFailed = (error: unknown) =>
     options.report({ level: 'error', text: 'a log could not be read', details: { error: String(error) } });
-  const clientLost = tellOfDrops(clock, options.report);
+  const droppedFor = tellOfDrops(clock, options.report);
   const weighing = new LogTurns();
   const context: GroupContext = {
     clock,
@@ -46,7 +46,7 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     counters,
     weighing,
     readFailed,
-    clientLost,
+    droppedFor,
   };
 
   const retained = await RetainedStore.load({ storage, durability, format, clock, limits, readFailed });
@@ -175,9 +175,9 @@ export async function createCore(options: CoreOptions): Promise<Core> {
     close: async () => {
       schedule.stop();
       replies.close();
-      await weighing.close();
       await streams.close();
-      await sessions.close();
+      // Who weighs a log may wait for a session that moves it elsewhere.
+      await Promise.all([weighing.close(), sessions.close()]);
       await new Promise<void>((resolve) => durability.whenStored(() => resolve()));
     },
   };

@@ -64,6 +64,6 @@ export interface GroupContext {
   readonly weighing: LogTurns;
   /** A log could not be read back. */
   readFailed(error: unknown): void;
-  /** A session, or a shared subscription, has no room: its oldest message goes. */
-  clientLost(name: string): void;
+  /** The session, or the shared subscription, of this name has no room: its oldest message goes. */
+  droppedFor(name: string): void;
 }

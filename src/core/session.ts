@@ -109,7 +109,7 @@ export class StoredSession implements Session, Destination, SharingSession {
       expiresUnattended: false,
       ...(log === null ? {} : { caughtUp: () => this.roomMade() }),
       discarded: (_message, _options, reason) => {
-        if (reason === 'overflow') home.context.clientLost(id);
+        if (reason === 'overflow') home.context.droppedFor(id);
       },
     });
   }

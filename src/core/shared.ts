@@ -373,7 +373,7 @@ export class SharedSubscription implements Destination, Consumer {
       memoryBytesMax: limits.queueMemoryBytesMax,
       expiresUnattended: false,
       discarded: (_message, _options, reason) => {
-        if (reason === 'overflow') context.clientLost(this.key);
+        if (reason === 'overflow') context.droppedFor(this.key);
       },
     });
     return [group, group.consume(this, false, 0)];

@@ -1,21 +1,33 @@
-/** Tells the operator's log that clients lose messages: a line a minute at most, however many clients and messages. */
+/**
+ * Tells the operator's log that clients lose messages: the first of them at once, then at most a line a minute for what went
+ * since, however many clients and messages it is.
+ */
 
 import type { Clock } from './clock.ts';
 import type { CoreEvent } from './index.ts';
 
 const EVERY_MS = 60_000;
+/** More are not counted. */
+const CLIENTS_MAX = 1_000;
 
-/** `client`: the session, or the shared subscription, whose oldest message went. */
-export function tellOfDrops(clock: Clock, report: (event: CoreEvent) => void): (client: string) => void {
-  let count = 0;
-  let toldAtMs = Number.NEGATIVE_INFINITY;
-  return (client) => {
-    count++;
-    const nowMs = clock.nowMs();
-    if (nowMs - toldAtMs < EVERY_MS) return;
-    const text = 'messages that wait for a client were dropped: its queue is full';
-    report({ level: 'warn', text, details: { client, dropped: count } });
-    toldAtMs = nowMs;
-    count = 0;
+/** Called with the session, or the shared subscription, whose oldest message went. */
+export function tellOfDrops(clock: Clock, report: (event: CoreEvent) => void): (name: string) => void {
+  let dropped = 0;
+  let isWatching = false;
+  const clients = new Set<string>();
+  const tell = (): void => {
+    isWatching = dropped > 0;
+    if (!isWatching) return;
+    const [example = ''] = clients;
+    const text = 'messages that wait for clients were dropped: there was no room for more';
+    report({ level: 'warn', text, details: { dropped, clients: clients.size, example } });
+    dropped = 0;
+    clients.clear();
+    clock.after(EVERY_MS, tell);
+  };
+  return (name) => {
+    dropped++;
+    if (clients.size < CLIENTS_MAX) clients.add(name);
+    if (!isWatching) tell();
   };
 }

@@ -194,7 +194,7 @@ export class JournalFile implements SyncTarget {
     try {
       this.delete();
     } catch {
-      // A new file of that name begins with an empty one; at opening it says nothing.
+      // Before a new file of that name it is removed; at opening it says nothing.
     }
   }
 

@@ -204,17 +204,26 @@ describe('session', () => {
     expect(core.counters.dropped).toBe(1);
   });
 
-  it('tells the log of drops, a line a minute at most', async () => {
-    const { core, clock, events } = await openTestCore({ limits: { sessionQueueMessagesMax: 2 } });
-    const { session } = await core.sessions.open('s', { clean: false, durable: true });
-    session.subscribe(new Pattern(['a']), WISH);
-    for (const body of ['1', '2', '3', '4', '5']) publish(core, 'a', body);
-    const text = 'messages that wait for a client were dropped: its queue is full';
-    expect(events).toEqual([{ level: 'warn', text, details: { client: 's', dropped: 1 } }]);
+  it('tells the log of drops: of the first at once, of the others once a minute', async () => {
+    const { core, clock, events } = await openTestCore({ limits: { sessionQueueMessagesMax: 1 } });
+    for (const id of ['s', 't']) {
+      const { session } = await core.sessions.open(id, { clean: false, durable: true });
+      session.subscribe(new Pattern(['a']), WISH);
+    }
+    for (const body of ['1', '2', '3']) publish(core, 'a', body);
+    const told = (details: object) => ({
+      level: 'warn',
+      text: 'messages that wait for clients were dropped: there was no room for more',
+      details,
+    });
+    const first = told({ dropped: 1, clients: 1, example: 's' });
+    expect(events).toEqual([first]);
     clock.advance(60_000);
-    publish(core, 'a', '6');
-    expect(events[1]).toEqual({ level: 'warn', text, details: { client: 's', dropped: 3 } });
+    expect(events).toEqual([first, told({ dropped: 3, clients: 2, example: 't' })]);
+    clock.advance(120_000);
     expect(events).toHaveLength(2);
+    publish(core, 'a', '4');
+    expect(events).toHaveLength(3);
   });
 });
 
