@@ -15,6 +15,11 @@ export interface SyncTarget {
 }
 
 export interface CommitPart {
+  /**
+   * Written before all others, which are not written without it. A producer whose batch stands in a stream after a kill is
+   * told so when it sends the batch again, and nothing of it is led on a second time.
+   */
+  readonly isFirst?: boolean;
   /** Writes what was gathered and adds what must be synced to `targets`. Throws when the disk refuses. */
   flush(targets: SyncTarget[]): void;
 }
@@ -65,14 +70,9 @@ export class GroupCommit {
     this.#parts = [...this.#dirty];
     this.#dirty.clear();
     const targets: SyncTarget[] = [];
-    for (const part of this.#parts) {
-      try {
-        part.flush(targets);
-      } catch (error) {
-        this.#dirty.add(part);
-        this.#error ??= error as Error;
-      }
-    }
+    for (const part of this.#parts) if (part.isFirst === true) this.#flush(part, targets);
+    if (this.#error === null)
+      for (const part of this.#parts) if (part.isFirst !== true) this.#flush(part, targets);
     if (this.#level === 'os' || targets.length === 0) {
       // Never inside the call: the caller has to be able to finish what it is doing first.
       process.nextTick(this.#finish);
@@ -81,6 +81,15 @@ export class GroupCommit {
     this.#targetsLeft = targets.length;
     for (const target of targets) target.sync(this.#synced);
   };
+
+  #flush(part: CommitPart, targets: SyncTarget[]): void {
+    try {
+      part.flush(targets);
+    } catch (error) {
+      this.#dirty.add(part);
+      this.#error ??= error as Error;
+    }
+  }
 
   readonly #synced = (error: Error | null): void => {
     if (error !== null) this.#error ??= error;

@@ -40,6 +40,7 @@ export interface TableStoreOptions {
 }
 
 export class TableStore implements CommitPart, RowLogHome {
+  readonly isFirst = true;
   readonly database: Database;
   readonly #options: TableStoreOptions;
   readonly #checkpointBytes: number;
