@@ -58,6 +58,25 @@ const message = fc.record({
   h: fc.boolean(),
 });
 
+/** Chance does not make one in every run. */
+const ONE_HOP_TOO_MANY = (['l0/{x}/{rest...}', 'l1/{x}/{rest...}', 'l2/{x}/{rest...}'] as const).map(
+  (match, level) => ({
+    from: { match, where: {} },
+    to: [
+      {
+        endpoint: 'core' as const,
+        onError: 'drop' as const,
+        transform: 'none' as const,
+        topic: `l${level + 1}/{x}/k`,
+        maxTopics: 1,
+      },
+    ],
+    order: 0,
+    continue: false,
+    loop: { maxHops: 1, circles: 'allow' as const },
+  }),
+);
+
 test('in is all that it became, at any time, whatever the rules and messages', async () => {
   const reached = new Set<string>();
   await fc.assert(
@@ -111,7 +130,10 @@ test('in is all that it became, at any time, whatever the rules and messages', a
         check();
       },
     ),
-    { numRuns: 200 },
+    {
+      numRuns: 200,
+      examples: [[ONE_HOP_TOO_MANY, [{ address: 'l0/a/b', body: '{}', reliability: 1, h: false }]]],
+    },
   );
   // Every way that the law speaks of was taken.
   for (const kind of [
