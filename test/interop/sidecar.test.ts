@@ -5,13 +5,13 @@
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { connect as connectSocket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { connect as connectAmqp } from 'amqplib';
 import { connectAsync } from 'mqtt';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { isListening } from '../support/listening.ts';
 import { foreignEnvironment, type Ports, portSettings } from './gateway.ts';
 import { waitFor } from './programs.ts';
 
@@ -59,15 +59,7 @@ async function startSidecar(): Promise<Sidecar> {
     stdio: ['ignore', 'ignore', 'inherit'],
   });
   const ended = new Promise<number | null>((resolve) => child.once('exit', resolve));
-  const isListening = (): Promise<boolean> =>
-    new Promise((resolve) => {
-      const socket = connectSocket(ports.mqtt, '127.0.0.1', () => {
-        socket.destroy();
-        resolve(true);
-      });
-      socket.on('error', () => resolve(false));
-    });
-  while (!(await isListening())) {
+  while (!(await isListening(ports.mqtt))) {
     if (child.exitCode !== null) throw new Error('the sidecar ended');
     await pause(3);
   }

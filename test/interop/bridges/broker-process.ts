@@ -1,19 +1,10 @@
 /** A broker that is a program of its own: started until it listens, killed with all of its processes, started again. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { connect } from 'node:net';
 import { listProcessTree } from '../../bench/measure.ts';
+import { isListening } from '../../support/listening.ts';
 import { waitFor } from '../programs.ts';
 
 const START_MS_MAX = 90_000;
-
-const isListening = (port: number): Promise<boolean> =>
-  new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.on('error', () => resolve(false));
-  });
 
 export abstract class BrokerProcess {
   readonly port: number;

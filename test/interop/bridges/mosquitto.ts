@@ -4,12 +4,12 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { pickPort } from '../../bench/brokers.ts';
 import { locatePeer } from '../../peers/programs.ts';
+import { isListening } from '../../support/listening.ts';
 import { waitFor } from '../programs.ts';
 
 export class Mosquitto {
@@ -57,16 +57,6 @@ export class Mosquitto {
     child.kill(signal);
     await ended;
   }
-}
-
-function isListening(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.on('error', () => resolve(false));
-  });
 }
 
 /** `lines`: of its configuration; `FOLDER` stands for its folder, in which `files` are. */
