@@ -90,22 +90,36 @@ describe('a bridge that leads out and loses its connection', () => {
   });
 });
 
+interface Qos2Broker {
+  readonly url: string;
+  /** What the bridge answered. */
+  readonly heard: string[];
+  /** The connection that it opened last. */
+  side: BrokerSide | null;
+  /** Told to whoever connects. */
+  sessionPresent: boolean;
+}
+
+/** A broker that grants QoS 2. `connected`: after its CONNACK. */
+async function startQos2Broker(connected: (side: BrokerSide) => void = () => {}): Promise<Qos2Broker> {
+  const heard: string[] = [];
+  const state: Pick<Qos2Broker, 'side' | 'sessionPresent'> = { side: null, sessionPresent: false };
+  const url = await startScriptedBroker((packet, from) => {
+    if (packet.cmd === 'connect') {
+      state.side = from;
+      from.send({ cmd: 'connack', sessionPresent: state.sessionPresent, reasonCode: 0 });
+      connected(from);
+    } else if (packet.cmd === 'subscribe')
+      from.send({ cmd: 'suback', messageId: packet.messageId ?? 0, granted: [2] });
+    else heard.push(`${packet.cmd} ${packet.messageId}`);
+    return true;
+  });
+  return Object.assign(state, { url, heard });
+}
+
 describe('a bridge that leads in', () => {
   it('takes QoS 2 once while it is under way, and again when the number is another message’s', async () => {
-    const heard: string[] = [];
-    let side: BrokerSide | null = null;
-    let sessionPresent = false;
-    const url = await startScriptedBroker((packet, from) => {
-      if (packet.cmd === 'connect') {
-        side = from;
-        from.send({ cmd: 'connack', sessionPresent, reasonCode: 0 });
-        return true;
-      }
-      if (packet.cmd === 'subscribe')
-        from.send({ cmd: 'suback', messageId: packet.messageId ?? 0, granted: [2] });
-      else heard.push(`${packet.cmd} ${packet.messageId}`);
-      return true;
-    });
+    const broker = await startQos2Broker();
     const driver = createMqttBridgeDriver();
     const taken: string[] = [];
     const sink = {
@@ -115,48 +129,36 @@ describe('a bridge that leads in', () => {
       },
     };
     const begin = async (): Promise<void> => {
-      const { link } = await openLink('in', url, { driver, options: { qos: 2 } });
+      const { link } = await openLink('in', broker.url, { driver, options: { qos: 2 } });
       await link.receive(['a'], sink);
     };
     await begin();
-    side!.send(publish(5, 'one'));
-    await expect.poll(() => heard).toEqual(['pubrec 5']);
-    side!.end();
-    sessionPresent = true;
+    broker.side!.send(publish(5, 'one'));
+    await expect.poll(() => broker.heard).toEqual(['pubrec 5']);
+    broker.side!.end();
+    broker.sessionPresent = true;
     await begin();
-    side!.send(publish(5, 'one', { dup: true }));
-    side!.send({ cmd: 'pubrel', messageId: 5 });
-    side!.send(publish(5, 'two'));
-    await expect.poll(() => heard).toEqual(['pubrec 5', 'pubrec 5', 'pubcomp 5', 'pubrec 5']);
+    broker.side!.send(publish(5, 'one', { dup: true }));
+    broker.side!.send({ cmd: 'pubrel', messageId: 5 });
+    broker.side!.send(publish(5, 'two'));
+    await expect.poll(() => broker.heard).toEqual(['pubrec 5', 'pubrec 5', 'pubcomp 5', 'pubrec 5']);
     expect(taken).toEqual(['one', 'two']);
-    side!.end();
+    broker.side!.end();
     await begin();
     // Not sent again: the broker has given the number to another one.
-    side!.send(publish(5, 'three'));
+    broker.side!.send(publish(5, 'three'));
     await expect.poll(() => taken).toEqual(['one', 'two', 'three']);
-    side!.end();
-    sessionPresent = false;
+    broker.side!.end();
+    broker.sessionPresent = false;
     await begin();
-    side!.send(publish(5, 'four', { dup: true }));
+    broker.side!.send(publish(5, 'four', { dup: true }));
     await expect.poll(() => taken).toEqual(['one', 'two', 'three', 'four']);
   });
 
   it('takes QoS 2 once when the link is lost while it is being stored, and knows it only in its session', async () => {
-    const heard: string[] = [];
-    let side: BrokerSide | null = null;
-    let sessionPresent = false;
-    const url = await startScriptedBroker((packet, from) => {
-      if (packet.cmd === 'connect') {
-        side = from;
-        from.send({ cmd: 'connack', sessionPresent, reasonCode: 0 });
-        // Sent again before anything else.
-        if (sessionPresent) from.send(publish(5, 'one', { dup: true }));
-        return true;
-      }
-      if (packet.cmd === 'subscribe')
-        from.send({ cmd: 'suback', messageId: packet.messageId ?? 0, granted: [2] });
-      else heard.push(`${packet.cmd} ${packet.messageId}`);
-      return true;
+    const broker = await startQos2Broker((side) => {
+      // Sent again before anything else.
+      if (broker.sessionPresent) side.send(publish(5, 'one', { dup: true }));
     });
     const driver = createMqttBridgeDriver();
     const taken: string[] = [];
@@ -169,32 +171,32 @@ describe('a bridge that leads in', () => {
         });
       },
     };
-    const first = await openLink('in', url, { driver, options: { qos: 2 } });
+    const first = await openLink('in', broker.url, { driver, options: { qos: 2 } });
     await first.link.receive(['a'], sink);
-    side!.send(publish(5, 'one'));
+    broker.side!.send(publish(5, 'one'));
     await expect.poll(() => taken).toEqual(['one']);
-    side!.end();
+    broker.side!.end();
     await first.lost;
-    sessionPresent = true;
-    const second = await openLink('in', url, { driver, options: { qos: 2 } });
+    broker.sessionPresent = true;
+    const second = await openLink('in', broker.url, { driver, options: { qos: 2 } });
     const receiving = second.link.receive(['a'], sink);
     await new Promise((resolve) => setTimeout(resolve, 20));
     expect(taken).toEqual(['one']);
     stores[0]?.();
     await receiving;
-    await expect.poll(() => heard).toEqual(['pubrec 5']);
+    await expect.poll(() => broker.heard).toEqual(['pubrec 5']);
     expect(taken).toEqual(['one']);
-    side!.send({ cmd: 'pubrel', messageId: 5 });
-    side!.send(publish(6, 'two'));
+    broker.side!.send({ cmd: 'pubrel', messageId: 5 });
+    broker.side!.send(publish(6, 'two'));
     await expect.poll(() => taken).toEqual(['one', 'two']);
-    side!.end();
+    broker.side!.end();
     await second.lost;
     // Another session, in which the number is another message's: what the old one has under way says nothing of it.
-    sessionPresent = false;
-    const third = await openLink('in', url, { driver, options: { qos: 2 } });
+    broker.sessionPresent = false;
+    const third = await openLink('in', broker.url, { driver, options: { qos: 2 } });
     stores[1]?.();
     await third.link.receive(['a'], sink);
-    side!.send(publish(6, 'three', { dup: true }));
+    broker.side!.send(publish(6, 'three', { dup: true }));
     await expect.poll(() => taken).toEqual(['one', 'two', 'three']);
   });
 
