@@ -47,17 +47,19 @@ export interface OutsideKind<Item extends BridgeView | ConnectionView, View exte
   show(item: Item): Static<View>;
 }
 
+const pathOf = (what: 'bridge' | 'connection'): string => `/v1/${what}s`;
+
 /** What follows a colon is no part of the name, but what is to be done; in a route that colon is `::`. */
-export function onePathOf(what: 'bridge' | 'connection'): string {
-  return `/v1/${what}s/:name(^[^:]+)`;
-}
+export const onePathOf = (what: 'bridge' | 'connection'): string => `${pathOf(what)}/:name(^[^:]+)`;
 
 export function addOutsideRoutes<Item extends BridgeView | ConnectionView, View extends TSchema>(
   app: App,
   { what, one, many, schema: ownSchema, texts, items, show }: OutsideKind<Item, View>,
   inTurn: TakingTurns,
 ): void {
-  const tags = [`${what}s`];
+  const tag = `${what}s`;
+  const tags = [tag];
+  const path = pathOf(what);
   const onePath = onePathOf(what);
   // Checked above, by the type of `show`; here it could be anything.
   const schema: TSchema = ownSchema;
@@ -65,8 +67,8 @@ export function addOutsideRoutes<Item extends BridgeView | ConnectionView, View 
   const etag = ({ definition }: Item): string => etagOf(definition);
 
   addNamedReads(app, {
-    tag: `${what}s`,
-    path: `/v1/${what}s`,
+    tag,
+    path,
     onePath,
     one,
     many,
@@ -116,7 +118,7 @@ export function addOutsideRoutes<Item extends BridgeView | ConnectionView, View 
         const { created } = await items.put(name, request.body, { dryRun: false });
         const item = itemOf(name);
         reply.code(created ? 201 : 200).header('etag', etag(item));
-        if (created) reply.header('location', `/v1/${what}s/${name}`);
+        if (created) reply.header('location', `${path}/${name}`);
         return show(item);
       });
     },
