@@ -9,7 +9,6 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { pickPort } from '../bench/brokers.ts';
 import { KafkaBroker } from '../interop/bridges/kafka-broker.ts';
 import { readAll } from '../interop/bridges/kafka-records.ts';
 import { Mosquitto } from '../interop/bridges/mosquitto.ts';
@@ -17,6 +16,7 @@ import { startRabbitMq } from '../interop/bridges/rabbitmq.ts';
 import { waitFor } from '../interop/programs.ts';
 import { describeMissing, type Peer } from '../peers/programs.ts';
 import { makeDataFolder, type SpawnedGateway, spawnGateway } from '../support/gateway.ts';
+import { pickPort } from '../support/ports.ts';
 import {
   CommandTraffic,
   compare,

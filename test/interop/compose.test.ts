@@ -8,9 +8,9 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { pickPort } from '../bench/brokers.ts';
 import { describeMissing } from '../peers/programs.ts';
 import { readComposeFile } from '../support/compose-file.ts';
+import { pickPort } from '../support/ports.ts';
 import {
   BUILD_MS_MAX,
   buildGatewayImage,

@@ -10,7 +10,7 @@ import { Kafka, logLevel } from 'kafkajs';
 import { connectAsync } from 'mqtt';
 import { GenericContainer, type StartedTestContainer, Wait } from 'testcontainers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { pickPort } from '../bench/brokers.ts';
+import { pickPort } from '../support/ports.ts';
 import { BUILD_MS_MAX, buildGatewayImage, docker, findObstacle, GATEWAY_IMAGE } from './docker.ts';
 import { waitFor } from './programs.ts';
 

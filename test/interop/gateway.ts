@@ -7,9 +7,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { pickPort } from '../bench/brokers.ts';
 import { listProcessTree } from '../bench/measure.ts';
 import { isListening } from '../support/listening.ts';
+import { pickPort } from '../support/ports.ts';
 
 const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const START_MS_MAX = 30_000;

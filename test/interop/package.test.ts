@@ -9,7 +9,7 @@ import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { connectAsync } from 'mqtt';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { pickPort } from '../bench/brokers.ts';
+import { pickPort } from '../support/ports.ts';
 import { foreignEnvironment, portSettings } from './gateway.ts';
 import { waitFor } from './programs.ts';
 

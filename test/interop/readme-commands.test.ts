@@ -10,8 +10,8 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
-import { pickPort } from '../bench/brokers.ts';
 import { locatePeer } from '../peers/programs.ts';
+import { pickPort } from '../support/ports.ts';
 import { type Gateway, startGateway } from './gateway.ts';
 import { describeWith, Program, run, start, subscribe, waitFor } from './programs.ts';
 

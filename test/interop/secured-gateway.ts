@@ -5,9 +5,9 @@
 import { execFileSync } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { pickPort } from '../bench/brokers.ts';
 import { findPeer, locatePeer } from '../peers/programs.ts';
 import { createAuthority, writeFolder } from '../support/certificates.ts';
+import { pickPort } from '../support/ports.ts';
 import { type Gateway, startGateway } from './gateway.ts';
 
 const STORE_PASSWORD = 'password';

@@ -6,7 +6,6 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -14,6 +13,7 @@ import { loadConfig } from '../../src/config/index.ts';
 import type { Core } from '../../src/core/index.ts';
 import { type Gateway, type GatewayParts, startGateway } from '../../src/gateway.ts';
 import { configShape, gatewayParts } from '../../src/main.ts';
+import { pickPort } from './ports.ts';
 
 const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const START_MS_MAX = 15_000;
@@ -188,28 +188,10 @@ export function makeDataFolder(): string {
 const PORTS_BY_SYSTEM: GatewayPorts = { mqtt: 0, mqttWebsocket: 0, amqp: 0, kafka: 0, http: 0 };
 
 async function pickPorts(): Promise<GatewayPorts> {
-  // All open at once, or the system could give the same one twice.
-  const servers = await Promise.all(Array.from({ length: 5 }, openServer));
-  const [mqtt, mqttWebsocket, amqp, kafka, http] = servers.map(({ port }) => port) as [
-    number,
-    number,
-    number,
-    number,
-    number,
-  ];
-  await Promise.all(servers.map(({ close }) => close()));
+  const ports = new Set<number>();
+  while (ports.size < 5) ports.add(await pickPort());
+  const [mqtt, mqttWebsocket, amqp, kafka, http] = [...ports] as [number, number, number, number, number];
   return { mqtt, mqttWebsocket, amqp, kafka, http };
-}
-
-function openServer(): Promise<{ readonly port: number; close(): Promise<void> }> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number };
-      resolve({ port, close: () => new Promise((closed) => server.close(() => closed())) });
-    });
-  });
 }
 
 function portsOf(gateway: Gateway): GatewayPorts {

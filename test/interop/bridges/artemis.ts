@@ -7,8 +7,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { pickPort } from '../../bench/brokers.ts';
 import { locatePeer } from '../../peers/programs.ts';
+import { pickPort } from '../../support/ports.ts';
 import { BrokerProcess, started } from './broker-process.ts';
 
 export const LOGIN = { user: 'bridge', password: 'over troubled water' };

@@ -8,9 +8,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Admin } from '@platformatic/kafka';
-import { pickPort } from '../../bench/brokers.ts';
 import { locatePeer } from '../../peers/programs.ts';
 import { type Authority, createAuthority } from '../../support/certificates.ts';
+import { pickPort } from '../../support/ports.ts';
 
 const START_MS_MAX = 90_000;
 export const USER = 'bridge';

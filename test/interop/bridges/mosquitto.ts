@@ -7,9 +7,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
-import { pickPort } from '../../bench/brokers.ts';
 import { locatePeer } from '../../peers/programs.ts';
 import { isListening } from '../../support/listening.ts';
+import { pickPort } from '../../support/ports.ts';
 import { waitFor } from '../programs.ts';
 
 export class Mosquitto {

@@ -83,7 +83,7 @@ it('under load no connection is lost, and every later one gets the new certifica
   const coming = comers();
   for (const issued of [fresh, old, fresh]) {
     put(issued);
-    await expect.poll(shown).toBe(issued === fresh ? 'fresh' : 'old');
+    await expect.poll(shown, { timeout: 10_000 }).toBe(issued === fresh ? 'fresh' : 'old');
   }
   isOver = true;
   await Promise.all([...load, coming]);
