@@ -89,15 +89,16 @@ export class Producer {
 
   /**
    * Asks for an identity. With a transactional id every earlier producer of that name is shut out, and what it left open is ended
-   * first.
+   * first. `before`: asked of its coordinator just before, each time.
    */
-  async identify(): Promise<void> {
+  async identify(before?: (coordinator: Broker) => Promise<void>): Promise<void> {
     const { transactionalId, transactionTimeoutMs } = this.#options;
     const identity = await this.retrying('a producer id', async () => {
       const broker =
         transactionalId === null
           ? await this.#cluster.anyBroker()
           : await this.#cluster.coordinatorOf('transaction', transactionalId, 'requests');
+      await before?.(broker);
       return this.#cluster.request(broker, INIT_PRODUCER_ID, transactionalId, transactionTimeoutMs);
     });
     this.#id = identity.producerId;

@@ -9,8 +9,8 @@
  */
 
 import { LinkError, type OutsideMessage, type SendAnswer } from '../../src/outside.ts';
-import { errorName } from './cluster.ts';
-import { errorCodesOf, linkErrorOf, responseOf, verdictOf } from './errors.ts';
+import { type Broker, errorName } from './cluster.ts';
+import { errorCodesOf, isPassing, linkErrorOf, responseOf, verdictOf } from './errors.ts';
 import { answersOf, type Batcher, type Sending } from './out-link.ts';
 import { type Answers, Producer } from './producer.ts';
 import type { Chunk } from './records.ts';
@@ -19,6 +19,7 @@ import type { ConnectionSettings } from './settings.ts';
 import {
   ADD_OFFSETS_TO_TXN,
   ADD_PARTITIONS_TO_TXN,
+  DESCRIBE_TRANSACTIONS,
   END_TXN,
   STABLE_OFFSET_FETCH,
   TXN_OFFSET_COMMIT,
@@ -26,11 +27,18 @@ import {
 
 /** Topics of a transaction at which its offset is left: more than one, in case one is deleted. */
 const MARKED_TOPICS_MAX = 8;
-/** So long an offset may be pending though every transaction of that name has ended. */
+/** So long an offset may be pending where nobody knows how the transaction has ended. */
 const PENDING_MS_MAX = 3_000;
 const PENDING_PAUSE_MS = 20;
+const SENT_OFFSET = 'the offset of what was sent';
 /** How many refused messages the text of a commit may still name. */
 const REFUSED_MAX = 200;
+
+/** Whether what a transaction has brought is there, by the state in which it has ended. */
+const IS_COMMITTED: ReadonlyMap<string, boolean> = new Map([
+  ['CompleteCommit', true],
+  ['CompleteAbort', false],
+]);
 
 const BEHIND: SendAnswer = { reason: 'waits for a message before it', permanent: false };
 
@@ -40,6 +48,8 @@ export class TransactionalSending implements Sending {
   readonly #name: string;
   readonly #producer: Producer;
   #mark: SentMark | null = null;
+  /** How the last transaction of whoever had the name before has ended; null: nobody knows. */
+  #wasCommitted: boolean | null = null;
 
   constructor(batcher: Batcher, name: string, connection: ConnectionSettings) {
     const { compression, deliveryTimeoutMs, transactionTimeoutMs } = batcher.settings;
@@ -66,26 +76,40 @@ export class TransactionalSending implements Sending {
   }
 
   async begin(): Promise<void> {
-    await this.#producer.identify();
+    await this.#producer.identify((coordinator) => this.#lookBack(coordinator));
+    if (this.#wasCommitted !== null) await this.#settlePending(this.#wasCommitted);
     this.#mark = await this.#readMark();
+  }
+
+  /** Once the name is taken over, the broker does not tell any more. */
+  async #lookBack(coordinator: Broker): Promise<void> {
+    this.#wasCommitted = null;
+    try {
+      const { transactionStates } = await this.#batcher.cluster.request(coordinator, DESCRIBE_TRANSACTIONS, [
+        this.#name,
+      ]);
+      this.#wasCommitted = IS_COMMITTED.get(transactionStates[0]?.transactionState ?? '') ?? null;
+    } catch (error) {
+      // A broker that does not know the request or the name, or must not tell, is done without.
+      if (isPassing(error)) throw error;
+    }
   }
 
   async #readMark(): Promise<SentMark | null> {
     const cluster = this.#batcher.cluster;
-    const what = 'the offset of what was sent';
     const startedMs = cluster.nowMs();
     let isGivenUp = false;
     for (;;) {
       try {
-        return await this.#retryingGroup(what, () => this.#fetchMark());
+        return await this.#retryingGroup(SENT_OFFSET, () => this.#fetchMark());
       } catch (error) {
         if (!isPending(error) || cluster.closed) throw error;
-        cluster.waits(linkErrorOf(error, what));
+        cluster.waits(linkErrorOf(error, SENT_OFFSET));
       }
       if (isGivenUp || cluster.nowMs() - startedMs < PENDING_MS_MAX) await cluster.wait(PENDING_PAUSE_MS);
       else {
         isGivenUp = true;
-        await this.#giveUpPending();
+        await this.#settlePending(false);
       }
     }
   }
@@ -102,13 +126,16 @@ export class TransactionalSending implements Sending {
   }
 
   /**
-   * A broker may keep an offset that came in when its transaction was ended already, by whoever took the name over, and then
-   * nothing ever ends it. It was not committed: that is asked for only after it has been answered. The end of another
-   * transaction of the same producer ends it too.
+   * A broker may keep an offset pending though its transaction has ended, and then nothing ever ends it: Kafka 4.3.1 when it was
+   * killed in the middle of the end, and after its start wrote that to the other partitions alone. The end of another
+   * transaction of the same producer settles it, and has to be as that of the first. It does not always tell of such an
+   * offset, so it is done each time. Where nobody knows how the first ended, records come twice rather than never.
    */
-  async #giveUpPending(): Promise<void> {
+  async #settlePending(isCommitted: boolean): Promise<void> {
     await this.#addOffsets();
-    await this.#end(false);
+    await this.#end(isCommitted);
+    // It is given only when that has come everywhere.
+    await this.#producer.identify();
   }
 
   #retryingGroup<T>(what: string, attempt: () => Promise<T>): Promise<T> {

@@ -36,6 +36,8 @@ export const INIT_PRODUCER_ID = versionsOf(kafka.initProducerIdV4.api, 'initProd
 export const ADD_PARTITIONS_TO_TXN = versionsOf(kafka.addPartitionsToTxnV3.api, 'addPartitionsToTxn', 0);
 export const ADD_OFFSETS_TO_TXN = versionsOf(kafka.addOffsetsToTxnV3.api, 'addOffsetsToTxn', 0);
 export const TXN_OFFSET_COMMIT = versionsOf(kafka.txnOffsetCommitV3.api, 'txnOffsetCommit', 0);
+/** Brokers have it since 3.0. */
+export const DESCRIBE_TRANSACTIONS = versionsOf(kafka.describeTransactionsV0.api, 'describeTransactions', 0);
 export const END_TXN = versionsOf(kafka.endTxnV3.api, 'endTxn', 0);
 
 /** From 7 on an answer waits for the end of transactions that are under way. */
