@@ -33,6 +33,7 @@ const MIB = 1024 * 1024;
 const BUFFER = { messagesMax: 10_000_000, bytesMax: 4_096 * MIB };
 
 interface Outside {
+  readonly pids: readonly number[];
   readonly port: number;
   start(): Promise<void>;
   kill(): Promise<void>;
@@ -254,6 +255,7 @@ try {
   const cpu = () => ({
     sender: readCpuSeconds([sender.pid]),
     receiver: readCpuSeconds([receiver.pid]),
+    outside: readCpuSeconds(outside.pids),
     own: readOwnCpuSeconds(),
   });
   const part = SECONDS / 5;
@@ -298,14 +300,14 @@ try {
     caughtUpMs < 0
       ? 'not up to date in time'
       : `sent again and up to date ${(caughtUpMs / 1000).toFixed(1)} s`;
-  const share = (name: 'sender' | 'receiver' | 'own') => ((after[name] - before[name]) / part).toFixed(2);
+  const share = (name: keyof ReturnType<typeof cpu>) => ((after[name] - before[name]) / part).toFixed(2);
   process.stdout.write(
     `${[
       `${which}: ${sent} messages of ${PAYLOAD_BYTES} B from ${DEVICES} devices in ${SECONDS} s, ${Math.round(sent / (SECONDS + 2))} a second`,
       `killed for ${part} s; ${caughtUp} after it was back; most that waited: ${lagMax}`,
       `lost ${lost}, doubled ${arrivals.doubled}, out of order for their device ${arrivals.disorder}`,
       `publish to delivery while all was well: p50 ${(latency.p50 / 1000).toFixed(1)} ms, p99 ${(latency.p99 / 1000).toFixed(1)} ms`,
-      `CPU cores while all was well: bridge out ${share('sender')}, bridge in ${share('receiver')}, generator ${share('own')}`,
+      `CPU cores while all was well: bridge out ${share('sender')}, bridge in ${share('receiver')}, outside broker ${share('outside')}, generator ${share('own')}`,
       `resident MiB, first ten seconds → last ten: bridge out ${mib((one) => one.sender.resident)}, bridge in ${mib((one) => one.receiver.resident)}`,
       `of it in no file: bridge out ${mib((one) => one.sender.anonymous)}, bridge in ${mib((one) => one.receiver.anonymous)}`,
       'second | bridge out, MiB (in no file) | bridge in, MiB (in no file) | waiting',

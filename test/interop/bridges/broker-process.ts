@@ -20,6 +20,12 @@ export abstract class BrokerProcess {
     this.env = env;
   }
 
+  /** Of all of its processes; empty where it does not run. */
+  get pids(): readonly number[] {
+    const pid = this.#child?.pid;
+    return pid === undefined ? [] : listProcessTree(pid);
+  }
+
   async start(): Promise<void> {
     const [program = '', ...args] = this.#command;
     const child = spawn(program, args, { env: { ...process.env, ...this.env }, stdio: 'pipe' });
@@ -37,9 +43,9 @@ export abstract class BrokerProcess {
   /** All of its processes, at once. */
   async kill(): Promise<void> {
     const child = this.#child;
-    if (child?.pid === undefined) return;
+    if (child === null) return;
     const ended = new Promise((resolve) => child.once('exit', resolve));
-    for (const pid of listProcessTree(child.pid)) {
+    for (const pid of this.pids) {
       try {
         process.kill(pid, 'SIGKILL');
       } catch {

@@ -29,6 +29,12 @@ export class KafkaBroker {
   #child: ChildProcess | null = null;
   #output = '';
 
+  /** Of its one process; empty where it does not run. */
+  get pids(): readonly number[] {
+    const pid = this.#child?.pid;
+    return pid === undefined ? [] : [pid];
+  }
+
   static async start(settings: readonly string[] = []): Promise<KafkaBroker> {
     const ports = [await pickPort(), await pickPort(), await pickPort()] as const;
     const controller = await pickPort();
