@@ -200,7 +200,8 @@ function publishRecord(
       counters.dropped++;
       mappings.refused(true);
     }
-    return said === WRITTEN;
+    // What is full or refuses does so for itself.
+    return said >= WRITTEN;
   } catch (error) {
     if (!(error instanceof CoreError)) throw error;
     mappings.refused(true);

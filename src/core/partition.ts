@@ -2,6 +2,9 @@
  * One partition of a stream: an ordered log of record batches. Batches come whole from producers that speak in
  * batches (`appendBatch`), or are built here from the messages that the stream captured during one turn
  * (`gather`). Both ways keep the order of the calls. Readers get stored bytes, and wait for more with `onAppend`.
+ *
+ * A crash may leave a batch without what it was led to, since streams are written first. So one that stands in the log
+ * since before the start is led on when its producer sends it again, unless `led-offsets.ts` knows that it was.
  */
 
 import type { Buffer } from 'node:buffer';
@@ -10,9 +13,16 @@ import { validateBatch } from './batch-validation.ts';
 import type { Durability } from './durability.ts';
 import { CoreError } from './errors.ts';
 import type { BatchAppended, Partition, ReceiptSink } from './index.ts';
+import { LedOffsets } from './led-offsets.ts';
 import type { Limits } from './limits.ts';
 import type { ProducerState } from './producer-state.ts';
-import { batchBaseOffset, type StreamRecord } from './record-batch.ts';
+import {
+  BatchField,
+  batchBaseOffset,
+  batchNextOffset,
+  placeBatch,
+  type StreamRecord,
+} from './record-batch.ts';
 import type { BatchLog, BatchLogOptions, Table } from './storage.ts';
 import type { Gathering } from './stream-gathering.ts';
 import type { RecordOutlet } from './stream-outlet.ts';
@@ -22,13 +32,19 @@ const GATHERED_BYTES_MAX = 256 * 1024;
 const GATHERED_RECORDS_MAX = 10_000;
 /** Batches after which the producers' state is stored again, so that a start reads at most so many headers. */
 const SNAPSHOT_BATCHES = 8_192;
+const LED_PREFIX = 'led/';
+
+/** Of the partition whose snapshot of producers has this key. */
+export function ledKeyOf(snapshotKey: string): string {
+  return LED_PREFIX + snapshotKey;
+}
 
 /** What every partition of a core shares. */
 export interface PartitionServices {
   readonly durability: Durability;
   readonly limits: Limits;
   readonly gathering: Gathering;
-  /** Snapshots of producers, by partition. */
+  /** Snapshots of producers, and what was led elsewhere of their batches, by partition. */
   readonly snapshots: Table;
   readonly crc32c: (bytes: Uint8Array) => number;
 }
@@ -51,6 +67,10 @@ export class StreamPartition implements Partition {
   readonly #snapshotKey: string;
   readonly #builder = new BatchBuilder();
   readonly #waiters = new Set<{ readonly listener: () => void }>();
+  readonly #led = new LedOffsets();
+  readonly #ledKey: string;
+  /** The log's end at the start. */
+  #recoveredEnd = 0;
   #batchesSinceSnapshot = 0;
   #deleted = false;
 
@@ -61,6 +81,7 @@ export class StreamPartition implements Partition {
     this.#producers = parts.producers;
     this.#outlet = parts.outlet;
     this.#snapshotKey = parts.snapshotKey;
+    this.#ledKey = ledKeyOf(parts.snapshotKey);
   }
 
   get startOffset(): number {
@@ -79,6 +100,7 @@ export class StreamPartition implements Partition {
   /** Reads what the log holds beyond the stored snapshot of producers. Called once, before anything is appended. */
   async recover(): Promise<void> {
     const log = this.#log;
+    this.#recoveredEnd = log.endOffset;
     const snapshot = await this.#services.snapshots.get(this.#snapshotKey);
     const taken = this.#producers.restore(snapshot, log.endOffset);
     const from = Math.max(taken, log.startOffset);
@@ -88,10 +110,18 @@ export class StreamPartition implements Partition {
         this.#batchesSinceSnapshot++;
       }
     }
-    if (snapshot === undefined || taken >= 0) return;
-    // It tells of batches that the disk lost. Left standing, it would pass for true once the log has grown again.
-    this.#batchesSinceSnapshot++;
-    this.storeSnapshot();
+    this.#led.restore(await this.#services.snapshots.get(this.#ledKey));
+    const isLost = (snapshot !== undefined && taken < 0) || this.#led.end > log.endOffset;
+    this.#led.cut(log.endOffset);
+    this.#led.closeGaps(this.#producers.baseOffsets(), log.endOffset);
+    if (!isLost) return;
+    // They tell of batches that the disk lost. Left standing, they would pass for true once the log has grown again, and
+    // that it does before tables are written.
+    this.#storeSnapshot();
+    this.#services.snapshots.put(this.#ledKey, this.#led.encode());
+    await new Promise<void>((resolve, reject) => {
+      this.#services.durability.whenStored((error) => (error === null ? resolve() : reject(error)));
+    });
   }
 
   appendBatch(batch: Buffer, sink: ReceiptSink | null, token: number): BatchAppended {
@@ -101,6 +131,7 @@ export class StreamPartition implements Partition {
     const before = this.#producers.check(batch);
     // Its first copy may itself still wait for the disk, so the receipt of a duplicate waits like any other.
     if (before < 0) this.#appendNew(batch);
+    else if (before < this.#recoveredEnd && !this.#led.has(before)) this.#leadAgain(batch, before);
     if (sink !== null) durability.wait(sink, token);
     return before < 0
       ? { baseOffset: batchBaseOffset(batch), duplicate: false }
@@ -172,11 +203,21 @@ export class StreamPartition implements Partition {
 
   /** Stores the producers' state as it is now. Nothing to do where nothing was appended since. */
   storeSnapshot(): void {
-    if (this.#batchesSinceSnapshot === 0 || this.#deleted) return;
+    if (this.#batchesSinceSnapshot > 0 && !this.#deleted) this.#storeSnapshot();
+  }
+
+  #storeSnapshot(): void {
     this.#batchesSinceSnapshot = 0;
     const { snapshots, durability } = this.#services;
     snapshots.put(this.#snapshotKey, this.#producers.snapshot(this.#log.endOffset));
+    if (this.#producers.producerCount > 0) this.#storeLed(this.#log.endOffset);
     durability.written();
+  }
+
+  /** Everything that was appended since the start, up to `end`, was led on. */
+  #storeLed(end: number): void {
+    this.#led.add(this.#recoveredEnd, end);
+    this.#services.snapshots.put(this.#ledKey, this.#led.encode());
   }
 
   /** From now on nothing is taken; whoever waits is woken to see it. */
@@ -184,6 +225,7 @@ export class StreamPartition implements Partition {
     this.#deleted = true;
     this.#services.gathering.bytes -= this.#builder.clear();
     this.#services.snapshots.remove(this.#snapshotKey);
+    this.#services.snapshots.remove(this.#ledKey);
     this.#wake();
     await this.#log.delete();
   }
@@ -194,8 +236,20 @@ export class StreamPartition implements Partition {
     const baseOffset = this.#log.append(batch);
     this.#producers.appended(batch, baseOffset);
     this.#services.durability.written();
-    if (records !== null) this.#outlet.publish(batch, records);
+    const isLed = records !== null && this.#outlet.publish(batch, records);
+    // In one commit with what it was led to. A batch that nobody wanted may be led on again as well.
+    if (isLed && batch.readInt32BE(BatchField.producerId) >= 0) this.#storeLed(batchNextOffset(batch));
     this.#appended();
+  }
+
+  /** It may be that only the stream has it, so everybody else gets it now, and some perhaps a second time. */
+  #leadAgain(batch: Buffer, baseOffset: number): void {
+    const records = this.#outlet.open(batch);
+    placeBatch(batch, baseOffset);
+    this.#led.add(baseOffset, batchNextOffset(batch));
+    if (records === null || !this.#outlet.publish(batch, records)) return;
+    this.#services.snapshots.put(this.#ledKey, this.#led.encode());
+    this.#services.durability.written();
   }
 
   #appended(): void {

@@ -53,6 +53,11 @@ export class ProducerState {
     return this.#producers.size;
   }
 
+  /** Where the batches begin that a producer could send again, as far as is known. */
+  *baseOffsets(): Iterable<number> {
+    for (const { ranges } of this.#producers.values()) for (const { baseOffset } of ranges) yield baseOffset;
+  }
+
   /**
    * The offset at which this very batch was appended before, or -1 for a new batch that may be appended. Throws
    * CoreError `out-of-order-sequence` or `stale-producer`.

@@ -48,6 +48,11 @@ export function batchBaseOffset(buffer: Buffer, at = 0): number {
   return readInt64(buffer, at + BatchField.baseOffset);
 }
 
+/** Stamps a batch that stands in its log with where it stands there. */
+export function placeBatch(batch: Buffer, baseOffset: number): void {
+  batch.writeBigInt64BE(BigInt(baseOffset), BatchField.baseOffset);
+}
+
 /** The offset after the batch's last record. */
 export function batchNextOffset(buffer: Buffer, at = 0): number {
   return batchBaseOffset(buffer, at) + buffer.readInt32BE(at + BatchField.lastOffsetDelta) + 1;

@@ -28,7 +28,7 @@ export interface OutletServices {
   readonly report: (event: CoreEvent) => void;
   /**
    * Routes a record's message to every destination but `except` and remembers it where it asks for that. Returns
-   * whether something durable was appended. Must not throw CoreError: the record stands in its stream already.
+   * whether something durable may have been written. Must not throw CoreError: the record stands in its stream already.
    */
   readonly publishRecord: (message: Message, except: Destination) => boolean;
 }
@@ -86,23 +86,24 @@ export class RecordOutlet {
     return area;
   }
 
-  /** Publishes each record of a batch that `open` has checked. */
-  publish(batch: Buffer, area: Uint8Array): void {
+  /** Publishes each record of a batch that `open` has checked. Returns whether something durable may have been written. */
+  publish(batch: Buffer, area: Uint8Array): boolean {
     const { records, limits, publishRecord, counters } = this.#services;
     const reader = new RecordReader(batch, area);
+    let isWritten = false;
     for (let record = reader.next(); record !== null; record = reader.next()) {
       // Keys and headers may hold anything at all. The batch is appended, so what one record does must not stop
       // the ones after it.
       try {
         const address = this.#addressOf(record.key);
-        if (address.length <= limits.addressBytesMax)
-          publishRecord(records.messageFromRecord(record, address), this.#stream);
-        else counters.dropped++;
+        if (address.length > limits.addressBytesMax) counters.dropped++;
+        else if (publishRecord(records.messageFromRecord(record, address), this.#stream)) isWritten = true;
       } catch (error) {
         counters.dropped++;
         this.#reportOnce(error as Error, record.offset);
       }
     }
+    return isWritten;
   }
 
   /** The messages of stored batches from `offset` on. What cannot be read is passed over and counted. */

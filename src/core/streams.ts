@@ -11,14 +11,15 @@
  * | `deleted/` id    | definition of a stream whose logs are to be removed  |
  * | `producer-ids`   | end of the block of ids in use (`producer-ids.ts`)   |
  *
- * Table `producers`: snapshots (`producer-state.ts`) by stream id and partition. Logs are named the same way.
+ * Table `producers`: snapshots (`producer-state.ts`) by stream id and partition, and under `led/` and the same what was led
+ * elsewhere (`led-offsets.ts`). Logs are named by stream id and partition as well.
  */
 
 import { Buffer } from 'node:buffer';
 import type { Durability } from './durability.ts';
 import { CoreError } from './errors.ts';
 import type { CoreOptions, Cursors, Stream, StreamSpec, Streams } from './index.ts';
-import { StreamPartition } from './partition.ts';
+import { ledKeyOf, StreamPartition } from './partition.ts';
 import { ProducerIds } from './producer-ids.ts';
 import { ProducerState } from './producer-state.ts';
 import type { BatchLogOptions, Table } from './storage.ts';
@@ -211,6 +212,7 @@ export class StreamRegistry implements Streams {
       const log = await this.#parts.storage.openBatchLog(name, spec.log);
       await log.delete();
       (this.#snapshots as Table).remove(name);
+      (this.#snapshots as Table).remove(ledKeyOf(name));
     }
     (this.#table as Table).remove(DELETED_PREFIX + hexOf(id));
     this.#parts.durability.written();
