@@ -26,6 +26,8 @@ export class Durability {
   #dirty = false;
   #again = false;
   #refusal: CoreError | null = null;
+  /** Of what was gathered after a commit was asked for and before it began: the next one tells. */
+  #lateFailure: Error | null = null;
   #scheduled = false;
   #committing = false;
 
@@ -89,7 +91,8 @@ export class Durability {
     this.#scheduled = false;
     if (this.#committing) return;
     this.#committing = true;
-    const failure = this.#flush();
+    const failure = this.#flush() ?? this.#lateFailure;
+    this.#lateFailure = null;
     const sinks = this.#sinks;
     const tokens = this.#tokens;
     const callbacks = this.#callbacks;
@@ -111,7 +114,13 @@ export class Durability {
       if (this.#dirty || this.#sinks.length > 0 || this.#callbacks.length > 0) this.#schedule();
       giveOut(sinks, tokens, refusal);
       for (const done of callbacks) done(refusal);
-    });
+    }, this.#flushLate);
+  };
+
+  /** The commit takes along what was written since it was asked for, so it must not miss what was only gathered. */
+  readonly #flushLate = (): void => {
+    this.#lateFailure ??= this.#flush();
+    this.#dirty = true;
   };
 
   #flush(): Error | null {

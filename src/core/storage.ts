@@ -16,9 +16,11 @@ export interface Storage {
   openTable(name: string): Promise<Table>;
   /**
    * Makes everything written before the call durable and then calls `done` once. Calls while one is running
-   * share the next commit. An error means that none of it may be acknowledged.
+   * share the next commit. An error means that none of it may be acknowledged. Rows and tables are never there after a
+   * crash without the batches that were appended before. Where the commit begins later than in this call, `prepare` is called
+   * right before: for who has messages that are in neither yet.
    */
-  commit(done: (error: Error | null) => void): void;
+  commit(done: (error: Error | null) => void, prepare?: () => void): void;
   close(): Promise<void>;
 }
 

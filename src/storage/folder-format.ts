@@ -1,16 +1,16 @@
 /**
  * The file `format` of a data folder: which version of the storage format everything in it has, as one line of text.
  * A folder of another version is refused, so that an older or newer program never misreads it. One of version 1 is
- * raised to 2 when it is opened: they differ in the journal only, which is empty after an orderly end. Called by
- * `index.ts`, which holds the folder's lock.
+ * or 2 is raised to 3 when it is opened: they differ in the journal only, which of version 1 has to be empty, as an
+ * orderly end leaves it. Called by `index.ts`, which holds the folder's lock.
  */
 
 import { join } from 'node:path';
 import { type FileSystem, readWholeFile, replaceFile, syncFolderSync } from './file-system.ts';
 import { checkJournalVersion } from './table/journal.ts';
 
-const FORMAT_VERSION = 2;
-const RAISED_VERSION = 1;
+const FORMAT_VERSION = 3;
+const RAISED_VERSION_MIN = 1;
 const FORMAT_LINE = /^rosettamq storage (\d+)\n$/;
 
 /**
@@ -27,7 +27,7 @@ export function checkFormat(files: FileSystem, folder: string): void {
   const version = FORMAT_LINE.exec(bytes.toString('latin1'))?.[1];
   if (version === undefined) throw new Error(`${path} is not the format file of a data folder`);
   if (Number(version) === FORMAT_VERSION) return;
-  if (Number(version) !== RAISED_VERSION) {
+  if (Number(version) < RAISED_VERSION_MIN || Number(version) > FORMAT_VERSION) {
     throw new Error(`the data folder has storage format ${version}; this version reads ${FORMAT_VERSION}`);
   }
   checkJournalVersion(files, join(folder, 'journal'));

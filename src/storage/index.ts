@@ -107,6 +107,7 @@ class FolderStorage implements Storage {
     }
     const store = await TableStore.open({
       folder: options.folder,
+      streams,
       files,
       commit,
       report: options.report ?? (() => {}),
@@ -118,13 +119,16 @@ class FolderStorage implements Storage {
 
   async openBatchLog(name: string, options: BatchLogOptions): Promise<BatchLog> {
     this.#assertOpen();
+    const folder = folderFromLogName(name);
+    await this.#store.logMayBegin(folder);
+    this.#assertOpen();
     const known = this.#batchLogs.get(name);
     if (known !== undefined) {
       known.configure(options);
       return known;
     }
     try {
-      const log = this.#makeBatchLog(name, options);
+      const log = this.#makeBatchLog(name, folder, options);
       this.#batchLogs.set(name, log);
       return log;
     } catch (error) {
@@ -133,14 +137,17 @@ class FolderStorage implements Storage {
     }
   }
 
-  #makeBatchLog(name: string, options: BatchLogOptions): SegmentLog {
-    const folder = join(this.#streamsFolder, folderFromLogName(name));
+  #makeBatchLog(name: string, folderName: string, options: BatchLogOptions): SegmentLog {
+    const folder = join(this.#streamsFolder, folderName);
     if (!this.#files.exists(folder)) {
       this.#files.makeFolder(folder);
       if (this.#options.durability === 'fsync') syncFolderSync(this.#files, this.#streamsFolder);
     }
     const context = { files: this.#files, commit: this.#commit, budget: this.#budget, report: this.#report };
-    return new SegmentLog(name, folder, options, context, () => this.#batchLogs.delete(name));
+    return new SegmentLog(name, folder, options, context, () => {
+      this.#batchLogs.delete(name);
+      this.#store.logDeleted(folderName);
+    });
   }
 
   async openRowLog(name: string, options: { readonly durable: boolean }): Promise<RowLog> {
@@ -164,9 +171,9 @@ class FolderStorage implements Storage {
     return this.#store.openTable(name);
   }
 
-  commit(done: (error: Error | null) => void): void {
+  commit(done: (error: Error | null) => void, prepare?: () => void): void {
     if (this.#closed) process.nextTick(done, new CoreError('storage-failed', 'the storage is closed'));
-    else this.#commit.commit(done);
+    else this.#commit.commit(done, prepare);
   }
 
   async close(): Promise<void> {
@@ -177,8 +184,9 @@ class FolderStorage implements Storage {
       const details = { cause: failure.message };
       this.#report({ level: 'error', text: 'the last commit failed at closing', details });
     }
-    for (const log of this.#batchLogs.values()) log.close();
-    await this.#store.close();
+    const logs = [...this.#batchLogs.values()];
+    await this.#store.close(logs.every(({ isCommitted }) => isCommitted) ? null : failure);
+    for (const log of logs) log.close();
     this.#unlock();
   }
 

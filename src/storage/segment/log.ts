@@ -16,8 +16,9 @@ import type { CommitPart, GroupCommit, SyncTarget } from '../commit.ts';
 import { type FileSystem, syncFolderSync } from '../file-system.ts';
 import type { Report } from '../report.ts';
 import { nextOffsetOf, readOffset, writeOffset } from './batch-check.ts';
+import { SEGMENT_SUFFIX } from './folder-name.ts';
 import { timeInBatch } from './record-times.ts';
-import { SEGMENT_SUFFIX, Segment } from './segment.ts';
+import { Segment } from './segment.ts';
 import { readStart, writeStart } from './start-file.ts';
 import { Tail, type TailBudget } from './tail-cache.ts';
 
@@ -126,6 +127,12 @@ export class SegmentLog implements BatchLog, CommitPart {
       const text = 'a stream log is damaged in the middle; it is readable before and after that place';
       report({ level: 'error', text, details: { ...details, at: damage.position, bytes: damage.bytes } });
     }
+  }
+
+  /** Whether everything that was appended is where a commit puts it. */
+  get isCommitted(): boolean {
+    const isDurable = this.#context.commit.level === 'os' || !this.#active.needsSync;
+    return this.#closed || (this.#pending.length === 0 && isDurable);
   }
 
   append(batch: Buffer): number {

@@ -8,6 +8,7 @@
 import { BATCH_HEADER_BYTES } from '../../core/record-batch.ts';
 import { type FileSystem, readAllSync } from '../file-system.ts';
 import { checkHeader, checkSum, maxTimeOf, nextOffsetOf, readOffset } from './batch-check.ts';
+import type { Extent } from './extent.ts';
 import { SparseIndex } from './sparse-index.ts';
 
 const WINDOW_BYTES = 4 * 1024 * 1024;
@@ -104,6 +105,22 @@ export function scanHeaders(files: FileSystem, fd: number, baseOffset: number): 
     position += length;
   }
   return { index, goodBytes: position, nextOffset, damages: [] };
+}
+
+/** Whether nothing but good batches is there, without a gap, from one end to the other. */
+export function holdsBatches(files: FileSystem, fd: number, extent: Extent): boolean {
+  const window = new Window(files, fd);
+  let position = extent.from;
+  let nextOffset = extent.baseOffset;
+  let offsetMax = extent.endOffset;
+  while (position < extent.end) {
+    const length = position < window.fileBytes ? goodBatch(window, position, nextOffset, offsetMax) : 0;
+    if (length === 0) return false;
+    nextOffset = nextOffsetOf(window.at(position, length), 0);
+    offsetMax = nextOffset;
+    position += length;
+  }
+  return position === extent.end && nextOffset === extent.endOffset;
 }
 
 /** Bytes of the good batch at `position` with an offset in the range, 0 when there is none. */

@@ -5,21 +5,15 @@
  * before anything else may be written, so half a batch never stands in front of a later one. Used by `log.ts` only.
  */
 
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { BATCH_HEADER_BYTES } from '../../core/record-batch.ts';
 import type { SyncTarget } from '../commit.ts';
 import { type Done, type FileSystem, readAll, readWholeFile, replaceFile, writeAll } from '../file-system.ts';
 import { checkHeader, maxTimeOf, nextOffsetOf, readOffset } from './batch-check.ts';
+import type { Extent } from './extent.ts';
+import { fileNameFromOffset, INDEX_SUFFIX, SEGMENT_SUFFIX } from './folder-name.ts';
 import { type Damage, scanHeaders, scanWhole } from './segment-scan.ts';
 import { INDEX_INTERVAL_BYTES, SparseIndex } from './sparse-index.ts';
-
-export const SEGMENT_SUFFIX = '.log';
-export const INDEX_SUFFIX = '.index';
-const OFFSET_DIGITS = 20;
-
-export function fileNameFromOffset(offset: number, suffix: string): string {
-  return String(offset).padStart(OFFSET_DIGITS, '0') + suffix;
-}
 
 /** What opening found out about a segment, to report. */
 export interface Recovery {
@@ -39,6 +33,8 @@ export class Segment implements SyncTarget {
   #nextOffset: number;
   #bytes = 0;
   #syncedBytes = 0;
+  /** Behind all damage that opening found. */
+  #soundFrom = 0;
   /** After a failed sync the system may have forgotten that pages are dirty: they are written again first. */
   #rewrite = false;
   /** Bytes beyond `#bytes` may be in the file: cut before the next write. */
@@ -47,6 +43,7 @@ export class Segment implements SyncTarget {
   #users = 0;
   #isActive = false;
   #isDeleted = false;
+  #isClosed = false;
 
   private constructor(files: FileSystem, folder: string, baseOffset: number) {
     this.#files = files;
@@ -73,6 +70,7 @@ export class Segment implements SyncTarget {
     const cutBytes = files.size(segment.#fd) - found.goodBytes;
     segment.#index = found.index;
     segment.#damages = found.damages;
+    for (const { position, bytes } of found.damages) segment.#soundFrom = position + bytes;
     segment.#nextOffset = found.nextOffset;
     segment.#bytes = found.goodBytes;
     segment.#ragged = cutBytes > 0;
@@ -106,6 +104,21 @@ export class Segment implements SyncTarget {
 
   get needsSync(): boolean {
     return this.#syncedBytes < this.#bytes;
+  }
+
+  get syncedBytes(): number {
+    return this.#isDeleted || this.#isClosed ? Number.POSITIVE_INFINITY : this.#syncedBytes;
+  }
+
+  /** What the next sync has to put on the device. */
+  get extent(): Extent {
+    return {
+      folder: basename(this.#folder),
+      baseOffset: this.baseOffset,
+      from: Math.max(this.#syncedBytes, this.#soundFrom),
+      end: this.#bytes,
+      endOffset: this.#nextOffset,
+    };
   }
 
   /** Greatest timestamp in it, -1 when it is empty. */
@@ -190,6 +203,7 @@ export class Segment implements SyncTarget {
 
   close(): void {
     this.#isActive = false;
+    this.#isClosed = true;
     this.#closeIfIdle();
   }
 

@@ -1,6 +1,7 @@
 /**
  * The frames of the journal: one for each commit, holding all changes of row logs and tables since the one before,
- * so that a commit is there as a whole or not at all. Changes are absolute (this row is there, that key is gone):
+ * so that a commit is there as a whole or not at all. With durability `fsync` it also names what the same commit has to
+ * put of streams on the device (`segment/extent.ts`). Changes are absolute (this row is there, that key is gone):
  * replaying them twice does no harm. Integers are big-endian.
  *
  * Frame:
@@ -21,9 +22,12 @@
  * | 3 rows cleared    | log id (4), offset before which every row is gone (6)                    |
  * | 4 entry           | table id (4), key length (4), value length (4), key, value               |
  * | 5 entry removed   | table id (4), key length (4), key                                        |
+ * | 6 extent          | length of the folder's name (4), base offset of the segment (6), first   |
+ * |                   | position (6), end position (6), end offset (6), name of the log's folder |
  */
 
 import { crc32c } from '../crc32c.ts';
+import type { Extent } from '../segment/extent.ts';
 
 const FRAME_HEADER_BYTES = 12;
 /** Where the checksum begins to count. */
@@ -38,6 +42,8 @@ const ROW_REMOVED = 2;
 const ROWS_CLEARED = 3;
 const ENTRY = 4;
 const ENTRY_REMOVED = 5;
+const EXTENT = 6;
+const EXTENT_NAME_AT = 29;
 
 const FIRST_BUFFER_BYTES = 64 * 1024;
 /** A buffer that one large commit made bigger than this is not kept. */
@@ -50,6 +56,7 @@ export interface ChangeSink {
   rowsCleared(log: number, before: number): void;
   entry(table: number, key: Buffer, value: Buffer): void;
   entryRemoved(table: number, key: Buffer): void;
+  extent(extent: Extent): void;
 }
 
 /** Gathers one frame. The buffer is used again for the next one. */
@@ -79,9 +86,9 @@ export class FrameWriter {
     this.#at = this.#writeRow(ROWS_CLEARED, log, before);
   }
 
-  #writeRow(kind: number, log: number, offset: number): number {
+  #writeRow(kind: number, id: number, offset: number): number {
     this.#buffer[this.#at] = kind;
-    this.#buffer.writeUInt32BE(log, this.#at + 1);
+    this.#buffer.writeUInt32BE(id, this.#at + 1);
     return this.#buffer.writeUIntBE(offset, this.#at + 5, 6);
   }
 
@@ -105,6 +112,16 @@ export class FrameWriter {
     this.#buffer.writeUInt32BE(keyBytes, this.#at + 5);
     this.#buffer.write(key, this.#at + 9);
     this.#at += 9 + keyBytes;
+  }
+
+  extent({ folder, baseOffset, from, end, endOffset }: Extent): void {
+    const nameBytes = Buffer.byteLength(folder);
+    this.#reserve(EXTENT_NAME_AT + nameBytes);
+    this.#at = this.#writeRow(EXTENT, nameBytes, baseOffset);
+    this.#at = this.#buffer.writeUIntBE(from, this.#at, 6);
+    this.#at = this.#buffer.writeUIntBE(end, this.#at, 6);
+    this.#at = this.#buffer.writeUIntBE(endOffset, this.#at, 6);
+    this.#at += this.#buffer.write(folder, this.#at);
   }
 
   #reserve(bytes: number): void {
@@ -137,8 +154,8 @@ export function hasEndMark(bytes: Buffer, at: number): boolean {
   return bytes.length - at >= END_MARK_BYTES && bytes.readUInt32BE(at) === 0;
 }
 
-/** Hands the changes of every whole frame of that file to `sink`; returns where they end. */
-export function readFrames(bytes: Buffer, from: number, sequence: number, sink: ChangeSink): number {
+/** Adds the changes of every whole frame of that file to `frames`; returns where they end. */
+export function readFrames(bytes: Buffer, from: number, sequence: number, frames: Buffer[]): number {
   let at = from;
   while (bytes.length - at >= FRAME_HEADER_BYTES) {
     const length = bytes.readUInt32BE(at);
@@ -149,13 +166,27 @@ export function readFrames(bytes: Buffer, from: number, sequence: number, sink: 
     if (bytes.readUInt32BE(at + 4) !== crc32c(bytes.subarray(at + CHECKED_FROM, end))) break;
     const changes = bytes.subarray(at + FRAME_HEADER_BYTES, end);
     if (!isWellFormed(changes)) break;
-    walkChanges(changes, sink);
+    frames.push(changes);
     at = end;
   }
   return at;
 }
 
-const IGNORE: ChangeSink = { row() {}, rowRemoved() {}, rowsCleared() {}, entry() {}, entryRemoved() {} };
+const IGNORE: ChangeSink = {
+  row() {},
+  rowRemoved() {},
+  rowsCleared() {},
+  entry() {},
+  entryRemoved() {},
+  extent() {},
+};
+
+/** What a whole frame names of streams. */
+export function extentsIn(changes: Buffer): Extent[] {
+  const extents: Extent[] = [];
+  walkChanges(changes, { ...IGNORE, extent: (extent) => extents.push(extent) });
+  return extents;
+}
 
 function isWellFormed(changes: Buffer): boolean {
   try {
@@ -166,8 +197,8 @@ function isWellFormed(changes: Buffer): boolean {
   }
 }
 
-/** Returns where it ended: past the end, or before it, when the changes are malformed. */
-function walkChanges(changes: Buffer, sink: ChangeSink): number {
+/** Hands them over; returns where it ended: past the end, or before it, when the changes are malformed. */
+export function walkChanges(changes: Buffer, sink: ChangeSink): number {
   let at = 0;
   while (at < changes.length) {
     const kind = changes[at] as number;
@@ -191,6 +222,16 @@ function walkChanges(changes: Buffer, sink: ChangeSink): number {
       const keyEnd = at + 9 + changes.readUInt32BE(at + 5);
       sink.entryRemoved(id, changes.subarray(at + 9, keyEnd));
       at = keyEnd;
+    } else if (kind === EXTENT) {
+      const nameAt = at + EXTENT_NAME_AT;
+      sink.extent({
+        folder: changes.toString('utf8', nameAt, nameAt + id),
+        baseOffset: changes.readUIntBE(at + 5, 6),
+        from: changes.readUIntBE(at + 11, 6),
+        end: changes.readUIntBE(at + 17, 6),
+        endOffset: changes.readUIntBE(at + 23, 6),
+      });
+      at = nameAt + id;
     } else {
       return at;
     }

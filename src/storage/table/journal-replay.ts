@@ -1,11 +1,19 @@
 /**
  * Gathers what a journal says and leaves only its result: rows that were appended and removed again do not reach
- * LMDB, of several values of a key only the last one does. Used once, at opening, before any log or table is open.
+ * LMDB, of several values of a key only the last one does. And says which frames at the end do not count, because of
+ * what their commits had to write besides not all is there. Used once, at opening, before any log or table is open.
  */
 
+import type { Extent } from '../segment/extent.ts';
 import type { Change, Database } from './database.ts';
-import type { ChangeSink } from './journal-frame.ts';
+import { type ChangeSink, extentsIn } from './journal-frame.ts';
 import { entryKey, entryValue, rowKey } from './keys.ts';
+
+/** What is there of streams, without opening one. */
+export interface Extents {
+  isThere(extent: Extent): boolean;
+  sync(extent: Extent): void;
+}
 
 const PAGE_ROWS = 1000;
 
@@ -46,6 +54,9 @@ export class JournalReplay implements ChangeSink {
     this.#entries.set(entryKey(table, key).toString('latin1'), null);
   }
 
+  /** It has been asked about before. */
+  extent(): void {}
+
   #logOf(log: number): LogChanges {
     let changes = this.#logs.get(log);
     if (changes === undefined) {
@@ -67,4 +78,21 @@ export class JournalReplay implements ChangeSink {
     }
     for (const [key, value] of this.#entries) yield { key: Buffer.from(key, 'latin1'), value };
   }
+}
+
+/**
+ * How many of these frames count, from the first one on. With durability `fsync` a frame's commit had finished when the
+ * commit after it began, unless it failed; then the next frame names again what failed. So it is enough to go back
+ * until a frame is met whose extents are there, or that names none: what follows it was never acknowledged. What the last
+ * one that counts names may be with the system alone, if the process was killed: the device gets it first, because LMDB
+ * gets the frame for good now. Throws the system's error.
+ */
+export function countFinished(frames: readonly Buffer[], extents: Extents): number {
+  for (let count = frames.length; count > 0; count--) {
+    const named = extentsIn(frames[count - 1] as Buffer);
+    if (!named.every((extent) => extents.isThere(extent))) continue;
+    for (const extent of named) extents.sync(extent);
+    return count;
+  }
+  return 0;
 }

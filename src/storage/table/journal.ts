@@ -21,7 +21,8 @@ import {
   JournalFile,
   readFileHeader,
 } from './journal-file.ts';
-import { type ChangeSink, hasEndMark, readFrames } from './journal-frame.ts';
+import { type ChangeSink, hasEndMark, readFrames, walkChanges } from './journal-frame.ts';
+import { countFinished, type Extents } from './journal-replay.ts';
 
 const SUFFIX = '.journal';
 const SPARE = 'spare';
@@ -151,13 +152,15 @@ export class Journal {
 }
 
 /**
- * Hands all changes of all files to `sink`, oldest first. `forget` removes the files once they are elsewhere;
+ * Hands the changes of all files to `sink`, oldest first, but for those of commits that had not finished as far as `extents`
+ * shows. `forget` removes the files once they are elsewhere;
  * `nextSequence` is the number that the next file has to have.
  */
 export function replayJournal(
   files: FileSystem,
   folder: string,
   sink: ChangeSink,
+  extents: Extents,
   report: Report,
 ): { readonly nextSequence: number; readonly forget: () => void } {
   const sequences = sequencesIn(files, folder);
@@ -167,6 +170,7 @@ export function replayJournal(
   });
   // Files from before an opening may come back with a loss of power, some of them only: LMDB has had them.
   const first = found.findLastIndex(({ sequence, header }) => isFirst(sequence, header));
+  const frames: Buffer[] = [];
   let isTorn = false;
   /** Where the frames of the file before ended; -1 where that is not known. */
   let previousEnd = -1;
@@ -188,7 +192,7 @@ export function replayJournal(
       report({ level: 'warn', text, details: { path, bytes: content.length } });
       continue;
     }
-    const end = header === null ? 0 : readFrames(content, FILE_HEADER_BYTES, sequence, sink);
+    const end = header === null ? 0 : readFrames(content, FILE_HEADER_BYTES, sequence, frames);
     previousEnd = end;
     if (end < content.length && !hasEndMark(content, end)) {
       isTorn = true;
@@ -196,6 +200,12 @@ export function replayJournal(
       report({ level: 'warn', text, details: { path, cutBytes: content.length - end } });
     }
   }
+  const count = countFinished(frames, extents);
+  if (count < frames.length) {
+    const text = 'left out the last commits: a loss of power has not left all that they wrote to streams';
+    report({ level: 'warn', text, details: { commits: frames.length - count } });
+  }
+  for (const frame of frames.slice(0, count)) walkChanges(frame, sink);
   return {
     // Not 1 again: where the removal is lost with the power, the new files must come after the old ones.
     nextSequence: (sequences.at(-1) ?? 0) + 1,

@@ -11,6 +11,7 @@ import { CoreError } from '../../core/errors.ts';
 import type { CommitPart, GroupCommit, SyncTarget } from '../commit.ts';
 import type { FileSystem } from '../file-system.ts';
 import type { Report } from '../report.ts';
+import { type Extent, extentOfNothing, isThere, syncExtent } from '../segment/extent.ts';
 import { type Change, Database } from './database.ts';
 import { Journal, replayJournal } from './journal.ts';
 import { FrameWriter } from './journal-frame.ts';
@@ -32,6 +33,8 @@ const TABLE_PREFIX = 'table/';
 
 export interface TableStoreOptions {
   readonly folder: string;
+  /** Of all streams, whose logs are opened later. */
+  readonly streams: string;
   readonly files: FileSystem;
   readonly commit: GroupCommit;
   readonly report: Report;
@@ -40,7 +43,7 @@ export interface TableStoreOptions {
 }
 
 export class TableStore implements CommitPart, RowLogHome {
-  readonly isFirst = true;
+  readonly isLast = true;
   readonly database: Database;
   readonly #options: TableStoreOptions;
   readonly #checkpointBytes: number;
@@ -55,6 +58,13 @@ export class TableStore implements CommitPart, RowLogHome {
   /** The checkpoint that runs. */
   #moving: Promise<void> | null = null;
   #moveFailure: Error | null = null;
+  /** What the last frame named of streams: nothing of it may be in LMDB before the device has that. */
+  #owed: readonly Owed[] = [];
+  /** The checkpoint waits for it; and why commits wait for the checkpoint no longer, though it does. */
+  #isWaiting = false;
+  #unsynced: Error | null = null;
+  /** Folders of deleted logs that no commit has told of yet. */
+  readonly #deleted = new Set<string>();
   #retryNow: (() => void) | null = null;
   #heldBack: (() => void) | null = null;
   #needsRepair = false;
@@ -76,13 +86,22 @@ export class TableStore implements CommitPart, RowLogHome {
   }
 
   static async open(options: TableStoreOptions): Promise<TableStore> {
-    const { files, folder, report } = options;
+    const { files, folder, streams, report } = options;
     const journalFolder = join(folder, 'journal');
     files.makeFolder(journalFolder);
     const database = new Database(join(folder, 'state.mdb'));
     try {
       const replay = new JournalReplay(database);
-      const { nextSequence, forget } = replayJournal(files, journalFolder, replay, report);
+      const { nextSequence, forget } = replayJournal(
+        files,
+        journalFolder,
+        replay,
+        {
+          isThere: (extent) => isThere(files, streams, extent),
+          sync: (extent) => syncExtent(files, streams, extent),
+        },
+        report,
+      );
       await database.apply(replay.changes());
       forget();
       const durable = options.commit.level === 'fsync';
@@ -161,12 +180,11 @@ export class TableStore implements CommitPart, RowLogHome {
   }
 
   flush(targets: SyncTarget[]): void {
-    if (this.#moveFailure !== null && this.#journal.bytes > JOURNALS_MAX * this.#checkpointBytes) {
-      throw refusal(this.#moveFailure);
-    }
+    const stall = this.#moveFailure ?? this.#unsynced;
+    if (stall !== null && this.#journal.bytes > JOURNALS_MAX * this.#checkpointBytes) throw refusal(stall);
     try {
-      this.#repairDoubtful();
-      targets.push(this.#appendFrame());
+      this.#repairDoubtful(targets);
+      targets.push(this.#appendFrame(targets));
     } catch (error) {
       this.#frame.clear();
       throw error instanceof CoreError ? error : refusal(error as Error);
@@ -174,26 +192,54 @@ export class TableStore implements CommitPart, RowLogHome {
     if (this.#journal.bytes >= this.#checkpointBytes) this.#beginCheckpoint();
   }
 
-  #appendFrame(): SyncTarget {
+  /** `targets`: what of streams is synced in the same commit. */
+  #appendFrame(targets: readonly SyncTarget[]): SyncTarget {
     this.#frame.clear();
     for (const part of this.#changed) {
       // The registry comes last: the others still write to it here.
       if (part !== this.#registry) part.writeChanges(this.#frame);
     }
     this.#registry.writeChanges(this.#frame);
+    const told = [...this.#deleted];
+    for (const folder of told) this.#frame.extent(extentOfNothing(folder));
+    const owed = this.#options.commit.level === 'os' ? [] : owedBy(targets);
+    if (!this.#frame.isEmpty) for (const { extent } of owed) this.#frame.extent(extent);
     const target = this.#journal.append(
       this.#frame.isEmpty ? null : this.#frame.finish(this.#journal.sequence),
     );
     for (const part of this.#changed) part.framed();
     this.#changed = new Set();
+    this.#owed = owed;
+    if (told.length > 0) {
+      this.#options.commit.afterwards((error) => {
+        if (error === null) for (const folder of told) this.#deleted.delete(folder);
+      });
+    }
     return target;
+  }
+
+  /** A log was deleted. Before there is another of its name a commit has to tell that what was named of it is not missed. */
+  logDeleted(folder: string): void {
+    const { commit } = this.#options;
+    if (commit.level === 'os') return;
+    this.#deleted.add(folder);
+    commit.dirty(this);
+  }
+
+  /** Rejects where that cannot be committed. */
+  async logMayBegin(folder: string): Promise<void> {
+    while (this.#deleted.has(folder)) {
+      await new Promise<void>((resolve, reject) => {
+        this.#options.commit.commit((error) => (error === null ? resolve() : reject(error)));
+      });
+    }
   }
 
   /**
    * After a failed sync nobody knows what the device has of the journal file. All of it is still in memory: it goes
    * into LMDB, and until it is there no commit can promise anything.
    */
-  #repairDoubtful(): void {
+  #repairDoubtful(targets: readonly SyncTarget[]): void {
     if (this.#journal.isDoubtful && !this.#needsRepair) {
       // A checkpoint that already runs would remove the doubtful file without having moved all of it.
       if (this.#moving !== null) throw new Error('a sync failed; what it covered is being written anew');
@@ -202,7 +248,7 @@ export class TableStore implements CommitPart, RowLogHome {
     }
     if (!this.#needsRepair) return;
     if (this.#moving === null) {
-      this.#appendFrame();
+      this.#appendFrame(targets);
       this.#moving = this.#checkpoint(true);
     }
     throw new Error('a sync failed; what it covered is being written anew');
@@ -212,6 +258,7 @@ export class TableStore implements CommitPart, RowLogHome {
     const isHeld =
       this.#moving !== null &&
       this.#moveFailure === null &&
+      !this.#isWaiting &&
       this.#journal.bytes > JOURNALS_MAX * this.#checkpointBytes;
     if (isHeld) this.#heldBack = open;
     return !isHeld;
@@ -230,11 +277,12 @@ export class TableStore implements CommitPart, RowLogHome {
     this.#moving = this.#checkpoint(false);
   }
 
-  /** Never rejects. */
+  /** Begins while a commit runs. Never rejects. */
   async #checkpoint(everything: boolean): Promise<void> {
     const parts = [...this.#toMove];
     this.#toMove = new Set();
     for (const part of parts) part.beginMove(everything);
+    if (!(await this.#whenSynced())) return;
     while (!(await this.#move(parts))) {
       if (this.#closing) return;
       await new Promise<void>((resolve) => {
@@ -250,6 +298,28 @@ export class TableStore implements CommitPart, RowLogHome {
     const open = this.#heldBack;
     this.#heldBack = null;
     open?.();
+  }
+
+  /**
+   * LMDB is synced on its own. So that nothing is in it without what the same commit wrote to streams, that commit has to be
+   * over first, and where it failed a later one, as far as streams are concerned: a repair goes on while commits fail. None is
+   * held back meanwhile. False where the storage closes before.
+   */
+  async #whenSynced(): Promise<boolean> {
+    const owed = this.#owed;
+    this.#isWaiting = true;
+    for (;;) {
+      await new Promise<void>((resolve) => {
+        this.#retryNow = resolve;
+        this.#options.commit.afterwards(() => resolve());
+      });
+      const isMissing = owed.some(({ target, extent }) => (target.syncedBytes as number) < extent.end);
+      this.#unsynced = isMissing ? new Error('what was written to a stream cannot be synced') : null;
+      if (!isMissing || this.#closing) {
+        this.#isWaiting = false;
+        return !isMissing;
+      }
+    }
   }
 
   /** Whether the files are gone; those that are not go with a later checkpoint. */
@@ -288,14 +358,18 @@ export class TableStore implements CommitPart, RowLogHome {
     }
   }
 
-  /** Everything must be committed. Leaves an empty journal, so that the next start has nothing to replay. */
-  async close(): Promise<void> {
+  /**
+   * Leaves an empty journal, so that the next start has nothing to replay. But not where streams lack something, as `lacking`
+   * says: then nothing is written here either that was not committed.
+   */
+  async close(lacking: Error | null): Promise<void> {
     for (const log of this.#rowLogs.values()) log.releaseReserved();
     try {
-      if (this.#changed.size > 0) this.#appendFrame();
+      if (this.#changed.size > 0 && lacking === null) this.#appendFrame([]);
       this.#closing = true;
       this.#retryNow?.();
       if (this.#moving !== null) await this.#moving;
+      if (lacking !== null) throw lacking;
       if (this.#moveFailure !== null) throw this.#moveFailure;
       const parts = [...this.#toMove];
       for (const part of parts) part.beginMove(true);
@@ -312,6 +386,20 @@ export class TableStore implements CommitPart, RowLogHome {
     }
     await this.database.close();
   }
+}
+
+interface Owed {
+  readonly target: SyncTarget;
+  readonly extent: Extent;
+}
+
+function owedBy(targets: readonly SyncTarget[]): Owed[] {
+  const owed: Owed[] = [];
+  for (const target of targets) {
+    const { extent } = target;
+    if (extent !== undefined) owed.push({ target, extent });
+  }
+  return owed;
 }
 
 function* changesOf(parts: readonly Part[]): Iterable<Change> {

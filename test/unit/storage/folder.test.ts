@@ -6,7 +6,14 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
 import { Database } from '../../../src/storage/table/database.ts';
-import { closeForTest, FaultyFileSystem, makeFolder, openForTest } from './storage-fixture.ts';
+import {
+  closeForTest,
+  commit,
+  copyFolder,
+  FaultyFileSystem,
+  makeFolder,
+  openForTest,
+} from './storage-fixture.ts';
 
 it('belongs to one opener at a time', async () => {
   const folder = makeFolder();
@@ -82,8 +89,8 @@ it('is made for its owner only', async () => {
 
 it('of another format version is refused and left alone', async () => {
   const folder = makeFolder();
-  writeFileSync(join(folder, 'format'), 'rosettamq storage 3\n');
-  await expect(openForTest(folder)).rejects.toThrow(/storage format 3/);
+  writeFileSync(join(folder, 'format'), 'rosettamq storage 4\n');
+  await expect(openForTest(folder)).rejects.toThrow(/storage format 4/);
   writeFileSync(join(folder, 'format'), 'something');
   await expect(openForTest(folder)).rejects.toThrow(/not the format file/);
   expect(existsSync(join(folder, 'lock'))).toBe(false);
@@ -103,12 +110,12 @@ describe('of format 1', () => {
     return folder;
   }
 
-  it('is raised to 2 after an orderly end', async () => {
+  it('is raised to 3 after an orderly end', async () => {
     const folder = await older();
     const { storage } = await openForTest(folder);
     expect(String(await (await storage.openTable('table')).get('key'))).toBe('value');
     // The version before refuses it from here on, as it cannot read the journal.
-    expect(formatOf(folder)).toBe('rosettamq storage 2\n');
+    expect(formatOf(folder)).toBe('rosettamq storage 3\n');
   });
 
   it('is refused and left alone while its journal has not been replayed', async () => {
@@ -120,7 +127,7 @@ describe('of format 1', () => {
     journal.writeUInt32BE(1, 4);
     writeFileSync(path, journal);
     await expect(openForTest(folder)).rejects.toThrow(
-      'is of journal version 1, not 2: start the version that wrote it, and stop it in good order',
+      'is of journal version 1, not 3: start the version that wrote it, and stop it in good order',
     );
     expect(formatOf(folder)).toBe('rosettamq storage 1\n');
     expect(readFileSync(path)).toEqual(journal);
@@ -129,6 +136,24 @@ describe('of format 1', () => {
     const { events } = await openForTest(folder);
     expect(events).toEqual([]);
   });
+});
+
+it('of format 2 is raised to 3, and what its journal has is kept', async () => {
+  const folder = makeFolder();
+  const { storage } = await openForTest(folder);
+  (await storage.openTable('table')).put('key', Buffer.from('value'));
+  await commit(storage);
+  const killed = copyFolder(folder);
+  const path = join(killed, 'journal', '00000000000000000001.journal');
+  const journal = readFileSync(path);
+  expect(journal.readUInt32BE(4)).toBe(3);
+  journal.writeUInt32BE(2, 4);
+  writeFileSync(path, journal);
+  writeFileSync(join(killed, 'format'), 'rosettamq storage 2\n');
+  const { storage: again, events } = await openForTest(killed);
+  expect(String(await (await again.openTable('table')).get('key'))).toBe('value');
+  expect(readFileSync(join(killed, 'format'), 'utf8')).toBe('rosettamq storage 3\n');
+  expect(events).toEqual([]);
 });
 
 it('whose opening fails leaves the state database closed', async () => {

@@ -1,11 +1,11 @@
 /**
- * A disk that knows what a loss of power leaves of the journal: which sectors were synced, and which names. Whatever
- * was not may be there or not, sector by sector; names come in the order in which they were made, up to some point.
- * After a failed sync the system takes what it could not write for written, as Linux does.
+ * A disk that knows what a loss of power leaves of the journal and of streams: which sectors were synced, and which names.
+ * Whatever was not may be there or not, sector by sector or all of a file; in each folder names come in the order in which
+ * they were made, up to some point. A log's folder is there as soon as it was made. After a failed sync the system takes what it could not write for written, as Linux does.
  */
 
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { basename, dirname, join, relative } from 'node:path';
 import { copyFolder, FaultyFileSystem } from './storage-fixture.ts';
 
 const SECTOR_BYTES = 512;
@@ -60,48 +60,85 @@ class File {
 
 type Names = Map<string, File>;
 
+/** The files of one folder, by name. */
+class Folder {
+  readonly names: Names = new Map();
+  #durable: Names = new Map();
+  #changes: ((names: Names) => void)[] = [];
+
+  change(change: (names: Names) => void): void {
+    change(this.names);
+    this.#changes.push(change);
+  }
+
+  sync(): void {
+    this.#durable = new Map(this.names);
+    this.#changes = [];
+  }
+
+  /** After the first of the changes that were not synced. */
+  after(share: number): Names {
+    const names = new Map(this.#durable);
+    for (const change of this.#changes.slice(0, Math.floor(share * (this.#changes.length + 1))))
+      change(names);
+    return names;
+  }
+}
+
+const isWatched = (folder: string): boolean =>
+  basename(folder) === 'journal' || basename(dirname(folder)) === 'streams';
+
 export class PowerlessFileSystem extends FaultyFileSystem {
   readonly #random: () => number;
   readonly #opened = new Map<number, File>();
-  #names: Names = new Map();
-  #durableNames: Names = new Map();
-  #changes: ((names: Names) => void)[] = [];
+  readonly #folders = new Map<string, Folder>();
+  /** When the device has a file, and before anybody hears of it. */
+  onSynced: (path: string) => void = () => {};
 
   constructor(random: () => number) {
     super();
     this.#random = random;
   }
 
-  #change(change: (names: Names) => void): void {
-    change(this.#names);
-    this.#changes.push(change);
+  #folderOf(path: string): Folder | null {
+    const at = dirname(path);
+    if (!isWatched(at)) return null;
+    let folder = this.#folders.get(at);
+    if (folder === undefined) {
+      folder = new Folder();
+      this.#folders.set(at, folder);
+    }
+    return folder;
   }
 
   /** The data folder as the next start finds it when the power goes now. */
   powerLost(folder: string): string {
     const copy = copyFolder(folder);
-    const names = new Map(this.#durableNames);
-    for (const change of this.#changes.slice(0, Math.floor(this.#random() * (this.#changes.length + 1)))) {
-      change(names);
-    }
-    rmSync(join(copy, 'journal'), { recursive: true });
-    mkdirSync(join(copy, 'journal'));
-    for (const [name, file] of names) {
-      writeFileSync(
-        join(copy, 'journal', name),
-        file.afterWriting(() => this.#random() < 0.5),
-      );
+    for (const [path, files] of this.#folders) {
+      const at = join(copy, relative(folder, path));
+      rmSync(at, { recursive: true });
+      mkdirSync(at);
+      for (const [name, file] of files.after(this.#random())) {
+        const mood = this.#random();
+        const takes = mood > 0.7 ? () => false : mood < 0.3 ? () => true : () => this.#random() < 0.5;
+        writeFileSync(join(at, name), file.afterWriting(takes));
+      }
     }
     return copy;
   }
 
   override open(path: string, flags: string): number {
     const fd = super.open(path, flags);
-    if (basename(join(path, '..')) !== 'journal' || !flags.startsWith('w')) return fd;
-    const file = this.#names.get(basename(path)) ?? new File();
-    file.truncate(0);
-    this.#opened.set(fd, file);
-    this.#change((names) => names.set(basename(path), file));
+    const folder = this.#folderOf(path);
+    if (folder === null) return fd;
+    const name = basename(path);
+    const known = folder.names.get(name);
+    if (flags.startsWith('w')) {
+      const file = known ?? new File();
+      file.truncate(0);
+      this.#opened.set(fd, file);
+      folder.change((names) => names.set(name, file));
+    } else if (flags === 'r+' && known !== undefined) this.#opened.set(fd, known);
     return fd;
   }
 
@@ -118,22 +155,25 @@ export class PowerlessFileSystem extends FaultyFileSystem {
 
   override sync(fd: number, done: (error: Error | null) => void): void {
     const file = this.#opened.get(fd);
+    const path = this.paths.get(fd) as string;
     super.sync(fd, (error) => {
       file?.sync(error === null ? () => true : () => this.#random() < 0.5);
+      if (error === null) this.onSynced(path);
       done(error);
     });
   }
 
   override syncSync(fd: number): void {
     super.syncSync(fd);
-    if (!this.paths.get(fd)?.endsWith('journal')) return;
-    this.#durableNames = new Map(this.#names);
-    this.#changes = [];
+    this.#opened.get(fd)?.sync(() => true);
+    this.#folders.get(this.paths.get(fd) as string)?.sync();
   }
 
   override rename(from: string, to: string): void {
     super.rename(from, to);
-    this.#change((names) => {
+    // A log that is deleted: its folder is gone at once.
+    if (this.#folders.delete(from)) return;
+    this.#folderOf(from)?.change((names) => {
       const file = names.get(basename(from));
       names.delete(basename(from));
       if (file !== undefined) names.set(basename(to), file);
@@ -142,7 +182,12 @@ export class PowerlessFileSystem extends FaultyFileSystem {
 
   override remove(path: string): void {
     super.remove(path);
-    this.#change((names) => names.delete(basename(path)));
+    this.#folderOf(path)?.change((names) => names.delete(basename(path)));
+  }
+
+  override close(fd: number): void {
+    this.#opened.delete(fd);
+    super.close(fd);
   }
 
   override closeLater(fd: number): void {

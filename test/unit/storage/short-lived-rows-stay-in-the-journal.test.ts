@@ -17,6 +17,7 @@ let storage: Storage;
 let log: RowLog;
 let stored: number[];
 let moved: Promise<void>;
+let moves = 0;
 
 beforeEach(async () => {
   stored = [];
@@ -25,6 +26,7 @@ beforeEach(async () => {
     const all = [...changes];
     stored.push(...all.filter(isRow).map(({ key }) => offsetFromRowKey(key)));
     moved = apply.call(this, all);
+    moves++;
     return moved;
   });
   folder = makeFolder();
@@ -39,7 +41,10 @@ const isRow = ({ key, value }: Change): boolean => value !== null && key.length 
 
 /** The commit begins a journal file, and what is left of the one before the last is moved. */
 async function commitAndMove(): Promise<void> {
+  const count = moves;
   await commit(storage);
+  // It begins when the commit is over.
+  await expect.poll(() => moves, { interval: 1 }).toBe(count + 1);
   await moved;
   await new Promise((resolve) => setImmediate(resolve));
   expect(readdirSync(join(folder, 'journal'))).toHaveLength(2);
