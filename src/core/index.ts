@@ -252,7 +252,8 @@ export interface Partition {
   readonly sizeBytes: number;
   /**
    * Validates the batch (checksum, counts, sequence), stamps its offset and appends it as it is, then publishes
-   * its records to their addresses. The batch must not be changed afterwards. `sink` gets `stored(token)` when it
+   * its records to their addresses; one that it has is not appended again, and published only where a crash may have come
+   * between the two. The batch must not be changed afterwards. `sink` gets `stored(token)` when it
    * is on disk, in order with everything else of this publisher; null asks for none. Throws CoreError
    * `corrupt-batch`, `out-of-order-sequence`, `stale-producer`, `message-too-large`, `storage-failed`.
    */
