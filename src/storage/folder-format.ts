@@ -1,6 +1,6 @@
 /**
  * The file `format` of a data folder: which version of the storage format everything in it has, as one line of text.
- * A folder of another version is refused, so that an older or newer program never misreads it. One of version 1 is
+ * A folder of another version is refused, so that an older or newer program never misreads it. One of version 1
  * or 2 is raised to 3 when it is opened: they differ in the journal only, which of version 1 has to be empty, as an
  * orderly end leaves it. Called by `index.ts`, which holds the folder's lock.
  */
