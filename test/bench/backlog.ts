@@ -78,7 +78,11 @@ async function runBacklog(plan: BacklogPlan): Promise<BacklogResult> {
     lost: plan.messages - check.received,
     disorder: check.disorder,
   };
-  for (const client of [first, publisher, receiver]) client.end();
+  receiver.disconnect();
+  // A session that stays would get the messages of the next run as well.
+  const last = new MqttClient(plan.port, null);
+  await last.connect(receiverId);
+  for (const client of [first, publisher, last]) client.end();
   return result;
 }
 
