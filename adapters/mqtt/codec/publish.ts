@@ -41,6 +41,15 @@ function viewOf(buffer: Buffer): DataView {
   return chunkView;
 }
 
+/** In words: a loop over bytes takes twice as long. */
+function isSame(buffer: Buffer, start: number, last: DataView, length: number): boolean {
+  const view = buffer === chunk ? chunkView : viewOf(buffer);
+  let i = 0;
+  for (; i + 4 <= length; i += 4) if (view.getUint32(start + i) !== last.getUint32(i)) return false;
+  for (; i < length; i++) if (view.getUint8(start + i) !== last.getUint8(i)) return false;
+  return true;
+}
+
 /** `[MQTT-4.7.3-1]` at least one character; `[MQTT-3.3.2-2]` no wildcards. Text is checked for U+0000 already. */
 export function checkTopicName(topic: string): void {
   if (topic === '') throw new MqttError(Reason.topicNameInvalid, 'a topic name has at least one character');
@@ -76,6 +85,10 @@ export class PublishFrame implements MqttApplicationMessage {
   /** The last property block, its length included, which the fields still say; empty where they do not. */
   #lastBlock: Uint8Array = NOTHING;
   #lastBlockView = NO_VIEW;
+  /** The last QoS 0 packet of version 5 up to its body, where topic and properties were the ones before: one comparison, not two. */
+  #frontView = NO_VIEW;
+  /** 0: there is none. */
+  #frontLength = 0;
 
   /** Reads the packet in `buffer[start, end)`, whose first byte was `first`. Throws MqttError. */
   read(version: ProtocolVersion, first: number, buffer: Buffer, start: number, end: number): void {
@@ -83,11 +96,17 @@ export class PublishFrame implements MqttApplicationMessage {
     this.qos = ((first >> 1) & 0x03) as Reliability;
     this.duplicate = (first & 0x08) !== 0;
     this.retain = (first & 0x01) !== 0;
+    if (version === 5 && this.qos === 0 && this.#isLastFront(buffer, start, end)) {
+      this.topic = this.#lastTopic;
+      this.address = this.#lastAddress;
+      this.body = buffer.subarray(start + this.#frontLength, end);
+      return;
+    }
     let at = start + 2;
     if (at > end) throw malformed('PUBLISH ends inside its topic');
     const topicEnd = at + (((buffer[start] as number) << 8) | (buffer[start + 1] as number));
     if (topicEnd > end) throw malformed('PUBLISH ends inside its topic');
-    this.#readTopic(version, buffer, at, topicEnd);
+    const isLastTopic = this.#readTopic(version, buffer, at, topicEnd);
     at = topicEnd;
     if (this.qos !== 0) {
       if (at + 2 > end) throw malformed('PUBLISH ends inside its packet identifier');
@@ -98,6 +117,7 @@ export class PublishFrame implements MqttApplicationMessage {
     if (version === 5) {
       if (at < end && buffer[at] === 0) {
         at++;
+        this.#frontLength = 0;
         this.#lastBlock = NOTHING;
         this.native = null;
         this.expirySeconds = -1;
@@ -107,12 +127,16 @@ export class PublishFrame implements MqttApplicationMessage {
         this.hasResponseTopic = false;
         this.described = false;
       } else if (!this.#isLastBlock(buffer, at, end)) at = this.#readProperties(buffer, at, end);
-      else at += this.#lastBlock.length;
+      else {
+        at += this.#lastBlock.length;
+        if (isLastTopic && this.qos === 0) this.#rememberFront(buffer, start, at);
+      }
     }
     this.body = buffer.subarray(at, end);
   }
 
-  #readTopic(version: ProtocolVersion, buffer: Buffer, start: number, end: number): void {
+  /** Returns whether it is the last one. */
+  #readTopic(version: ProtocolVersion, buffer: Buffer, start: number, end: number): boolean {
     const last = this.#lastBytes;
     const length = end - start;
     if (length === last.length && length !== 0) {
@@ -121,13 +145,13 @@ export class PublishFrame implements MqttApplicationMessage {
       if (i === length) {
         this.topic = this.#lastTopic;
         this.address = this.#lastAddress;
-        return;
+        return true;
       }
     }
     if (length === 0 && version === 5) {
       this.topic = '';
       this.address = '';
-      return;
+      return false;
     }
     const topic = textFromBytes(buffer, start, end);
     for (let at = start; at < end; at++) {
@@ -136,27 +160,36 @@ export class PublishFrame implements MqttApplicationMessage {
     if (length === 0) checkTopicName(topic);
     this.topic = topic;
     this.address = addressFromTopic(topic);
-    if (length > REMEMBERED_BYTES_MAX) return;
+    if (length > REMEMBERED_BYTES_MAX) return false;
+    this.#frontLength = 0;
     this.#lastTopic = topic;
     this.#lastAddress = this.address;
     this.#lastBytes = new Uint8Array(buffer.subarray(start, end));
+    return false;
+  }
+
+  #isLastFront(buffer: Buffer, start: number, end: number): boolean {
+    const length = this.#frontLength;
+    return length !== 0 && end - start >= length && isSame(buffer, start, this.#frontView, length);
+  }
+
+  #rememberFront(buffer: Buffer, start: number, end: number): void {
+    const length = end - start;
+    if (this.#frontView.byteLength < length) this.#frontView = new DataView(new ArrayBuffer(length));
+    new Uint8Array(this.#frontView.buffer).set(buffer.subarray(start, end));
+    this.#frontLength = length;
   }
 
   #isLastBlock(buffer: Buffer, start: number, end: number): boolean {
     const { length } = this.#lastBlock;
     if (length === 0 || end - start < length) return false;
-    const view = buffer === chunk ? chunkView : viewOf(buffer);
-    const last = this.#lastBlockView;
-    let i = 0;
-    // Words: a loop over bytes takes twice as long.
-    for (; i + 4 <= length; i += 4) if (view.getUint32(start + i) !== last.getUint32(i)) return false;
-    for (; i < length; i++) if (view.getUint8(start + i) !== last.getUint8(i)) return false;
-    return true;
+    return isSame(buffer, start, this.#lastBlockView, length);
   }
 
   #readProperties(buffer: Buffer, at: number, end: number): number {
     const reader = READER;
     const properties = PROPERTIES;
+    this.#frontLength = 0;
     reader.buffer = buffer;
     reader.at = at;
     reader.end = end;
