@@ -1,6 +1,7 @@
 /**
- * `npm run bench:bridges -- kafka|rabbitmq [seconds] [messages a second]`: devices publish by MQTT to one gateway, which
- * bridges them to a real outside broker; another gateway bridges them in from there, and a subscriber by MQTT gets them.
+ * `npm run bench:bridges -- kafka|rabbitmq [seconds] [messages a second] [MiB of memory for each gateway]`: devices publish by
+ * MQTT to one gateway, which bridges them to a real outside broker; another gateway bridges them in from there, and a
+ * subscriber by MQTT gets them. Without a bound of its memory each gateway is as it is by default.
  * For a fifth of the time the outside broker is killed. Afterwards every message is accounted for: lost, doubled, out of
  * order for its device; and what both gateways' memory and lag did meanwhile. Exit status 1 when one was lost or out of order.
  */
@@ -18,7 +19,7 @@ import {
 import { MqttClient } from './mqtt-client.ts';
 
 const OUTSIDES = ['kafka', 'rabbitmq'] as const;
-const [which = 'kafka', secondsText = '300', rateText = '20000'] = process.argv.slice(2);
+const [which = 'kafka', secondsText = '300', rateText = '20000', memoryMebibytes] = process.argv.slice(2);
 const SECONDS = Number(secondsText);
 const RATE = Number(rateText);
 const DEVICES = 100;
@@ -210,8 +211,9 @@ async function publish(devices: readonly MqttClient[], seconds: number): Promise
 const makeDefinitions = definitionsOf[which];
 if (makeDefinitions === undefined) throw new Error(`the outside broker is one of ${OUTSIDES.join(', ')}`);
 const outside: Outside = which === 'kafka' ? await KafkaBroker.start() : await startRabbitMq();
-const sender = await spawnGateway({});
-const receiver = await spawnGateway({});
+const settings = memoryMebibytes === undefined ? {} : { 'gateway.memoryMebibytes': memoryMebibytes };
+const sender = await spawnGateway({ settings });
+const receiver = await spawnGateway({ settings });
 let failed = false;
 try {
   const definitions = makeDefinitions(outside.port);
