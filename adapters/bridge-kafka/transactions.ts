@@ -81,14 +81,14 @@ export class TransactionalSending implements Sending {
     this.#mark = await this.#readMark();
   }
 
-  /** Once the name is taken over, the broker does not tell any more. */
+  /** Once the name is taken over, perhaps by an attempt whose answer was lost, the broker does not tell any more. */
   async #lookBack(coordinator: Broker): Promise<void> {
-    this.#wasCommitted = null;
     try {
       const { transactionStates } = await this.#batcher.cluster.request(coordinator, DESCRIBE_TRANSACTIONS, [
         this.#name,
       ]);
-      this.#wasCommitted = IS_COMMITTED.get(transactionStates[0]?.transactionState ?? '') ?? null;
+      const state = transactionStates[0]?.transactionState ?? '';
+      this.#wasCommitted = IS_COMMITTED.get(state) ?? this.#wasCommitted;
     } catch (error) {
       // A broker that does not know the request or the name, or must not tell, is done without.
       if (isPassing(error)) throw error;
