@@ -10,7 +10,7 @@
 
 import { Buffer } from 'node:buffer';
 
-/** Each crash adds one for each batch that it left and that was not sent again yet. */
+/** A crash adds one, and so does each batch that is sent again out of the middle of what it left. */
 const RANGES_MAX = 32;
 const VERSION = 1;
 const RANGE_BYTES = 16;
@@ -52,8 +52,16 @@ export class LedOffsets {
       added.end = Math.max(added.end, range.end);
     }
     apart.push(added);
-    apart.sort((one, other) => one.from - other.from);
-    this.#ranges = apart.slice(-RANGES_MAX);
+    this.#ranges = apart.sort((one, other) => one.from - other.from);
+    if (apart.length > RANGES_MAX) this.#forgetShortest();
+  }
+
+  /** Neither the first, in which nearly all is that was ever led, nor the last, which grows. */
+  #forgetShortest(): void {
+    let shortest = 1;
+    for (let at = 2; at < this.#ranges.length - 1; at++)
+      if (lengthOf(this.#ranges[at] as Range) < lengthOf(this.#ranges[shortest] as Range)) shortest = at;
+    this.#ranges.splice(shortest, 1);
   }
 
   /** Forgets what is not before `end`. */
@@ -63,18 +71,14 @@ export class LedOffsets {
     if (last !== undefined && last.end > end) last.end = end;
   }
 
-  /**
-   * Remembers all before `end` but what begins at these offsets, unless that is remembered already: nobody can send any of it
-   * again.
-   */
+  /** Remembers the gaps before `end` in which nothing begins that can be sent again: `offsets` are where that does. */
   closeGaps(offsets: Iterable<number>, end: number): void {
     const open = [...offsets].filter((offset) => offset < end && !this.has(offset));
     let from = 0;
-    for (const offset of open.sort((one, other) => one - other)) {
-      this.add(from, offset);
-      from = offset + 1;
+    for (const next of [...this.#ranges, { from: end, end }]) {
+      if (!open.some((offset) => offset >= from && offset < next.from)) this.add(from, next.from);
+      from = next.end;
     }
-    this.add(from, end);
   }
 
   encode(): Uint8Array {
@@ -97,3 +101,5 @@ export class LedOffsets {
     }
   }
 }
+
+const lengthOf = ({ from, end }: Range): number => end - from;

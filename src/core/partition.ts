@@ -110,7 +110,10 @@ export class StreamPartition implements Partition {
         this.#batchesSinceSnapshot++;
       }
     }
-    this.#led.restore(await this.#services.snapshots.get(this.#ledKey));
+    const led = await this.#services.snapshots.get(this.#ledKey);
+    this.#led.restore(led);
+    // Where nothing was led yet, nothing of it is in doubt but what came after the last snapshot.
+    if (led === undefined) this.#led.add(0, taken);
     const isLost = (snapshot !== undefined && taken < 0) || this.#led.end > log.endOffset;
     this.#led.cut(log.endOffset);
     this.#led.closeGaps(this.#producers.baseOffsets(), log.endOffset);
@@ -244,8 +247,8 @@ export class StreamPartition implements Partition {
 
   /** It may be that only the stream has it, so everybody else gets it now, and some perhaps a second time. */
   #leadAgain(batch: Buffer, baseOffset: number): void {
-    const records = this.#outlet.open(batch);
     placeBatch(batch, baseOffset);
+    const records = this.#outlet.reopen(batch);
     this.#led.add(baseOffset, batchNextOffset(batch));
     if (records === null || !this.#outlet.publish(batch, records)) return;
     this.#services.snapshots.put(this.#ledKey, this.#led.encode());

@@ -9,12 +9,13 @@
 import { Buffer } from 'node:buffer';
 import { iterateBatches, RecordReader, recordArea } from './batch-records.ts';
 import type { Clock } from './clock.ts';
+import { CoreError } from './errors.ts';
 import type { CoreCounters, CoreEvent, RecordCodec, StreamMessages } from './index.ts';
 import type { Limits } from './limits.ts';
 import type { MappingRule } from './mapping-rule.ts';
 import type { Message } from './message.ts';
 import { Pattern } from './pattern.ts';
-import { BatchField, batchNextOffset } from './record-batch.ts';
+import { BatchField, batchBaseOffset, batchNextOffset } from './record-batch.ts';
 import type { Destination, Router } from './router.ts';
 
 /** What an outlet needs of the core. */
@@ -84,6 +85,18 @@ export class RecordOutlet {
     if (!wanted && retainMarker !== undefined && !holds(area, retainMarker)) return null;
     new RecordReader(batch, area).check();
     return area;
+  }
+
+  /** As `open`, of a batch that the stream has: it was perhaps taken unread, so what cannot be read is counted and passed over. */
+  reopen(batch: Buffer): Uint8Array | null {
+    try {
+      return this.open(batch);
+    } catch (error) {
+      if (!(error instanceof CoreError)) throw error;
+      this.#services.counters.dropped++;
+      this.#reportOnce(error, batchBaseOffset(batch));
+      return null;
+    }
   }
 
   /** Publishes each record of a batch that `open` has checked. Returns whether something durable may have been written. */

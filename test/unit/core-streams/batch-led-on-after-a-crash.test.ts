@@ -16,7 +16,7 @@ import { makeRandom } from '../../crash/seed.ts';
 import { collect, openTestCore, queueSpec } from '../../support/core.ts';
 import { PowerlessFileSystem } from '../storage/power-loss.ts';
 import { copyFolder, FaultyFileSystem, makeFolder } from '../storage/storage-fixture.ts';
-import { producerBatch, Receipts, spec } from './stream-world.ts';
+import { producerBatch, Receipts, restamp, spec } from './stream-world.ts';
 
 const STREAM = 'alerts.fire';
 /** Each producer sends so many batches of two records; one waits for the disk, the other sends on. */
@@ -68,13 +68,18 @@ afterEach(async () => {
   for (const gateway of [...gateways]) await stop(gateway);
 });
 
-async function declare({ core }: Gateway, copies: boolean): Promise<void> {
-  await core.queues.declare(queueSpec({ name: 'q', durable: true }));
-  const target = { kind: 'queue', name: 'q' } as const;
-  core.exchanges.bind({ exchange: 'alerts', target, key: 'fire', match: null, arguments: [] });
+async function declare(gateway: Gateway, copies: boolean): Promise<void> {
+  const { core } = gateway;
+  await bindQueue(gateway);
   await core.streams.declare(spec(STREAM, { captures: [] }));
   if (copies) await core.streams.declare(spec('copy', { captures: [Pattern.of('alerts/fire')] }));
   await new Promise<void>((resolve) => core.whenStored(() => resolve()));
+}
+
+async function bindQueue({ core }: Gateway): Promise<void> {
+  await core.queues.declare(queueSpec({ name: 'q', durable: true }));
+  const target = { kind: 'queue', name: 'q' } as const;
+  core.exchanges.bind({ exchange: 'alerts', target, key: 'fire', match: null, arguments: [] });
 }
 
 async function stop({ core, storage }: Gateway): Promise<void> {
@@ -245,4 +250,51 @@ it('what the disk has lost of a stream is not taken for led once the stream has 
     await sendAll(again);
     expect(await queued(again), `killed before write ${index}`).toEqual(ALL);
   }
+});
+
+it('what many producers had acknowledged is not led on again, though each left a batch in doubt', async () => {
+  const producers = 40;
+  const killed: string[] = [];
+  const folder = makeFolder();
+  const first = await start(folder, 'os', killed);
+  await declare(first, false);
+  const sendRound = async ({ core }: Gateway, sequence: number): Promise<void> => {
+    const receipts = new Receipts();
+    const partition = core.streams.get(STREAM)?.partitions[0];
+    for (let id = 1; id <= producers; id++)
+      partition?.appendBatch(producerBatch(BigInt(id), 0, sequence, RECORDS), receipts, id);
+    await expect.poll(() => receipts.storedTokens.length, { interval: 1 }).toBe(producers);
+  };
+  await sendRound(first, 0);
+  await sendRound(first, RECORDS);
+  // After its stream, before its rows.
+  const again = await start(killed.at(-1) as string, 'os');
+  expect(await inStream(again, STREAM)).toHaveLength(2 * producers * RECORDS);
+  await sendRound(again, 0);
+  await sendRound(again, RECORDS);
+  expect(await queued(again)).toHaveLength(2 * producers * RECORDS);
+});
+
+it('a batch that was taken unread and cannot be read is known all the same', async () => {
+  const folder = makeFolder();
+  const first = await start(folder, 'os');
+  await first.core.streams.declare(spec(STREAM, { captures: [] }));
+  const unreadable = (): Buffer => {
+    const batch = producerBatch(3n, 0, 0);
+    // Its record says that it is longer than the batch.
+    batch[61] = 0x7e;
+    return restamp(batch);
+  };
+  const append = async ({ core }: Gateway): Promise<boolean | undefined> => {
+    const receipts = new Receipts();
+    const appended = core.streams.get(STREAM)?.partitions[0]?.appendBatch(unreadable(), receipts, 1);
+    await expect.poll(() => receipts.storedTokens, { interval: 1 }).toEqual([1]);
+    return appended?.duplicate;
+  };
+  expect(await append(first)).toBe(false);
+  const again = await start(copyFolder(folder), 'os');
+  await bindQueue(again);
+  expect(await append(again)).toBe(true);
+  expect(await send(again, 3n, 1)).toBe(false);
+  expect(await queued(again)).toEqual(['1', '2']);
 });
