@@ -16,8 +16,15 @@ const OLD_SPACE_SHARE = 0.5;
 const SEMI_SPACE_SHARE = 1 / 128;
 const SEMI_SPACE_MEBIBYTES_MAX = 16;
 const FEW_THREADS_MEBIBYTES_MAX = 256;
-/** glibc keeps free memory for each of these; elsewhere the variable means nothing. */
-const ARENAS = '2';
+/**
+ * For glibc; elsewhere they mean nothing. It keeps free memory for each arena, and what is smaller than the threshold in one
+ * piece that shrinks only at its end. By itself the threshold grows with the first large piece that is given back.
+ */
+const MALLOC = {
+  MALLOC_ARENA_MAX: '2',
+  MALLOC_MMAP_THRESHOLD_: '65536',
+  MALLOC_TRIM_THRESHOLD_: '131072',
+} as const;
 
 /** What V8 is told. */
 export function heapFlags(memoryMebibytes: number): readonly string[] {
@@ -60,7 +67,7 @@ export function boundHeap(memoryMebibytes: number): void {
   if (execve === undefined || platform === 'win32') return;
   const flags = [...others, ...heapFlags(memoryMebibytes)];
   const argv = [process.execPath, ...flags, ...process.argv.slice(1)];
-  const environment = { MALLOC_ARENA_MAX: ARENAS, ...env, [BOUNDED_VARIABLE]: String(memoryMebibytes) };
+  const environment = { ...MALLOC, ...env, [BOUNDED_VARIABLE]: String(memoryMebibytes) };
   // Of the one function that says it is experimental.
   process.removeAllListeners('warning');
   execve.call(process, process.execPath, argv, environment as Record<string, string>);
