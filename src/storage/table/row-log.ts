@@ -228,6 +228,16 @@ export class DurableRowLog implements RowLog, Part {
     this.#goneMoving = NONE;
   }
 
+  cancelMove(): void {
+    this.#agedEnd = this.#movingEnd;
+    this.#movingEnd = this.#storedEnd;
+    this.#clearToStore = Math.max(this.#clearToStore, this.#clearMoving);
+    this.#clearMoving = 0;
+    for (const offset of this.#goneMoving) this.#addGone(offset);
+    this.#goneMoving = NONE;
+    this.#joinCheckpoint();
+  }
+
   /** The process ends in good order: offsets go on where they are, without a gap. */
   releaseReserved(): void {
     if (this.#deleted || this.#reservedEnd === this.endOffset) return;

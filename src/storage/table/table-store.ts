@@ -102,7 +102,8 @@ export class TableStore implements CommitPart, RowLogHome {
         },
         report,
       );
-      await database.apply(replay.changes());
+      // The system may have frames that the device has not.
+      await database.applyAtOnce(replay.changes());
       forget();
       const durable = options.commit.level === 'fsync';
       const checkpointBytes = options.checkpointBytes ?? CHECKPOINT_JOURNAL_BYTES;
@@ -282,8 +283,13 @@ export class TableStore implements CommitPart, RowLogHome {
     const parts = [...this.#toMove];
     this.#toMove = new Set();
     for (const part of parts) part.beginMove(everything);
-    if (!(await this.#whenSynced())) return;
-    while (!(await this.#move(parts))) {
+    if (!(await this.#mayMove(everything))) {
+      for (const part of parts) part.cancelMove();
+      this.#moving = null;
+      this.#letGo();
+      return;
+    }
+    while (!(await this.#move(parts, everything))) {
       if (this.#closing) return;
       await new Promise<void>((resolve) => {
         this.#retryNow = resolve;
@@ -295,17 +301,23 @@ export class TableStore implements CommitPart, RowLogHome {
     this.#moving = null;
     // While a file in doubt could come back, a replay could end in it: commits are refused, and the repair tried again.
     if (everything && isGone) this.#needsRepair = false;
+    this.#letGo();
+  }
+
+  /** The commit that the gate held back, if it did. */
+  #letGo(): void {
     const open = this.#heldBack;
     this.#heldBack = null;
     open?.();
   }
 
   /**
-   * LMDB is synced on its own. So that nothing is in it without what the same commit wrote to streams, that commit has to be
-   * over first, and where it failed a later one, as far as streams are concerned: a repair goes on while commits fail. None is
-   * held back meanwhile. False where the storage closes before.
+   * LMDB is synced on its own. So that no part of a commit is in it without the rest, what is moved has to be on the device
+   * before, in the journal and in streams. The commit that runs has to be over for that, and where it failed a later one, as far
+   * as streams are concerned: a repair goes on while commits fail. None is held back meanwhile. False where the storage
+   * closes before, or the journal is in doubt: then the next commit begins the repair, which moves all of it at once.
    */
-  async #whenSynced(): Promise<boolean> {
+  async #mayMove(isRepair: boolean): Promise<boolean> {
     const owed = this.#owed;
     this.#isWaiting = true;
     for (;;) {
@@ -314,10 +326,13 @@ export class TableStore implements CommitPart, RowLogHome {
         this.#options.commit.afterwards(() => resolve());
       });
       const isMissing = owed.some(({ target, extent }) => (target.syncedBytes as number) < extent.end);
-      this.#unsynced = isMissing ? new Error('what was written to a stream cannot be synced') : null;
-      if (!isMissing || this.#closing) {
+      const isInDoubt = !isRepair && this.#journal.isDoubtful;
+      // Not where the repair comes: it begins with a commit, which must not be refused for this then.
+      const isStalled = isMissing && !isInDoubt;
+      this.#unsynced = isStalled ? new Error('what was written to a stream cannot be synced') : null;
+      if (!isMissing || isInDoubt || this.#closing) {
         this.#isWaiting = false;
-        return !isMissing;
+        return !isMissing && !isInDoubt;
       }
     }
   }
@@ -339,9 +354,11 @@ export class TableStore implements CommitPart, RowLogHome {
     }
   }
 
-  async #move(parts: readonly Part[]): Promise<boolean> {
+  /** Nothing but LMDB may have what a repair moves. */
+  async #move(parts: readonly Part[], isRepair: boolean): Promise<boolean> {
     try {
-      await this.database.apply(changesOf(parts));
+      const changes = changesOf(parts);
+      await (isRepair ? this.database.applyAtOnce(changes) : this.database.apply(changes));
       this.#moveFailure = null;
       return true;
     } catch (error) {
@@ -351,9 +368,7 @@ export class TableStore implements CommitPart, RowLogHome {
         this.#options.report({ level: 'error', text, details });
       }
       this.#moveFailure = error as Error;
-      const open = this.#heldBack;
-      this.#heldBack = null;
-      open?.();
+      this.#letGo();
       return false;
     }
   }
@@ -373,7 +388,8 @@ export class TableStore implements CommitPart, RowLogHome {
       if (this.#moveFailure !== null) throw this.#moveFailure;
       const parts = [...this.#toMove];
       for (const part of parts) part.beginMove(true);
-      await this.database.apply(changesOf(parts));
+      // Of the last frame the journal's file was not synced.
+      await this.database.applyAtOnce(changesOf(parts));
       this.#journal.closeEmpty();
     } catch (error) {
       this.#journal.close();

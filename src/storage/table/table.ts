@@ -136,6 +136,10 @@ export class DurableTable implements Table, Part {
 
   framed(): void {
     this.#unframed.clear();
+    this.#joinCheckpoint();
+  }
+
+  #joinCheckpoint(): void {
     if (this.#inCheckpoint) return;
     this.#inCheckpoint = true;
     this.#home.toMove(this);
@@ -157,6 +161,15 @@ export class DurableTable implements Table, Part {
 
   endMove(): void {
     this.#moving = null;
+  }
+
+  cancelMove(): void {
+    const overlay = this.#moving;
+    if (overlay === null) return;
+    for (const [key, value] of this.#fresh.entries()) overlay.set(key, value);
+    this.#fresh = overlay;
+    this.#moving = null;
+    this.#joinCheckpoint();
   }
 }
 

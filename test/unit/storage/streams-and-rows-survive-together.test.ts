@@ -1,24 +1,29 @@
 /**
  * Kills and losses of power at any moment, also while a commit syncs, on a disk on which syncs and writes fail now and then:
- * what was committed is there, and an entry never without the record of which it tells.
+ * what was committed is there, an entry never without the record of which it tells, and no part of a commit without the rest
+ * of its rows and entries.
  */
 
 import { rmSync } from 'node:fs';
 import { expect, it } from 'vitest';
-import type { BatchLog, Storage } from '../../../src/core/storage.ts';
+import type { BatchLog, RowLog, Storage, Table } from '../../../src/core/storage.ts';
 import { makeRandom } from '../../crash/seed.ts';
 import { PowerlessFileSystem } from './power-loss.ts';
 import { buildBatch, closeForTest, commit, copyFolder, makeFolder, openForTest } from './storage-fixture.ts';
 
 const COMMITS = 80;
 const STREAMS = ['one', 'two', 'three'];
+/** Keys of entries that are written with a row begin so. */
+const ROW = 'row ';
 /** Small, so that streams begin new segments, and drop old ones. */
 const LOG = { segmentBytes: 1_500, retentionBytes: 3_000, retentionMs: -1 };
 
 interface Found {
   /** Of each stream: offset after the last record, and what the entry says. */
   readonly ends: ReadonlyMap<string, readonly [inStream: number, told: number]>;
-  readonly rows: ReadonlySet<number>;
+  readonly rows: readonly number[];
+  /** Offsets of the rows that have an entry, which is written with them. */
+  readonly named: readonly number[];
   readonly warnings: readonly string[];
 }
 
@@ -35,10 +40,13 @@ async function look(folder: string): Promise<Found> {
     ends.set(name, [log.endOffset, told]);
   }
   const queue = await storage.openRowLog('queue', { durable: true });
-  const rows = new Set((await queue.read(0, 10_000, 10_000_000)).map(({ offset }) => offset));
+  const rows = (await queue.read(0, 10_000, 10_000_000)).map(({ offset }) => offset);
+  const named: number[] = [];
+  for await (const [key] of seen.scan(ROW)) named.push(Number(key.slice(ROW.length)));
+  named.sort((one, other) => one - other);
   await closeForTest(storage);
   rmSync(folder, { recursive: true });
-  return { ends, rows, warnings: events.map(({ text }) => text) };
+  return { ends, rows, named, warnings: events.map(({ text }) => text) };
 }
 
 /** What is published: a record in a stream, and entries and rows that tell of it. */
@@ -69,10 +77,16 @@ class Traffic {
       if (this.#random() < 0.3) continue;
       this.told.set(name, log.endOffset);
       seen.put(name, Buffer.from(`${log.endOffset}`));
-      this.rows.add(queue.append(Buffer.alloc(20)));
+      this.#addRow(queue, seen);
     }
-    if (this.#random() < 0.1) this.rows.add(queue.append(Buffer.alloc(20)));
+    if (this.#random() < 0.1) this.#addRow(queue, seen);
     for (const log of this.logs) if (this.#random() < 0.2) log.expire(1);
+  }
+
+  #addRow(queue: RowLog, seen: Table): void {
+    const offset = queue.append(Buffer.alloc(20));
+    seen.put(`${ROW}${offset}`, Buffer.alloc(1));
+    this.rows.add(offset);
   }
 }
 
@@ -90,8 +104,8 @@ it.each([1, 2])('seed %i', { timeout: 30_000 }, async (seed) => {
   /** Copies with what had been committed when they were made. */
   const copies: { folder: string; told: Map<string, number>; rows: Set<number>; how: string }[] = [];
   const committed = { told: new Map<string, number>(), rows: new Set<number>() };
-  const crash = (how: string): void => {
-    if (random() > 0.12) return;
+  const crash = (how: string, chance = 0.12): void => {
+    if (random() > chance) return;
     const isKilled = random() < 0.2;
     const copy = isKilled ? copyFolder(folder) : files.powerLost(folder);
     const told = new Map(committed.told);
@@ -111,15 +125,17 @@ it.each([1, 2])('seed %i', { timeout: 30_000 }, async (seed) => {
     const told = new Map(traffic.told);
     const rows = [...traffic.rows];
     crash('in a commit');
-    await running.then(
+    const isCommitted = await running.then(
       () => {
         for (const row of rows) committed.rows.add(row);
         for (const [name, end] of told) committed.told.set(name, end);
+        return true;
       },
-      () => failures++,
+      () => false,
     );
-    if (random() < 0.3) await new Promise((resolve) => setTimeout(resolve, 1));
-    crash('between commits');
+    if (!isCommitted) failures++;
+    if (!isCommitted || random() < 0.3) await new Promise((resolve) => setTimeout(resolve, 2));
+    crash('between commits', isCommitted ? 0.12 : 0.6);
     for (const copy of copies.splice(0)) {
       const found = await look(copy.folder);
       const what = `seed ${seed}, commit ${count}, ${copy.how}`;
@@ -129,9 +145,10 @@ it.each([1, 2])('seed %i', { timeout: 30_000 }, async (seed) => {
         expect(inTable, `lost, ${what}`).toBeGreaterThanOrEqual(copy.told.get(name) ?? 0);
       }
       expect(
-        [...copy.rows].filter((row) => !found.rows.has(row)),
+        [...copy.rows].filter((row) => !found.rows.includes(row)),
         `lost rows, ${what}`,
       ).toEqual([]);
+      expect(found.named, `a commit is there in part, ${what}`).toEqual(found.rows);
     }
   }
   files.isFailing = () => false;
@@ -152,7 +169,7 @@ it.each([1, 2])('seed %i', { timeout: 30_000 }, async (seed) => {
   await closeForTest(storage);
   const { ends, rows } = await look(folder);
   for (const [name, [, told]] of ends) expect(told).toBe(traffic.told.get(name));
-  expect(rows.size).toBe(traffic.rows.size);
+  expect(rows).toHaveLength(traffic.rows.size);
 });
 
 it('did what it was made for', () => {
