@@ -17,8 +17,9 @@ export interface Storage {
   /**
    * Makes everything written before the call durable and then calls `done` once. Calls while one is running
    * share the next commit. An error means that none of it may be acknowledged. Rows and tables are never there after a
-   * crash without the batches that were appended before. Where the commit begins later than in this call, `prepare` is called
-   * right before: for who has messages that are in neither yet.
+   * crash without the batches that were appended before; of a storage that does not sync, that holds where the process ends,
+   * and not where the power goes. Where the commit begins later than in this call, `prepare` is called right before: for who
+   * has messages that are in neither yet.
    */
   commit(done: (error: Error | null) => void, prepare?: () => void): void;
   close(): Promise<void>;
