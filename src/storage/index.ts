@@ -80,6 +80,7 @@ class FolderStorage implements Storage {
   readonly #batchLogs = new Map<string, SegmentLog>();
   readonly #memoryLogs = new Map<string, MemoryRowLog>();
   #closed = false;
+  #closing: Promise<void> | null = null;
 
   private constructor(
     options: StorageOptions,
@@ -176,16 +177,24 @@ class FolderStorage implements Storage {
     else this.#commit.commit(done, prepare);
   }
 
-  async close(): Promise<void> {
-    if (this.#closed) return;
-    const failure = await new Promise<Error | null>((resolve) => this.#commit.commit(resolve));
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    // So that no commit follows this one: none may run when the store closes.
     this.#closed = true;
+    const failure = await new Promise<Error | null>((resolve) => this.#commit.commit(resolve));
     if (failure !== null) {
       const details = { cause: failure.message };
       this.#report({ level: 'error', text: 'the last commit failed at closing', details });
     }
     const logs = [...this.#batchLogs.values()];
-    await this.#store.close(logs.every(({ isCommitted }) => isCommitted) ? null : failure);
+    await this.#store.close(() => {
+      if (logs.every(({ isCommitted }) => isCommitted)) return null;
+      return failure ?? new Error('batches were appended to a stream while the storage closed');
+    });
     for (const log of logs) log.close();
     this.#unlock();
   }

@@ -374,17 +374,19 @@ export class TableStore implements CommitPart, RowLogHome {
   }
 
   /**
-   * Leaves an empty journal, so that the next start has nothing to replay. But not where streams lack something, as `lacking`
-   * says: then nothing is written here either that was not committed.
+   * Leaves an empty journal, so that the next start has nothing to replay. But not where streams lack something: then nothing
+   * is written here either that was not committed. `whatLacks` is asked right before.
    */
-  async close(lacking: Error | null): Promise<void> {
-    for (const log of this.#rowLogs.values()) log.releaseReserved();
+  async close(whatLacks: () => Error | null): Promise<void> {
     try {
-      if (this.#changed.size > 0 && lacking === null) this.#appendFrame([]);
       this.#closing = true;
       this.#retryNow?.();
       if (this.#moving !== null) await this.#moving;
+      const lacking = whatLacks();
       if (lacking !== null) throw lacking;
+      // From here until LMDB is asked nothing else can happen, so it gets nothing that was not looked at.
+      for (const log of this.#rowLogs.values()) log.releaseReserved();
+      if (this.#changed.size > 0) this.#appendFrame([]);
       if (this.#moveFailure !== null) throw this.#moveFailure;
       const parts = [...this.#toMove];
       for (const part of parts) part.beginMove(true);

@@ -1,6 +1,6 @@
 /**
  * LMDB never has a part of a commit that the device has not all of elsewhere: what failed to be synced is moved at once, by
- * a repair.
+ * a repair, and what comes while the storage closes not at all.
  */
 
 import { existsSync } from 'node:fs';
@@ -170,4 +170,28 @@ it('a repair moves many changes at once', async () => {
     found.add(`${Object.keys(entries).length} entries, ${rows.length} rows`);
   }
   expect([...found].sort()).toEqual(['0 entries, 0 rows', '2500 entries, 2500 rows']);
+});
+
+describe('while a storage closes', () => {
+  beforeEach(() => open(1 << 20));
+
+  it('what is appended to a stream is dropped with what tells of it', async () => {
+    seen.put('before', Buffer.from('1'));
+    const closing = closeForTest(storage);
+    log.append(buildBatch());
+    seen.put('tells of the batch', Buffer.from('1'));
+    await closing;
+    expect(await look(copyFolder(folder))).toEqual({ entries: { before: '1' }, rows: [], end: 0 });
+  });
+
+  it('no commit is begun, and who closes it as well waits for the same end', async () => {
+    const closing = closeForTest(storage);
+    seen.put('late', Buffer.from('1'));
+    await expect(commit(storage)).rejects.toThrow('the storage is closed');
+    await storage.close();
+    expect(existsSync(join(folder, 'lock'))).toBe(false);
+    await closing;
+    // Nothing lacks for it, so it is kept, though nobody was told.
+    expect(await look(copyFolder(folder))).toEqual({ entries: { late: '1' }, rows: [], end: 0 });
+  });
 });
