@@ -373,13 +373,14 @@ class RunningGateway implements Gateway {
       attempt(() => this.#bridges?.stop(drainMs)),
     ]);
     for (const adapter of this.#adapters.reverse()) await attempt(() => adapter.stop());
+    // Until here it tells that the gateway drains. It publishes as well: what it answers has to be stored.
+    await attempt(() => this.#admin?.stop());
     this.#revocation?.close();
     this.#authentication?.close();
     this.#access?.close();
     await attempt(() => this.#core?.close());
     await attempt(() => this.#storage?.close());
     this.#storage = null;
-    await attempt(() => this.#admin?.stop());
     this.#clock.stop();
     if (failure !== null) throw failure;
     if (this.#isListening) this.#logger.info({}, 'stopped');
