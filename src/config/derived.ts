@@ -18,7 +18,7 @@ const BYTES_PER_MEBIBYTE = 1024 * 1024;
 
 export const HOST_SHARES: MemoryShares = {
   'storage.tailBytesMax': 32,
-  'storage.checkpointBytes': 32,
+  'storage.checkpointBytes': 128,
   'network.outputPoolBytesMax': 64,
   'limits.messageBytesMax': 32,
   'limits.heldBytesMax': 8,

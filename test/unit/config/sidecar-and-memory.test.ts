@@ -73,7 +73,7 @@ describe('a bound of memory', () => {
   it('bounds what nobody has set, and says so', () => {
     const config = load({ flags: { memory: '128' }, assignments: ['limits.queueMemoryBytesMax=5000'] });
     expect(config.host.limits).toMatchObject({ heldBytesMax: 16 * MIB, queueMemoryBytesMax: 5000 });
-    expect(config.host.storage).toMatchObject({ tailBytesMax: 4 * MIB, checkpointBytes: 4 * MIB });
+    expect(config.host.storage).toMatchObject({ tailBytesMax: 4 * MIB, checkpointBytes: MIB });
     const shown = printConfig(configShape, config, true);
     expect(shown).toContain('heldBytesMax: 16777216 # of 128 MiB (gateway.memoryMebibytes)');
     expect(shown).toContain('queueMemoryBytesMax: 5000 # --set limits.queueMemoryBytesMax');
