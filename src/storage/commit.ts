@@ -1,8 +1,9 @@
 /**
  * Group commit: one commit covers everything that segment logs, row logs and tables wrote before it. Each part
  * first writes what it gathered into the page cache, streams before rows and tables; then, with durability `fsync`, all
- * files concerned are synced in parallel. Calls that arrive while a commit runs share the next one. An error is given to everybody who waited
- * for that commit; the parts concerned stay dirty, so the next commit tries again and succeeds once there is room.
+ * files concerned are synced in parallel. Calls that arrive while a commit runs share the next one. An error is given to
+ * everybody who waited for that commit; the parts concerned stay dirty, so the next commit tries again and succeeds once
+ * there is room.
  */
 
 import type { Done } from './file-system.ts';

@@ -85,7 +85,7 @@ export class PublishFrame implements MqttApplicationMessage {
   /** The last property block, its length included, which the fields still say; empty where they do not. */
   #lastBlock: Uint8Array = NOTHING;
   #lastBlockView = NO_VIEW;
-  /** The last QoS 0 packet of version 5 up to its body, where topic and properties were the ones before: one comparison, not two. */
+  /** The last QoS 0 packet of version 5 up to its body, where topic and properties were those before: compared in one go. */
   #frontView = NO_VIEW;
   /** 0: there is none. */
   #frontLength = 0;

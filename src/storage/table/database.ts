@@ -2,7 +2,8 @@
  * The LMDB environment `state.mdb`: one database with binary keys and values. Written only in the background, in
  * transactions that LMDB itself makes durable (full sync, whatever the storage's durability level, so that a loss of
  * power never damages it). Changes are absolute, so several transactions of bounded size for one checkpoint are safe:
- * until the last one is done the journal can repeat them all. Where it may not be able to, all go in one. Used by `table-store.ts` and its logs and tables.
+ * until the last one is done the journal can repeat them all. Where it may not be able to, all go in one. Used by
+ * `table-store.ts` and its logs and tables.
  */
 
 import { chmodSync } from 'node:fs';

@@ -1,8 +1,8 @@
 /**
  * How row logs and tables work together with the store that keeps them, without knowing it: each is a `Part`, and
  * sees its store as a `Home`. Life of a change: made in memory → written into a frame → `framed` once the journal has
- * it → `beginMove`, `changesToMove`, `endMove` when a checkpoint puts it into LMDB, or `cancelMove` when it cannot. Rows become older by one journal file
- * with each checkpoint, and the one after moves what is left of them: most rows are removed before.
+ * it → `beginMove`, `changesToMove`, `endMove` when a checkpoint puts it into LMDB, or `cancelMove` when it cannot. Rows become
+ * older by one journal file with each checkpoint, and the one after moves what is left of them: most rows are removed before.
  */
 
 import type { Change, Database } from './database.ts';

@@ -1,7 +1,8 @@
 /**
  * A disk that knows what a loss of power leaves of the journal and of streams: which sectors were synced, and which names.
  * Whatever was not may be there or not, sector by sector or all of a file; in each folder names come in the order in which
- * they were made, up to some point. A log's folder is there as soon as it was made. After a failed sync the system takes what it could not write for written, as Linux does.
+ * they were made, up to some point. A log's folder is there as soon as it was made. After a failed sync the system takes
+ * what it could not write for written, as Linux does.
  */
 
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
