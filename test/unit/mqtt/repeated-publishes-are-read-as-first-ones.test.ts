@@ -5,6 +5,7 @@
 import mqttPacket from 'mqtt-packet';
 import { expect, it } from 'vitest';
 import { PublishFrame } from '../../../adapters/mqtt/codec/publish.ts';
+import { readPublish } from '../../support/publish-frame.ts';
 
 const publish = (topic: string, contentType: string | null, qos: 0 | 1, body = 'body'): Buffer =>
   mqttPacket.generate(
@@ -32,30 +33,7 @@ const PACKETS = [
 ];
 const LENGTH = 6;
 
-function read(frame: PublishFrame, packet: Buffer): string {
-  const input = Buffer.from(packet);
-  frame.read(5, input[0] as number, input, 2, input.length);
-  const { qos, topic, address, expirySeconds, priority, topicAlias, isText, hasResponseTopic, described } =
-    frame;
-  const fields = {
-    qos,
-    topic,
-    address,
-    expirySeconds,
-    priority,
-    topicAlias,
-    isText,
-    hasResponseTopic,
-    described,
-  };
-  const [native, body] = [frame.native, frame.body].map(
-    (bytes) => bytes && Buffer.from(bytes).toString('hex'),
-  );
-  const text = JSON.stringify({ ...fields, native, body, packetId: qos === 0 ? 0 : frame.packetId });
-  // What is remembered must not follow the bytes that it was read from.
-  input.fill(0xee);
-  return text;
-}
+const read = (frame: PublishFrame, packet: Buffer): string => JSON.stringify(readPublish(frame, 5, packet));
 
 it('in every order', () => {
   const expected = PACKETS.map((packet) => read(new PublishFrame(), packet));

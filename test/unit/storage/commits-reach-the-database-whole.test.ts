@@ -16,6 +16,7 @@ import {
   KEEP_ALL,
   makeFolder,
   openForTest,
+  untilCommitted,
 } from './storage-fixture.ts';
 
 const isJournal = (path: string): boolean => path.endsWith('.journal');
@@ -64,12 +65,6 @@ function failOneSync(): void {
   files.isFailing = (call, path) => call === 'sync' && isJournal(path) && failures++ === 0;
 }
 
-const succeeds = (): Promise<boolean> =>
-  commit(storage).then(
-    () => true,
-    () => false,
-  );
-
 describe('a checkpoint begins with a commit whose frame cannot be synced', () => {
   beforeEach(() => open(1));
 
@@ -82,7 +77,7 @@ describe('a checkpoint begins with a commit whose frame cannot be synced', () =>
     await passTime();
     expect(await look(files.powerLost(folder))).toEqual({ entries: {}, rows: [], end: 1 });
     files.isFailing = () => false;
-    await expect.poll(succeeds, { interval: 1 }).toBe(true);
+    await untilCommitted(storage);
     const all = { entries: { key: '1' }, rows: [0], end: 1 };
     expect(await look(files.powerLost(folder))).toEqual(all);
     expect(await look(copyFolder(folder))).toEqual(all);
@@ -110,7 +105,7 @@ describe('a checkpoint begins with a commit whose frame cannot be synced', () =>
     queue.append(Buffer.from('row'));
     await expect(running).rejects.toThrow();
     expect((await queue.read(0, 10, 1_000)).map(({ offset }) => offset)).toEqual([2, 3, 5]);
-    await expect.poll(succeeds, { interval: 1 }).toBe(true);
+    await untilCommitted(storage);
     const all = { entries: { count: '2', stored: 'newest' }, rows: [2, 3, 5], end: 0 };
     expect(await look(files.powerLost(folder))).toEqual(all);
     expect(queue.rowCount).toBe(3);
@@ -131,7 +126,7 @@ describe('a checkpoint begins with a commit whose frame cannot be synced', () =>
       expect(Object.keys(entries)).toHaveLength(rows.length);
     }
     files.isFailing = () => false;
-    await expect.poll(succeeds, { interval: 1 }).toBe(true);
+    await untilCommitted(storage);
     const { entries, rows } = await look(files.powerLost(folder));
     expect([Object.keys(entries).length, rows.length]).toEqual([20, 20]);
   });

@@ -19,6 +19,7 @@ import {
   KEEP_ALL,
   makeFolder,
   openForTest,
+  untilCommitted,
 } from './storage-fixture.ts';
 
 const LEFT_OUT = 'left out the last commits: a loss of power has not left all that they wrote to streams';
@@ -118,12 +119,7 @@ describe('a checkpoint', () => {
         expect((await look(files.powerLost(folder))).keys).toEqual([]);
       }
       files.isFailing = () => false;
-      const succeeds = () =>
-        commit(storage).then(
-          () => true,
-          () => false,
-        );
-      await expect.poll(succeeds, { interval: 1 }).toBe(true);
+      await untilCommitted(storage);
       expect(await look(files.powerLost(folder))).toMatchObject({
         keys: ['0', '1', '2', '3', '4', '5'],
         end: 6,
@@ -138,16 +134,7 @@ describe('a checkpoint', () => {
     log.append(buildBatch());
     await expect(commit(storage)).rejects.toThrow();
     await log.delete();
-    await expect
-      .poll(
-        () =>
-          commit(storage).then(
-            () => true,
-            () => false,
-          ),
-        { interval: 1 },
-      )
-      .toBe(true);
+    await untilCommitted(storage);
     expect((await look(files.powerLost(folder))).keys).toEqual(['key']);
   });
 });

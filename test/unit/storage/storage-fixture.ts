@@ -6,7 +6,7 @@
 import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { onTestFinished } from 'vitest';
+import { expect, onTestFinished } from 'vitest';
 import type { BatchLog, Storage } from '../../../src/core/storage.ts';
 import { type FileSystem, NODE_FILE_SYSTEM } from '../../../src/storage/file-system.ts';
 import { openStorage, type StorageEvent, type StorageOptions } from '../../../src/storage/index.ts';
@@ -71,6 +71,16 @@ export function commit(storage: Storage): Promise<void> {
       else reject(error);
     });
   });
+}
+
+/** Again and again until a commit succeeds: what had failed is written anew first. */
+export async function untilCommitted(storage: Storage): Promise<void> {
+  const succeeds = (): Promise<boolean> =>
+    commit(storage).then(
+      () => true,
+      () => false,
+    );
+  await expect.poll(succeeds, { interval: 1 }).toBe(true);
 }
 
 /** Base offsets of the batches in `bytes`, which have to be whole. */

@@ -9,7 +9,15 @@ import { expect, it } from 'vitest';
 import type { BatchLog, RowLog, Storage, Table } from '../../../src/core/storage.ts';
 import { makeRandom } from '../../crash/seed.ts';
 import { PowerlessFileSystem } from './power-loss.ts';
-import { buildBatch, closeForTest, commit, copyFolder, makeFolder, openForTest } from './storage-fixture.ts';
+import {
+  buildBatch,
+  closeForTest,
+  commit,
+  copyFolder,
+  makeFolder,
+  openForTest,
+  untilCommitted,
+} from './storage-fixture.ts';
 
 const COMMITS = 80;
 const STREAMS = ['one', 'two', 'three'];
@@ -155,17 +163,7 @@ it.each([1, 2])('seed %i', { timeout: 30_000 }, async (seed) => {
   files.roomBytes = Number.POSITIVE_INFINITY;
   files.onSynced = () => {};
   files.writev = writev;
-  // What had failed is written anew first.
-  await expect
-    .poll(
-      () =>
-        commit(storage).then(
-          () => true,
-          () => false,
-        ),
-      { interval: 1 },
-    )
-    .toBe(true);
+  await untilCommitted(storage);
   await closeForTest(storage);
   const { ends, rows } = await look(folder);
   for (const [name, [, told]] of ends) expect(told).toBe(traffic.told.get(name));
