@@ -17,6 +17,7 @@ export default defineConfig({
   test: {
     testTimeout: 20_000,
     hookTimeout: 20_000,
+    expect: { poll: { timeout: 10_000 } },
     globalSetup: 'test/support/run-folder.ts',
     pool: 'forks',
     // Many tests wait, for processes that start or for time that passes: two workers leave a third of two cores idle.

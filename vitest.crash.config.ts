@@ -15,6 +15,7 @@ export default defineConfig({
     },
     testTimeout: 300_000,
     hookTimeout: 60_000,
+    expect: { poll: { timeout: 10_000 } },
     pool: 'forks',
     fileParallelism: false,
   },

@@ -144,6 +144,7 @@ export interface InboundSink {
   /**
    * Publishes all of them, in order, before it returns; resolves when every one has its answer, in their order. An address
    * stands for the outside's name. May be called again before the last answer, up to `inFlightMax` messages.
+   * Behind one that is refused all are, until the caller has heard of it.
    */
   take(messages: readonly Message[]): Promise<readonly TakeAnswer[]>;
 }

@@ -189,7 +189,7 @@ describeWith(['rabbitmq'], 'a bridge in from RabbitMQ', () => {
     expect(await depthOf('bulk')).toBe(0);
   });
 
-  it('keeps what is refused and offers it again, before what was not in flight with it', async () => {
+  it('keeps what is refused and offers it again, before what was behind it', async () => {
     await fill('refused', 20);
     const { link } = await openLink({ ...setup(), inFlightMax: 5 }, 'in');
     const gathered = new Gathered();
@@ -197,7 +197,7 @@ describeWith(['rabbitmq'], 'a bridge in from RabbitMQ', () => {
     let refusals = 0;
     gathered.answer = ({ body }) => {
       const number = Number(Buffer.from(body).toString());
-      if (number >= 3 && number < 5 && refusals < 4) {
+      if (number === 3 && refusals < 2) {
         refusals++;
         return 'refused';
       }
@@ -206,10 +206,7 @@ describeWith(['rabbitmq'], 'a bridge in from RabbitMQ', () => {
     };
     await link.receive(['refused'], gathered);
     await waitFor('all of them', () => done.length === 20);
-    const expected = Array.from({ length: 20 }, (_, number) => String(number));
-    expect([...done].sort()).toEqual(expected.sort());
-    expect(done.indexOf('4')).toBe(done.indexOf('3') + 1);
-    expect(done.indexOf('4')).toBeLessThan(10);
+    expect(done).toEqual(Array.from({ length: 20 }, (_, number) => String(number)));
     await link.close();
     expect(await depthOf('refused')).toBe(0);
   });

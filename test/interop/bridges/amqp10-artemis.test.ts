@@ -176,8 +176,9 @@ describeWith(['artemis'], 'bridges to Artemis', () => {
     const done: string[] = [];
     let refusals = 0;
     gathered.answer = ({ body }) => {
-      if (refusals++ < 5) return 'refused';
-      done.push(Buffer.from(body).toString());
+      const text = Buffer.from(body).toString();
+      if (text === '1' && refusals++ < 2) return 'refused';
+      done.push(text);
       return 'stored';
     };
     const { link } = await receive('refused', gathered);

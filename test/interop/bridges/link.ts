@@ -116,14 +116,28 @@ export async function deliver(
 /** A sink that keeps what comes; `answer` decides about each message, `stored` unless given. */
 export class Gathered {
   readonly messages: Message[] = [];
+  /** Not asked about what is behind a refused message. */
   answer: (message: Message) => TakeAnswer | Promise<TakeAnswer> = () => 'stored';
+  #takes = 0;
+  #refusedUpTo = 0;
+  #judged: Promise<TakeAnswer[]> = Promise.resolve([]);
 
-  readonly take = async (messages: readonly Message[]): Promise<readonly TakeAnswer[]> => {
+  readonly take = (messages: readonly Message[]): Promise<readonly TakeAnswer[]> => {
+    const number = ++this.#takes;
     this.messages.push(...messages);
-    const answers: TakeAnswer[] = [];
-    for (const message of messages) answers.push(await this.answer(message));
-    return answers;
+    this.#judged = this.#judged.then(() => this.#judge(number, messages));
+    return this.#judged;
   };
+
+  async #judge(number: number, messages: readonly Message[]): Promise<TakeAnswer[]> {
+    const answers: TakeAnswer[] = [];
+    for (const message of messages) {
+      const answer = number <= this.#refusedUpTo ? 'refused' : await this.answer(message);
+      if (answer === 'refused') this.#refusedUpTo = this.#takes;
+      answers.push(answer);
+    }
+    return answers;
+  }
 
   get bodies(): string[] {
     return this.messages.map(({ body }) => Buffer.from(body).toString());
