@@ -1,7 +1,16 @@
 /** The first lines of every MQTT tutorial: live, retained and will messages with the Mosquitto clients. */
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type Gateway, startGateway } from './gateway.ts';
-import { describeWith, messagesOf, Program, pause, run, subscribe, waitFor } from './programs.ts';
+import {
+  describeWith,
+  messagesOf,
+  Program,
+  pause,
+  publishLines,
+  run,
+  subscribe,
+  waitFor,
+} from './programs.ts';
 
 describeWith(['mosquitto-clients'], 'mosquitto_pub and mosquitto_sub', () => {
   let gateway: Gateway;
@@ -25,9 +34,9 @@ describeWith(['mosquitto-clients'], 'mosquitto_pub and mosquitto_sub', () => {
       const numbers = Array.from({ length: 200 }, (_, index) => String(index));
       for (const qos of [0, 1, 2]) {
         const before = messagesOf(subscriber).length;
-        await run(
-          `mosquitto_pub -h 127.0.0.1 -p ${gateway.ports.mqtt} -V ${version} -t ${topic} -q ${qos} -l`,
-          numbers.join('\n'),
+        await publishLines(
+          `-h 127.0.0.1 -p ${gateway.ports.mqtt} -V ${version} -t ${topic} -q ${qos}`,
+          numbers,
         );
         await waitFor(`200 messages at QoS ${qos}`, () => messagesOf(subscriber).length >= before + 200);
         await pause(50);

@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { connect, connectAsync, type IClientOptions, MqttClient } from 'mqtt';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { locatePeer, type Peer } from '../peers/programs.ts';
-import { describeWith, messagesOf, Program, python, run, start, waitFor } from './programs.ts';
+import { describeWith, messagesOf, Program, publishLines, python, run, start, waitFor } from './programs.ts';
 import { type SecuredGateway, startSecuredGateway } from './secured-gateway.ts';
 
 const HERE = dirname(fileURLToPath(import.meta.url));
@@ -220,7 +220,7 @@ describeWith(['mosquitto-clients'], 'mosquitto_pub and mosquitto_sub', () => {
         const numbers = Array.from({ length: 20 }, (_, index) => String(index));
         const subscriber = await subscribe(`${options} -t ${base}/live -t ${base}/will -q 2`);
         for (const qos of [0, 1, 2]) {
-          await run(`mosquitto_pub ${options} -t ${base}/live -q ${qos} -l`, numbers.join('\n'));
+          await publishLines(`${options} -t ${base}/live -q ${qos}`, numbers);
         }
         await waitFor('the live messages', () => messagesOf(subscriber).length > 59);
         expect(messagesOf(subscriber)).toEqual([...numbers, ...numbers, ...numbers]);
@@ -237,7 +237,7 @@ describeWith(['mosquitto-clients'], 'mosquitto_pub and mosquitto_sub', () => {
         const expiry = version === '5' ? '-x 600' : '';
         const session = `${options} -i keeper-${base.replaceAll('/', '-')} -c ${expiry} -t ${base}/away -q 2`;
         await run(`mosquitto_sub ${session} -E`);
-        await run(`mosquitto_pub ${options} -t ${base}/away -q 2 -l`, numbers.join('\n'));
+        await publishLines(`${options} -t ${base}/away -q 2`, numbers);
         expect(await run(`mosquitto_sub ${session} -C 20 -W 10`)).toEqual(numbers);
       });
     }

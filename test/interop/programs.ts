@@ -133,6 +133,27 @@ export async function run(command: string, input = '', ms = WAIT_MS): Promise<st
   return program.lines;
 }
 
+/** For `mosquitto_pub` to end after its last line. */
+const LINES_MS_MAX = 10_000;
+
+/**
+ * Publishes each line by one `mosquitto_pub`. It may never end though it has sent everything, to Mosquitto itself as well
+ * (2.0.11: two threads tell each other of the last message without a lock). Then it is stopped: what arrives says whether
+ * all of it was sent.
+ */
+export async function publishLines(options: string, lines: readonly (string | number)[]): Promise<void> {
+  const program = new Program(`exec mosquitto_pub ${options} -l`, lines.join('\n'));
+  const limit = setTimeout(() => program.kill('SIGKILL'), LINES_MS_MAX);
+  const code = await program.ended;
+  clearTimeout(limit);
+  if (code !== 0 && code !== null)
+    throw new Error(`\`${program.command}\` ended with ${code}:\n${program.errors}`);
+}
+
+/** The whole numbers from the first to the last, for `publishLines`. */
+export const numbersFrom = (first: number, last: number): number[] =>
+  Array.from({ length: last - first + 1 }, (_, index) => first + index);
+
 /** The command line of a script in `python/`, run with the installed client libraries. */
 export const python = (script: string, ...options: (string | number)[]): string =>
   [locatePeer('python'), '-u', join(HERE, 'python', script), ...options.map((option) => `'${option}'`)].join(

@@ -2,7 +2,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, it, onTestFinished } from 'vitest';
 import { startTestGateway, type TestGateway } from '../../support/gateway.ts';
-import { describeWith, messagesOf, run, subscribe, waitFor } from '../programs.ts';
+import { describeWith, messagesOf, numbersFrom, publishLines, run, subscribe, waitFor } from '../programs.ts';
 import { startMosquitto } from './mosquitto.ts';
 
 async function startOne(): Promise<TestGateway> {
@@ -50,17 +50,18 @@ describeWith(['mosquitto', 'mosquitto-clients'], 'gateways with bridges over MQT
       departures: { direction: 'out', mappings: [{ pattern: 'sensors/#', remotePrefix: 'site1/' }] },
     });
     const program = await subscribe(there.ports.mqtt, `-V mqttv5 -q 1 -t 'from-site1/#' -F '%t %p %P'`);
-    const publish = (count: number, from: number): Promise<string[]> =>
-      run(
-        `seq ${from} ${from + count - 1} | mosquitto_pub -V mqttv5 -h 127.0.0.1 -p ${here.ports.mqtt} -q 1 -t sensors/1 -l -D publish user-property unit kg`,
+    const publish = (first: number, last: number): Promise<void> =>
+      publishLines(
+        `-V mqttv5 -h 127.0.0.1 -p ${here.ports.mqtt} -q 1 -t sensors/1 -D publish user-property unit kg`,
+        numbersFrom(first, last),
       );
-    await publish(1000, 0);
+    await publish(0, 999);
     await broker.end('SIGTERM');
-    await publish(1000, 1000);
+    await publish(1000, 1999);
     await waitFor('the loss to be told', () => statusOf(here, 'departures')?.state !== 'connected');
     expect(statusOf(here, 'departures')?.lag.messages).toBeGreaterThan(0);
     await broker.start();
-    await publish(1000, 2000);
+    await publish(2000, 2999);
     await waitFor('the last', () => messagesOf(program).some((line) => line.includes(' 2999 ')));
     const bodies = messagesOf(program).map((line) => Number(line.split(' ')[1]));
     const firsts = [...new Set(bodies)];
@@ -84,8 +85,9 @@ describeWith(['mosquitto', 'mosquitto-clients'], 'gateways with bridges over MQT
       ),
     );
     for (const [at, gateway] of gateways.entries()) {
-      await run(
-        `seq ${at}000 ${at}099 | mosquitto_pub -h 127.0.0.1 -p ${gateway.ports.mqtt} -q 1 -t shared/a -l`,
+      await publishLines(
+        `-h 127.0.0.1 -p ${gateway.ports.mqtt} -q 1 -t shared/a`,
+        numbersFrom(at * 1000, at * 1000 + 99),
       );
     }
     for (const program of programs) {
@@ -113,8 +115,8 @@ describeWith(['mosquitto', 'mosquitto-clients'], 'gateways with bridges over MQT
     const programs = await Promise.all(
       [here, there].map(({ ports }) => subscribe(ports.mqtt, `-V mqttv5 -q 1 -t 'shared/#' -F '%p'`)),
     );
-    await run(`seq 1 100 | mosquitto_pub -h 127.0.0.1 -p ${here.ports.mqtt} -q 1 -t shared/a -l`);
-    await run(`seq 101 200 | mosquitto_pub -h 127.0.0.1 -p ${there.ports.mqtt} -q 1 -t shared/a -l`);
+    await publishLines(`-h 127.0.0.1 -p ${here.ports.mqtt} -q 1 -t shared/a`, numbersFrom(1, 100));
+    await publishLines(`-h 127.0.0.1 -p ${there.ports.mqtt} -q 1 -t shared/a`, numbersFrom(101, 200));
     for (const program of programs) {
       await waitFor('all', () => new Set(messagesOf(program)).size >= 200);
     }
@@ -140,7 +142,7 @@ describeWith(['mosquitto', 'mosquitto-clients'], 'gateways with bridges over MQT
     const programs = await Promise.all(
       gateways.map(({ ports }) => subscribe(ports.mqtt, `-q 1 -t 'commands/#' -F '%t %p'`)),
     );
-    await run(`seq 1 100 | mosquitto_pub -h 127.0.0.1 -p ${broker.port} -q 1 -t site1/commands/go -l`);
+    await publishLines(`-h 127.0.0.1 -p ${broker.port} -q 1 -t site1/commands/go`, numbersFrom(1, 100));
     await waitFor('all', () => programs.flatMap(messagesOf).length >= 100);
     const all = new Set(programs.flatMap(messagesOf));
     expect([...all].toSorted()).toEqual(

@@ -2,7 +2,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { createMqttBridgeDriver } from '../../../adapters/bridge-mqtt/index.ts';
-import { describeWith, run, waitFor } from '../programs.ts';
+import { describeWith, numbersFrom, publishLines, run, waitFor } from '../programs.ts';
 import { type Mosquitto, startMosquitto } from './mosquitto.ts';
 import {
   isSent,
@@ -175,7 +175,7 @@ describeWith(['mosquitto', 'mosquitto-clients'], 'a bridge that receives from Mo
     await link.receive(['#'], sink);
     broker.halt();
     broker.proceed();
-    await run(`seq 1 200 | mosquitto_pub -h 127.0.0.1 -p ${broker.port} -q 2 -t a -l`);
+    await publishLines(`-h 127.0.0.1 -p ${broker.port} -q 2 -t a`, numbersFrom(1, 200));
     await waitFor('some', () => sink.messages.length > 20);
     // Not an orderly end: the broker has to send again what was under way.
     const other = await openLink('in', broker.url, changes);
