@@ -31,6 +31,10 @@ import {
 
 const FORMAT = 1;
 const FIXED_BYTES = 22;
+/** From here on a row says where it goes and who it is from. */
+const VARIABLE_AT = 20;
+/** A longer row is not held on to. */
+const REMEMBERED_BYTES_MAX = 4096;
 
 export interface StoredMessage {
   readonly message: Message;
@@ -39,8 +43,27 @@ export interface StoredMessage {
   readonly deadlineMs: number;
 }
 
+/** What a row says up to the publisher id, and where that ends. */
+interface Front {
+  readonly options: DeliveryOptions;
+  readonly address: string;
+  readonly publisherId: string;
+  /** Null: the message's own. */
+  readonly deadlineMs: number | null;
+  readonly end: number;
+}
+
 export class MessageFormat {
   readonly #codecs: ReadonlyMap<string, NativeCodec>;
+  /** Of the last row: most publishers repeat what it begins with. Null: nothing is remembered. */
+  #lastOptions: DeliveryOptions | null = null;
+  #lastAddress = '';
+  #lastPublisherId = '';
+  #lastRow: Buffer = Buffer.alloc(0);
+  #lastFrontBytes = 0;
+  /** Of the last row that was read, and the same decoded. */
+  readonly #readBytes = Buffer.alloc(REMEMBERED_BYTES_MAX);
+  #readFront: Front | null = null;
 
   constructor(codecs: readonly NativeCodec[]) {
     this.#codecs = new Map(codecs.map((codec) => [codec.name, codec]));
@@ -59,33 +82,18 @@ export class MessageFormat {
       codec === null && message.properties.headers !== undefined && hasProperties(message.properties)
         ? encodeDefinition(message.properties)
         : null;
-    const { via, sharedBy } = options;
     const codecName = codec === null ? '' : codec.name;
-    const addressBytes = Buffer.byteLength(message.address);
-    const viaBytes = via === null ? 0 : 4 + Buffer.byteLength(via);
-    const sharedBytes = sharedBy === undefined ? 0 : 4 + Buffer.byteLength(sharedBy);
-    const publisherBytes = Buffer.byteLength(message.publisherId);
+    const isRepeated = this.#isFrontOfLast(message, options, ownDeadline);
+    const frontBytes = isRepeated ? this.#lastFrontBytes : countFront(message, options, ownDeadline);
     const size =
-      FIXED_BYTES +
-      4 * options.subscriptionIds.length +
-      (ownDeadline ? 8 : 0) +
-      viaBytes +
-      sharedBytes +
-      (4 + addressBytes) +
-      (4 + publisherBytes) +
+      frontBytes +
       (key === null ? 0 : 4 + key.length) +
       (native === null ? 0 : 8 + codecName.length + native.length) +
       (json === null ? 0 : 4 + json.length) +
       (4 + body.length);
     const row = Buffer.allocUnsafe(size);
-    row[0] = FORMAT;
-    row[1] =
-      options.reliability |
-      (options.retained ? 4 : 0) |
-      (options.keepRetain ? 8 : 0) |
-      (via === null ? 0 : 16) |
-      (ownDeadline ? 32 : 0) |
-      (sharedBy === undefined ? 0 : 64);
+    if (isRepeated) this.#lastRow.copy(row, 0, 0, frontBytes);
+    else assert.equal(writeFront(row, message, options, ownDeadline, deadlineMs), frontBytes);
     row[2] =
       message.reliability |
       (message.retain ? 4 : 0) |
@@ -97,16 +105,11 @@ export class MessageFormat {
     row[3] = message.priority;
     row.writeDoubleBE(message.expiresAtMs, 4);
     row.writeDoubleBE(message.timestampMs, 12);
-    let at = row.writeUInt16BE(options.subscriptionIds.length, 20);
-    for (const id of options.subscriptionIds) at = row.writeUInt32BE(id, at);
-    if (ownDeadline) at = row.writeDoubleBE(deadlineMs, at);
-    if (via !== null) at = writeText(row, at, via, viaBytes - 4);
-    if (sharedBy !== undefined) at = writeText(row, at, sharedBy, sharedBytes - 4);
-    at = writeText(row, at, message.address, addressBytes);
-    at = writeText(row, at, message.publisherId, publisherBytes);
+    if (!isRepeated) this.#rememberFront(message, options, ownDeadline, row, frontBytes);
+    let at = frontBytes;
     if (key !== null) at = writeBytes(row, at, key);
     if (native !== null) {
-      at = writeText(row, at, codecName, codecName.length);
+      at = writeText(row, at, codecName);
       at = writeBytes(row, at, native);
     }
     if (json !== null) at = writeBytes(row, at, json);
@@ -115,9 +118,34 @@ export class MessageFormat {
     return row;
   }
 
+  #isFrontOfLast(message: Message, options: DeliveryOptions, ownDeadline: boolean): boolean {
+    return (
+      options === this.#lastOptions &&
+      !ownDeadline &&
+      message.address === this.#lastAddress &&
+      message.publisherId === this.#lastPublisherId
+    );
+  }
+
+  #rememberFront(
+    message: Message,
+    options: DeliveryOptions,
+    ownDeadline: boolean,
+    row: Buffer,
+    frontBytes: number,
+  ): void {
+    const isKept = !ownDeadline && row.length <= REMEMBERED_BYTES_MAX;
+    this.#lastOptions = isKept ? options : null;
+    if (!isKept) return;
+    this.#lastAddress = message.address;
+    this.#lastPublisherId = message.publisherId;
+    this.#lastRow = row;
+    this.#lastFrontBytes = frontBytes;
+  }
+
   /** The result refers to the row's bytes. Throws CoreError `storage-failed` on a row that this never wrote. */
   decode(bytes: Uint8Array): StoredMessage {
-    const row = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+    const row = bytes instanceof Buffer ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
     try {
       return this.#decode(row);
     } catch (cause) {
@@ -129,39 +157,66 @@ export class MessageFormat {
   #decode(row: Buffer): StoredMessage {
     if (row[0] !== FORMAT)
       throw new CoreError('storage-failed', `a stored message has the unknown format ${row[0]}`);
-    const delivery = row[1] as number;
+    const front = this.#frontOf(row);
     const flags = row[2] as number;
-    const reader = new Reader(row, FIXED_BYTES);
-    const subscriptionIds: number[] = [];
-    for (let left = row.readUInt16BE(20); left > 0; left--) subscriptionIds.push(reader.number());
-    const ownDeadlineMs = (delivery & 32) === 0 ? null : reader.double();
-    const via = (delivery & 16) === 0 ? null : reader.text();
-    const sharedBy = (delivery & 64) === 0 ? null : reader.text();
-    const fields: { -readonly [K in keyof MessageFields]: MessageFields[K] } = {
-      address: reader.text(),
-      publisherId: reader.text(),
-      body: row,
+    const reader = new Reader(row, front.end);
+    const key = (flags & 16) === 0 ? null : reader.bytes();
+    const hasNative = (flags & 32) !== 0;
+    const codec = hasNative ? this.#codecNamed(reader.text()) : null;
+    const native = hasNative ? reader.bytes() : null;
+    const properties = (flags & 64) === 0 ? null : (decodeDefinition(reader.bytes()) as Properties);
+    const expiresAtMs = row.readDoubleBE(4);
+    const fields: MessageFields = {
+      address: front.address,
+      publisherId: front.publisherId,
+      body: reader.bytes(),
       reliability: (flags & 3) as Reliability,
       retain: (flags & 4) !== 0,
       nullBody: (flags & 8) !== 0,
       replyLent: (flags & 128) !== 0,
       priority: row[3] as number,
-      expiresAtMs: row.readDoubleBE(4),
+      expiresAtMs,
       timestampMs: row.readDoubleBE(12),
+      key,
+      codec,
+      native,
     };
-    if ((flags & 16) !== 0) fields.key = reader.bytes();
-    if ((flags & 32) !== 0) {
-      const name = reader.text();
-      const codec = this.#codecs.get(name);
-      if (codec === undefined)
-        throw new CoreError('storage-failed', `no codec "${name}" to read a stored message`);
-      fields.codec = codec;
-      fields.native = reader.bytes();
-    }
-    if ((flags & 64) !== 0) fields.properties = decodeDefinition(reader.bytes()) as Properties;
-    fields.body = reader.bytes();
     return {
-      message: new Message(fields),
+      message: new Message(properties === null ? fields : { ...fields, properties }),
+      options: front.options,
+      deadlineMs: front.deadlineMs ?? expiresAtMs,
+    };
+  }
+
+  #codecNamed(name: string): NativeCodec {
+    const codec = this.#codecs.get(name);
+    if (codec === undefined)
+      throw new CoreError('storage-failed', `no codec "${name}" to read a stored message`);
+    return codec;
+  }
+
+  #frontOf(row: Buffer): Front {
+    const front = this.#readFront;
+    return front !== null && this.#isFrontRead(row, front.end) ? front : this.#decodeFront(row);
+  }
+
+  /** Whether the row begins as the last one that was read, but for what is the message's own. */
+  #isFrontRead(row: Buffer, end: number): boolean {
+    const bytes = this.#readBytes;
+    if (row.length < end || row[1] !== bytes[1]) return false;
+    for (let at = VARIABLE_AT; at < end; at++) if (row[at] !== bytes[at]) return false;
+    return true;
+  }
+
+  #decodeFront(row: Buffer): Front {
+    const delivery = row[1] as number;
+    const reader = new Reader(row, FIXED_BYTES);
+    const subscriptionIds: number[] = [];
+    for (let left = row.readUInt16BE(VARIABLE_AT); left > 0; left--) subscriptionIds.push(reader.number());
+    const deadlineMs = (delivery & 32) === 0 ? null : reader.double();
+    const via = (delivery & 16) === 0 ? null : reader.text();
+    const sharedBy = (delivery & 64) === 0 ? null : reader.text();
+    const front: Front = {
       options: {
         reliability: (delivery & 3) as Reliability,
         retained: (delivery & 4) !== 0,
@@ -170,9 +225,56 @@ export class MessageFormat {
         via,
         ...(sharedBy === null ? {} : { sharedBy }),
       },
-      deadlineMs: ownDeadlineMs ?? row.readDoubleBE(4),
+      address: reader.text(),
+      publisherId: reader.text(),
+      deadlineMs,
+      end: reader.at,
     };
+    if (front.end > REMEMBERED_BYTES_MAX) return front;
+    row.copy(this.#readBytes, 0, 0, front.end);
+    this.#readFront = front;
+    return front;
   }
+}
+
+/** Up to the publisher id. */
+function countFront(message: Message, options: DeliveryOptions, ownDeadline: boolean): number {
+  const { via, sharedBy } = options;
+  return (
+    FIXED_BYTES +
+    4 * options.subscriptionIds.length +
+    (ownDeadline ? 8 : 0) +
+    (via === null ? 0 : 4 + Buffer.byteLength(via)) +
+    (sharedBy === undefined ? 0 : 4 + Buffer.byteLength(sharedBy)) +
+    (4 + Buffer.byteLength(message.address)) +
+    (4 + Buffer.byteLength(message.publisherId))
+  );
+}
+
+/** What `countFront` counts, but for the fixed fields that say something of the message; returns where it ends. */
+function writeFront(
+  row: Buffer,
+  message: Message,
+  options: DeliveryOptions,
+  ownDeadline: boolean,
+  deadlineMs: number,
+): number {
+  const { via, sharedBy } = options;
+  row[0] = FORMAT;
+  row[1] =
+    options.reliability |
+    (options.retained ? 4 : 0) |
+    (options.keepRetain ? 8 : 0) |
+    (via === null ? 0 : 16) |
+    (ownDeadline ? 32 : 0) |
+    (sharedBy === undefined ? 0 : 64);
+  let at = row.writeUInt16BE(options.subscriptionIds.length, VARIABLE_AT);
+  for (const id of options.subscriptionIds) at = row.writeUInt32BE(id, at);
+  if (ownDeadline) at = row.writeDoubleBE(deadlineMs, at);
+  if (via !== null) at = writeText(row, at, via);
+  if (sharedBy !== undefined) at = writeText(row, at, sharedBy);
+  at = writeText(row, at, message.address);
+  return writeText(row, at, message.publisherId);
 }
 
 /**
@@ -219,6 +321,10 @@ class Reader {
     return value;
   }
 
+  get at(): number {
+    return this.#at;
+  }
+
   bytes(): Buffer {
     const length = this.number();
     const end = this.#at + length;
@@ -256,10 +362,10 @@ function hasProperties(properties: Properties): boolean {
   return properties.headers.length > 0 || Object.keys(properties).length > 1;
 }
 
-function writeText(row: Buffer, at: number, text: string, bytes: number): number {
-  const begin = row.writeUInt32BE(bytes, at);
-  row.write(text, begin, bytes, 'utf8');
-  return begin + bytes;
+function writeText(row: Buffer, at: number, text: string): number {
+  const bytes = row.write(text, at + 4, 'utf8');
+  row.writeUInt32BE(bytes, at);
+  return at + 4 + bytes;
 }
 
 function writeBytes(row: Buffer, at: number, bytes: Uint8Array): number {

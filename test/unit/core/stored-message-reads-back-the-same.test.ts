@@ -68,6 +68,41 @@ function plain(value: Uint8Array | null): number[] | null {
 }
 
 describe('stored message', () => {
+  it('is the same row whatever was written before', () => {
+    const turns = fc
+      .tuple(
+        fc.array(message, { minLength: 1, maxLength: 3 }),
+        fc.array(options, { minLength: 1, maxLength: 3 }),
+      )
+      .chain(([messages, deliveries]) =>
+        fc.array(
+          fc.record({
+            of: fc.constantFrom(...messages),
+            changes: fc.constantFrom(
+              {},
+              { priority: 3 },
+              { publisherId: 'other' },
+              { body: Buffer.alloc(5000) },
+            ),
+            delivery: fc.constantFrom(...deliveries),
+            deadlineMs: fc.option(fc.nat()),
+          }),
+          { maxLength: 8 },
+        ),
+      );
+    fc.assert(
+      fc.property(turns, (all) => {
+        const one = new MessageFormat([codec]);
+        for (const { of, changes, delivery, deadlineMs } of all) {
+          const sent = of.with(changes);
+          const row = one.encode(sent, delivery, deadlineMs ?? sent.expiresAtMs);
+          const alone = new MessageFormat([codec]).encode(sent, delivery, deadlineMs ?? sent.expiresAtMs);
+          expect(row.equals(alone)).toBe(true);
+        }
+      }),
+    );
+  });
+
   it('tells how long its body is without being read', () => {
     const shared = fc.record({ of: options, sharedBy: fc.option(fc.string()) });
     fc.assert(
