@@ -118,7 +118,7 @@ export class Group implements EntryOwner {
       }
     }
     if (bounds.overflow === 'reject' && this.#isFull(message)) return FULL;
-    this.#enqueue(message.kept(), options, persist, deadlineOf(message, bounds, nowMs), sharedOrder, loan);
+    this.#enqueue(message, options, persist, deadlineOf(message, bounds, nowMs), sharedOrder, loan);
     this.trim();
     return persist ? WRITTEN : TAKEN;
   }
@@ -369,13 +369,14 @@ export class Group implements EntryOwner {
     sharedOrder: number,
     loan: Loan | null,
   ): void {
-    if (this.#waiting.mustPage) {
+    const isForLater = persist && sharedOrder === 0 && this.consumerCount === 0;
+    if (this.#waiting.mustPage(isForLater && this.#options.pagesUnattended)) {
       this.#waiting.page(message, options, deadlineMs);
       if (!this.#timer.isSet) this.#watchDeadline(PAGE_ROWS);
       return;
     }
     const row = persist ? this.#append(message, options, deadlineMs) : -1;
-    const entry = this.#entryOf(message, options, deadlineMs);
+    const entry = this.#entryOf(message.kept(), options, deadlineMs);
     entry.row = row;
     entry.sharedOrder = sharedOrder;
     entry.loan = loan;

@@ -19,7 +19,7 @@ export interface Limits {
   /** Messages that a session keeps for an absent or slow client before `sessionOverflow` applies. */
   readonly sessionQueueMessagesMax: number;
   readonly sessionQueueBytesMax: number;
-  /** Bytes of message bodies that one queue holds in memory before it keeps them only in its log. */
+  /** Bytes of message bodies that one queue or session holds in memory before it keeps them only in its log. */
   readonly queueMemoryBytesMax: number;
   /** Named groups of one queue. */
   readonly groupsPerQueueMax: number;

@@ -65,6 +65,7 @@ export class NamedGroup implements QueueGroup {
       bounds: spec,
       memoryBytesMax: limits.queueMemoryBytesMax,
       expiresUnattended: true,
+      pagesUnattended: false,
       members: { attemptsMax: limits.deliveryAttemptsMax, attempts: options.attempts },
       discarded: options.discarded,
     });

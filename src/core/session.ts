@@ -107,6 +107,7 @@ export class StoredSession implements Session, Destination, SharingSession {
       bounds: home.bounds,
       memoryBytesMax: home.limits.queueMemoryBytesMax,
       expiresUnattended: false,
+      pagesUnattended: true,
       ...(log === null ? {} : { caughtUp: () => this.roomMade() }),
       discarded: (_message, _options, reason) => {
         if (reason === 'overflow') home.context.droppedFor(id);

@@ -25,6 +25,9 @@ const PAGE_BYTES = 1024 * 1024;
 /** Rows weighed at once: about a millisecond of the event loop. */
 const WEIGHED_ROWS = 500;
 
+/** Of the memory, what is used for messages that nobody is there to take: the rest is read while these are on their way. */
+const UNATTENDED_SHARE = 64;
+
 export class Waiting {
   readonly #context: GroupContext;
   readonly #log: RowLog | null;
@@ -110,12 +113,11 @@ export class Waiting {
     return this.#pagedFrom < 0 && this.#ready.length === 0 && this.#returned.length === 0;
   }
 
-  /** Whether the next message has to go to the log alone. */
-  get mustPage(): boolean {
+  /** Whether the next message has to go to the log alone. `isForLater`: nobody is there to take it. */
+  mustPage(isForLater: boolean): boolean {
     if (this.#log === null) return false;
-    return (
-      this.#pagedFrom >= 0 || this.#heldBytes > this.#memoryBytesMax || this.#context.congestion.pressing
-    );
+    const bytesMax = isForLater ? this.#memoryBytesMax / UNATTENDED_SHARE : this.#memoryBytesMax;
+    return this.#pagedFrom >= 0 || this.#heldBytes > bytesMax || this.#context.congestion.pressing;
   }
 
   /** The oldest at hand. */
@@ -336,9 +338,9 @@ export class Waiting {
   }
 
   /** A row that is paged out leaves that. */
-  #unpage(offset: number, row: Uint8Array): void {
+  #unpage(offset: number, bodyBytes: number): void {
     this.#pagedCount--;
-    if (this.#isWeighed(offset)) this.#pagedBodyBytes -= bodyBytesOf(row);
+    if (this.#isWeighed(offset)) this.#pagedBodyBytes -= bodyBytes;
   }
 
   async #loadPage(rowsMax: number): Promise<void> {
@@ -351,8 +353,8 @@ export class Waiting {
     for (const row of rows) {
       this.#pagedFrom = row.offset + 1;
       if (this.#apart.has(row.offset)) continue;
-      this.#unpage(row.offset, row.bytes);
       const stored = this.#decode(row.bytes);
+      this.#unpage(row.offset, stored === null ? bodyBytesOf(row.bytes) : stored.message.body.length);
       const entry = stored === null ? null : this.#restored(log, row.offset, stored);
       if (entry !== null) this.push(entry);
     }
@@ -394,7 +396,7 @@ export class Waiting {
     if (epoch !== this.#epoch || row?.offset !== offset || !isPaged()) return null;
     const stored = this.#decode(row.bytes);
     if (stored === null) return null;
-    this.#unpage(offset, row.bytes);
+    this.#unpage(offset, stored.message.body.length);
     this.#apart.add(offset);
     if (this.#pagedCount === 0) this.#allRead();
     return this.#restored(log, offset, stored);
