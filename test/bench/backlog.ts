@@ -10,6 +10,8 @@ import { MqttClient } from './mqtt-client.ts';
 export interface BacklogPlan {
   readonly port: number;
   readonly messages: number;
+  /** Go the same way before, and do not count. */
+  readonly warmupMessages: number;
   readonly payloadBytes: number;
   /** Unacknowledged messages of the publisher. */
   readonly window: number;
@@ -32,7 +34,7 @@ const LIMIT_MS = 60_000;
 const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
-async function runBacklog(plan: BacklogPlan): Promise<BacklogResult> {
+async function runBacklog(plan: BacklogPlan, messages: number): Promise<BacklogResult> {
   const check = new SequenceCheck(1);
   const receiverId = `absent-${process.pid}`;
   const first = new MqttClient(plan.port, null);
@@ -54,9 +56,9 @@ async function runBacklog(plan: BacklogPlan): Promise<BacklogResult> {
   const ownBefore = readOwnCpuSeconds();
   const deadlineUs = nowUs() + LIMIT_MS * 1000;
   const inBegan = nowUs();
-  while (publisher.acknowledged < plan.messages && nowUs() < deadlineUs) {
+  while (publisher.acknowledged < messages && nowUs() < deadlineUs) {
     const room = plan.window - (publisher.sent - publisher.acknowledged);
-    publisher.publish(Math.max(0, Math.min(room, plan.messages - publisher.sent)));
+    publisher.publish(Math.max(0, Math.min(room, messages - publisher.sent)));
     publisher.flush();
     await nextTurn();
   }
@@ -67,7 +69,7 @@ async function runBacklog(plan: BacklogPlan): Promise<BacklogResult> {
     check.take(bytes.readUInt32LE(at + 8), bytes.readUInt32LE(at + 12));
   });
   await receiver.connect(receiverId, false);
-  while (check.received < plan.messages && nowUs() < deadlineUs) await nextTurn();
+  while (check.received < messages && nowUs() < deadlineUs) await nextTurn();
   const outSeconds = (nowUs() - outBegan) / 1e6;
 
   const result = {
@@ -75,7 +77,7 @@ async function runBacklog(plan: BacklogPlan): Promise<BacklogResult> {
     outSeconds,
     brokerCpuSeconds: readCpuSeconds(plan.pids) - cpuBefore,
     generatorCpuShare: (readOwnCpuSeconds() - ownBefore) / (inSeconds + outSeconds),
-    lost: plan.messages - check.received,
+    lost: messages - check.received,
     disorder: check.disorder,
   };
   receiver.disconnect();
@@ -86,6 +88,8 @@ async function runBacklog(plan: BacklogPlan): Promise<BacklogResult> {
   return result;
 }
 
-const result = await runBacklog(JSON.parse(process.argv[2] ?? '') as BacklogPlan);
+const plan = JSON.parse(process.argv[2] ?? '') as BacklogPlan;
+await runBacklog(plan, plan.warmupMessages);
+const result = await runBacklog(plan, plan.messages);
 process.stdout.write(`${JSON.stringify(result)}\n`);
 process.exit(0);

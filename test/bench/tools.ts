@@ -97,6 +97,8 @@ export async function runBacklog(broker: Broker, messages: number): Promise<Figu
   const plan: BacklogPlan = {
     port: broker.ports.mqtt,
     messages,
+    // About the second of warming up that the other rows have.
+    warmupMessages: messages,
     payloadBytes: 64,
     window: 100,
     pids: broker.pids(),
