@@ -9,7 +9,7 @@
  * | at | size | field                                                                             |
  * |----|------|-----------------------------------------------------------------------------------|
  * |  0 |    4 | magic "RMQJ"                                                                      |
- * |  4 |    4 | version, 3; 2 had no extents in its frames and is read as well                    |
+ * |  4 |    4 | version, 3                                                                        |
  * |  8 |    8 | sequence number, the same as in the file's name                                   |
  * | 16 |    8 | where the frames of the file before it end; 0: all before it is in LMDB           |
  * | 24 |      | frames, see `journal-frame.ts`; after the last one 4 bytes 0, then anything        |
@@ -21,8 +21,6 @@ import { END_MARK_BYTES } from './journal-frame.ts';
 
 const MAGIC = 0x524d514a;
 const VERSION = 3;
-/** The oldest that is read. */
-const VERSION_MIN = 2;
 export const FILE_HEADER_BYTES = 24;
 /** Written at once, where the file ends, when a frame would make it longer. */
 export const FILL_BYTES = 1024 * 1024;
@@ -35,26 +33,6 @@ export interface FileHeader {
 
 /** Null where none was written yet, or it is none that this version reads. */
 export function readFileHeader(files: FileSystem, path: string): FileHeader | null {
-  const header = readHeaderBytes(files, path);
-  if (header === null || !isReadable(header.readUInt32BE(4))) return null;
-  return {
-    sequence: Number(header.readBigUInt64BE(8)),
-    previousEnd: Number(header.readBigUInt64BE(16)),
-  };
-}
-
-const isReadable = (version: number): boolean => version >= VERSION_MIN && version <= VERSION;
-
-/** Throws where the file is of a version that this one does not read. */
-export function checkFileVersion(files: FileSystem, path: string): void {
-  const version = readHeaderBytes(files, path)?.readUInt32BE(4) ?? VERSION;
-  if (isReadable(version)) return;
-  const advice = 'start the version that wrote it, and stop it in good order';
-  throw new Error(`${path} is of journal version ${version}, not ${VERSION}: ${advice}`);
-}
-
-/** Null where there is none with our magic. */
-function readHeaderBytes(files: FileSystem, path: string): Buffer | null {
   const header = Buffer.alloc(FILE_HEADER_BYTES);
   const fd = files.open(path, 'r');
   try {
@@ -62,7 +40,8 @@ function readHeaderBytes(files: FileSystem, path: string): Buffer | null {
   } finally {
     files.close(fd);
   }
-  return header.readUInt32BE(0) === MAGIC ? header : null;
+  if (header.readUInt32BE(0) !== MAGIC || header.readUInt32BE(4) !== VERSION) return null;
+  return { sequence: Number(header.readBigUInt64BE(8)), previousEnd: Number(header.readBigUInt64BE(16)) };
 }
 
 /** Whether no header reached the disk, so that there are no frames that count either. */

@@ -13,7 +13,6 @@ import type { SyncTarget } from '../commit.ts';
 import { type FileSystem, readWholeFile, syncFolderSync } from '../file-system.ts';
 import type { Report } from '../report.ts';
 import {
-  checkFileVersion,
   FILE_HEADER_BYTES,
   FILL_BYTES,
   type FileHeader,
@@ -215,13 +214,6 @@ export function replayJournal(
       syncFolderSync(files, folder);
     },
   };
-}
-
-/** Throws where a journal of another version waits to be replayed by that version. */
-export function checkJournalVersion(files: FileSystem, folder: string): void {
-  if (!files.exists(folder)) return;
-  for (const sequence of sequencesIn(files, folder))
-    checkFileVersion(files, join(folder, fileNameOf(sequence)));
 }
 
 /** Whether a storage was opened with this file, when LMDB had everything. */
