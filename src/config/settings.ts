@@ -89,7 +89,7 @@ export const limitsSettings = Type.Object(
     ),
     queueMemoryBytesMax: limit(
       'queueMemoryBytesMax',
-      'Bytes of message bodies that one queue or session holds in memory, or a 64th of it for a client that is away; beyond, they are read from the disk again.',
+      'Bytes of message bodies that one queue or session holds in memory, or about a 64th of it for a client that is away; beyond, they are read from the disk again.',
     ),
     groupsPerQueueMax: limit('groupsPerQueueMax', 'Named consumer groups of one queue.'),
     visibilityTimeoutMs: limit(

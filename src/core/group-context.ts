@@ -38,8 +38,8 @@ export interface GroupOptions {
   readonly memoryBytesMax: number;
   /** What has expired leaves on time though nobody consumes; without it, when somebody would have got it. */
   readonly expiresUnattended: boolean;
-  /** What comes while nobody consumes stands only in the log, but for the first of it. */
-  readonly pagesUnattended: boolean;
+  /** What comes while nobody consumes, and has no deadline, stands only in the log, but for the first of it. */
+  readonly pagesUnattended?: boolean;
   /**
    * Given for a group with members: every message is kept on disk whatever its publisher asked, deliveries are settled
    * by offset too, and what failed goes to another member, so often at most (0: without end). `attempts`: where that is

@@ -54,6 +54,7 @@ export class Group implements EntryOwner {
         entry.failedCount = options.members?.attempts?.countOf(row) ?? 0;
         return entry;
       },
+      () => this.#loaded(),
     );
     this.#timer = new FrontTimer(context.clock, () => this.#dropOverdue());
     if (!this.#waiting.isPaged) return;
@@ -150,7 +151,7 @@ export class Group implements EntryOwner {
   /** The oldest waiting entry handed out without a consumer; null when nothing waits. */
   async take(settled: boolean): Promise<Entry | null> {
     for (;;) {
-      while (this.#waiting.atHand === 0 && this.#waiting.isPaged) await this.#load(PAGE_ROWS);
+      while (this.#waiting.atHand === 0 && this.#waiting.isPaged) await this.#waiting.load(PAGE_ROWS);
       const entry = this.#shift();
       if (entry === undefined) return null;
       if (this.#dropIfExpired(entry)) continue;
@@ -189,7 +190,7 @@ export class Group implements EntryOwner {
       } else this.#handOut(holder, entry);
     }
     if (this.#waiting.isPaged && this.#waiting.atHand < PAGE_AHEAD && this.#consumers.credited)
-      this.#loadSoon(PAGE_ROWS);
+      this.#waiting.loadSoon(PAGE_ROWS);
   }
 
   /** Called by an entry when its holder settles it. */
@@ -369,10 +370,12 @@ export class Group implements EntryOwner {
     sharedOrder: number,
     loan: Loan | null,
   ): void {
-    const isForLater = persist && sharedOrder === 0 && this.consumerCount === 0;
-    if (this.#waiting.mustPage(isForLater && this.#options.pagesUnattended)) {
+    // What has a deadline leaves on time while it is in memory, and from the log when it is read.
+    const isUnattended = this.#options.pagesUnattended === true && this.consumerCount === 0;
+    if (this.#waiting.mustPage(isUnattended && deadlineMs === 0)) {
       this.#waiting.page(message, options, deadlineMs);
       if (!this.#timer.isSet) this.#watchDeadline(PAGE_ROWS);
+      this.pump();
       return;
     }
     const row = persist ? this.#append(message, options, deadlineMs) : -1;
@@ -448,9 +451,10 @@ export class Group implements EntryOwner {
       const entry = this.#shift();
       if (entry === undefined) {
         // All of it is paged out: read some back, and drop from that.
-        this.#loadSoon(PAGE_ROWS);
+        this.#waiting.loadSoon(PAGE_ROWS);
         return;
       }
+      if (this.#dropIfExpired(entry)) continue;
       this.#discard(entry.message, entry.options, 'overflow');
       this.#forget(entry);
     }
@@ -469,7 +473,7 @@ export class Group implements EntryOwner {
     if (this.#closed) return;
     const first = this.#waiting.first();
     if (first === undefined) {
-      if (this.#waiting.isPaged && this.#options.expiresUnattended) this.#loadSoon(rowsMax);
+      if (this.#waiting.isPaged && this.#options.expiresUnattended) this.#waiting.loadSoon(rowsMax);
       return;
     }
     if (first.deadlineMs !== 0) this.#timer.set(first.deadlineMs);
@@ -484,14 +488,8 @@ export class Group implements EntryOwner {
     this.#watchDeadline(PAGE_ROWS);
   }
 
-  #loadSoon(rowsMax: number): void {
-    this.#load(rowsMax).catch((error: unknown) => this.#context.readFailed(error));
-  }
-
-  /** Rejects where the log cannot be read: asked again at the next occasion, as the disk may need a person. */
-  async #load(rowsMax: number): Promise<void> {
-    await this.#waiting.load(rowsMax);
-    if (this.#closed) return;
+  /** A page was read back. */
+  #loaded(): void {
     this.trim();
     this.#watchDeadline(PAGE_ROWS);
     this.pump();

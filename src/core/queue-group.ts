@@ -65,7 +65,6 @@ export class NamedGroup implements QueueGroup {
       bounds: spec,
       memoryBytesMax: limits.queueMemoryBytesMax,
       expiresUnattended: true,
-      pagesUnattended: false,
       members: { attemptsMax: limits.deliveryAttemptsMax, attempts: options.attempts },
       discarded: options.discarded,
     });

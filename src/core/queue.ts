@@ -83,7 +83,6 @@ export class StoredQueue implements Queue, Destination {
       bounds: this.spec,
       memoryBytesMax: home.limits.queueMemoryBytesMax,
       expiresUnattended: true,
-      pagesUnattended: false,
       discarded: (message, options, reason, note) =>
         home.deadLetter(message, options, this.spec, { reason, note, grouped: false }),
     });

@@ -372,7 +372,6 @@ export class SharedSubscription implements Destination, Consumer {
       bounds,
       memoryBytesMax: limits.queueMemoryBytesMax,
       expiresUnattended: false,
-      pagesUnattended: false,
       discarded: (_message, _options, reason) => {
         if (reason === 'overflow') context.droppedFor(this.key);
       },

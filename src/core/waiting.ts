@@ -25,8 +25,10 @@ const PAGE_BYTES = 1024 * 1024;
 /** Rows weighed at once: about a millisecond of the event loop. */
 const WEIGHED_ROWS = 500;
 
-/** Of the memory, what is used for messages that nobody is there to take: the rest is read while these are on their way. */
-const UNATTENDED_SHARE = 64;
+/** Of the memory, for messages that nobody is there to take: while the client gets these the others are read. */
+const UNATTENDED_SHARE = 1 / 64;
+/** After a read that failed. */
+const READ_RETRY_MS = 10_000;
 
 export class Waiting {
   readonly #context: GroupContext;
@@ -36,6 +38,7 @@ export class Waiting {
   readonly #keepsAll: () => boolean;
   /** Makes an entry of what was read back, the next in order. */
   readonly #entryOf: (message: Message, options: DeliveryOptions, deadlineMs: number, row: number) => Entry;
+  readonly #loaded: () => void;
   readonly #returned = new EntryHeap();
   readonly #ready = new Deque<Entry>();
   /** Held in memory, with what surrounds each body. */
@@ -51,7 +54,10 @@ export class Waiting {
   /** From here on they are not in `#pagedBodyBytes` yet. */
   #unweighedFrom: number;
   #isWeighing = false;
+  /** Somebody reads the log. */
   #loading: Promise<void> | null = null;
+  /** A page is read, and the group hears of it. */
+  #page: Promise<void> | null = null;
   #epoch = 0;
   #closed = false;
   /** Bytes of the bodies in memory. */
@@ -63,12 +69,14 @@ export class Waiting {
     memoryBytesMax: number,
     keepsAll: () => boolean,
     entryOf: (message: Message, options: DeliveryOptions, deadlineMs: number, row: number) => Entry,
+    loaded: () => void,
   ) {
     this.#context = context;
     this.#log = log;
     this.#memoryBytesMax = memoryBytesMax;
     this.#keepsAll = keepsAll;
     this.#entryOf = entryOf;
+    this.#loaded = loaded;
     this.#recoveredBelow = log?.endOffset ?? 0;
     this.#unweighedFrom = this.#recoveredBelow;
     if (log !== null && log.rowCount > 0) {
@@ -113,10 +121,10 @@ export class Waiting {
     return this.#pagedFrom < 0 && this.#ready.length === 0 && this.#returned.length === 0;
   }
 
-  /** Whether the next message has to go to the log alone. `isForLater`: nobody is there to take it. */
-  mustPage(isForLater: boolean): boolean {
+  /** Whether the next message has to go to the log alone. `isUnattended`: nobody is there to take it. */
+  mustPage(isUnattended: boolean): boolean {
     if (this.#log === null) return false;
-    const bytesMax = isForLater ? this.#memoryBytesMax / UNATTENDED_SHARE : this.#memoryBytesMax;
+    const bytesMax = isUnattended ? this.#memoryBytesMax * UNATTENDED_SHARE : this.#memoryBytesMax;
     return this.#pagedFrom >= 0 || this.#heldBytes > bytesMax || this.#context.congestion.pressing;
   }
 
@@ -236,8 +244,34 @@ export class Waiting {
     this.#context.durability.written();
   }
 
-  /** Reads the next page back; one read at a time, shared by all who ask. Rejects where the log cannot be read. */
+  /**
+   * Reads the next page back and tells the group; one read at a time, shared by all who ask. Rejects where the log cannot be
+   * read.
+   */
   load(rowsMax: number): Promise<void> {
+    this.#page ??= this.#read(rowsMax)
+      .finally(() => {
+        this.#page = null;
+      })
+      .then(() => {
+        if (!this.#closed) this.#loaded();
+      });
+    return this.#page;
+  }
+
+  /** As `load`, for whoever cannot wait: that the log cannot be read is told, and it is tried again a little later. */
+  loadSoon(rowsMax: number): void {
+    if (this.#page !== null) return;
+    this.load(rowsMax).catch((error: unknown) => {
+      this.#context.readFailed(error);
+      // Whoever has credit and holds nothing does not ask again.
+      this.#context.clock.after(READ_RETRY_MS, () => {
+        if (!this.#closed) this.#loaded();
+      });
+    });
+  }
+
+  #read(rowsMax: number): Promise<void> {
     this.#loading ??= this.#loadPage(rowsMax).finally(() => {
       this.#loading = null;
     });
