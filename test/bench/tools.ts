@@ -97,7 +97,7 @@ export async function runBacklog(broker: Broker, messages: number): Promise<Figu
   const plan: BacklogPlan = {
     port: broker.ports.mqtt,
     messages,
-    // About the second of warming up that the other rows have.
+    // Takes about as long as the warming up of the other rows.
     warmupMessages: messages,
     payloadBytes: 64,
     window: 100,
