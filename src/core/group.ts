@@ -375,6 +375,7 @@ export class Group implements EntryOwner {
     if (this.#waiting.mustPage(isUnattended && deadlineMs === 0)) {
       this.#waiting.page(message, options, deadlineMs);
       if (!this.#timer.isSet) this.#watchDeadline(PAGE_ROWS);
+      // Where a read failed, nobody else may ask for it again.
       this.pump();
       return;
     }

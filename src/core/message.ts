@@ -160,23 +160,12 @@ export class Message {
     const used = this.body.length + (this.native?.length ?? 0) + (this.key?.length ?? 0);
     if (pinned <= KEPT_SLACK_BYTES || pinned <= 2 * used) this.#kept = this;
     else {
-      // Each field by name: this is done for every message that waits, and two objects spread take as long again.
       this.#kept = new Message({
-        address: this.address,
+        ...this.#fields(),
         body: copyOf(this.body),
-        reliability: this.reliability,
-        retain: this.retain,
-        nullBody: this.nullBody,
-        priority: this.priority,
-        expiresAtMs: this.expiresAtMs,
-        timestampMs: this.timestampMs,
         key: this.key === null ? null : copyOf(this.key),
-        publisherId: this.publisherId,
-        replyLent: this.replyLent,
-        codec: this.codec,
         native: this.native === null ? null : copyOf(this.native),
       });
-      if (this.codec === null) this.#kept.#properties = this.#properties;
       this.#kept.#kept = this.#kept;
     }
     return this.#kept;

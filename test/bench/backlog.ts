@@ -1,8 +1,8 @@
 /**
  * A backlog: a client with a persistent session goes away, another publishes messages for it at quality of service 1, and
  * then the first one comes back and takes them all. One process, told what to do by one JSON argument and answering
- * with one JSON line. Both ways are gone once before. Time counts from the first message sent to the last one acknowledged, and from the reconnection to
- * the last one received.
+ * with one JSON line. Both ways are gone once before. Time counts from the first message sent to the last one
+ * acknowledged, and from the reconnection to the last one received.
  */
 import { nowUs, readCpuSeconds, readOwnCpuSeconds, SequenceCheck } from './measure.ts';
 import { MqttClient } from './mqtt-client.ts';
@@ -10,7 +10,7 @@ import { MqttClient } from './mqtt-client.ts';
 export interface BacklogPlan {
   readonly port: number;
   readonly messages: number;
-  /** Go the same way before, and count only where one is lost. */
+  /** Go the same way before, and count only where one is lost or out of order. */
   readonly warmupMessages: number;
   readonly payloadBytes: number;
   /** Unacknowledged messages of the publisher. */
@@ -91,6 +91,6 @@ async function runBacklog(plan: BacklogPlan, messages: number): Promise<BacklogR
 const plan = JSON.parse(process.argv[2] ?? '') as BacklogPlan;
 const warmup = await runBacklog(plan, plan.warmupMessages);
 const result = await runBacklog(plan, plan.messages);
-const lost = result.lost + warmup.lost;
+const lost = result.lost + warmup.lost + warmup.disorder;
 process.stdout.write(`${JSON.stringify({ ...result, lost } satisfies BacklogResult)}\n`);
 process.exit(0);
