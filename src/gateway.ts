@@ -314,7 +314,7 @@ class RunningGateway implements Gateway {
   }
 
   #checkReadiness(): ReadinessCheck[] {
-    const refusal = this.#core?.storageRefusal?.message;
+    const refusal = this.#core?.storageRefusal()?.message;
     return [
       {
         name: 'storage',

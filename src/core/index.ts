@@ -355,7 +355,7 @@ export interface Core {
   readonly outlets: Outlets;
   readonly counters: CoreCounters;
   /** Why the disk took nothing when it was last asked; null while it does. */
-  readonly storageRefusal: CoreError | null;
+  storageRefusal(): CoreError | null;
   openPublisher(info: PublisherInfo): Publisher;
   /**
    * Publishes what the gateway itself has to say, or publishes again: nobody's rights are asked for, and it is not

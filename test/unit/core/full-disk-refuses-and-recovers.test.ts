@@ -33,7 +33,7 @@ describe('while the disk refuses', () => {
     send(2);
     await clock.turn();
     expect(receipts.refusals).toEqual([[2, 'storage-failed']]);
-    expect(core.storageRefusal?.code).toBe('storage-failed');
+    expect(core.storageRefusal()?.code).toBe('storage-failed');
     const before = queue.readyCount;
     for (let i = 0; i < 100; i++) expect(codeOf(() => send(3))).toBe('storage-failed');
     expect(queue.readyCount).toBe(before);
@@ -44,7 +44,7 @@ describe('while the disk refuses', () => {
     storage.failCommits = false;
     clock.advance(1_000);
     await clock.turn();
-    expect(core.storageRefusal).toBeNull();
+    expect(core.storageRefusal()).toBeNull();
     send(4);
     await clock.turn();
     expect(receipts.tokensStored).toEqual([1, 4]);
