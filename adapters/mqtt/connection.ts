@@ -228,8 +228,10 @@ export class Connection implements ConnectionHandler, PacketSink, OpeningConnect
     }
     if (first >> 4 === PacketType.PUBLISH) {
       open.publishing.publish.handle(first, buffer, start, end);
-      return;
-    }
+    } else this.#other(open, first, buffer, start, end);
+  }
+
+  #other(open: Open, first: number, buffer: Buffer, start: number, end: number): void {
     this.#context.traffic.othersReceived++;
     switch (first >> 4) {
       case PacketType.PUBACK:

@@ -52,7 +52,7 @@ export class LastAnswer {
   readonly #action: Action;
   #principal: Principal = ANONYMOUS;
   #address = '';
-  #generation = Number.NaN;
+  #generation = -1;
   #answer = false;
 
   constructor(access: Access, action: Action) {
@@ -62,15 +62,20 @@ export class LastAnswer {
 
   may(principal: Principal, address: string): boolean {
     const access = this.#access;
-    if (access.unrestricted || principal === OPERATOR) return true;
-    const { generation } = access;
-    if (generation === this.#generation && address === this.#address && principal === this.#principal) {
-      return this.#answer;
-    }
-    this.#answer = access.may(principal, this.#action, address);
+    if (access.unrestricted) return true;
+    return address === this.#address &&
+      principal === this.#principal &&
+      access.generation === this.#generation
+      ? this.#answer
+      : this.#ask(principal, address);
+  }
+
+  #ask(principal: Principal, address: string): boolean {
+    const access = this.#access;
+    this.#answer = principal === OPERATOR || access.may(principal, this.#action, address);
     this.#principal = principal;
     this.#address = address;
-    this.#generation = generation;
+    this.#generation = access.generation;
     return this.#answer;
   }
 }

@@ -151,13 +151,7 @@ export class Publishing {
     this.#mappings.principal = principal;
     counters.published++;
     counters.publishedBytes += message.body.length;
-    if (message.body.length > this.#options.limits.messageBytesMax) {
-      counters.refused++;
-      throw new CoreError(
-        'message-too-large',
-        `${message.body.length} bytes are more than ${this.#options.limits.messageBytesMax} (messageBytesMax)`,
-      );
-    }
+    if (message.body.length > this.#options.limits.messageBytesMax) throw this.#tooLarge(message);
     if (this.#durability.refusal !== null) this.#checkDisk(message);
     let result: Acceptance;
     try {
@@ -167,12 +161,7 @@ export class Publishing {
       this.#mappings.refused(isGone);
       throw error;
     }
-    if (result >= FULL) {
-      counters.refused++;
-      this.#mappings.refused(isGone);
-      if (result === REFUSED) throw new CoreError('refused-by-rule', this.#mappings.refusal);
-      throw new CoreError('overflow', `a queue for '${message.address}' is full`);
-    }
+    if (result >= FULL) throw this.#refused(message, result, isGone);
     if (result === WRITTEN && sink !== null && message.durable) {
       this.#durability.wait(sink, token);
       return PENDING;
@@ -182,6 +171,22 @@ export class Publishing {
       return NO_ROUTE;
     }
     return STORED;
+  }
+
+  #tooLarge({ body }: Message): CoreError {
+    this.#counters.refused++;
+    return new CoreError(
+      'message-too-large',
+      `${body.length} bytes are more than ${this.#options.limits.messageBytesMax} (messageBytesMax)`,
+    );
+  }
+
+  #refused(message: Message, said: Acceptance, isGone: boolean): CoreError {
+    this.#counters.refused++;
+    this.#mappings.refused(isGone);
+    return said === REFUSED
+      ? new CoreError('refused-by-rule', this.#mappings.refusal)
+      : new CoreError('overflow', `a queue for '${message.address}' is full`);
   }
 
   /** Makes the queue at whose address a message of `principal` is, where there is none. Throws CoreError. */
@@ -268,11 +273,7 @@ export class Publishing {
   #give(message: Message, except: Destination | null): Acceptance {
     const set = this.#routesFor(message);
     let result: Acceptance = IGNORED;
-    if (message.retain) {
-      this.#options.retained.set(message);
-      // An address that remembers has taken the message, whoever else wants it.
-      result = message.durable ? WRITTEN : TAKEN;
-    }
+    if (message.retain) result = this.#retain(message);
     const { routes } = set;
     for (let i = 0; i < routes.length; i++) {
       const route = routes[i] as Route;
@@ -281,6 +282,12 @@ export class Publishing {
       if (said > result) result = said;
     }
     return set.fallback === null ? result : this.#fallBack(message, set, except, result);
+  }
+
+  /** An address that remembers has taken the message, whoever else wants it. */
+  #retain(message: Message): Acceptance {
+    this.#options.retained.set(message);
+    return message.durable ? WRITTEN : TAKEN;
   }
 
   /** The message is published before the next commit: for what arises while another message is being routed. */

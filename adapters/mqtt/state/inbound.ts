@@ -76,11 +76,12 @@ export class Inbound implements AckWriter {
 
   /** The frame's topic is resolved. `refusal` is a reason not to take it, known before the core is asked. */
   publish(frame: PublishFrame, refusal: ReasonCode | 0): void {
-    if (frame.qos === 0) {
-      if (refusal !== 0) this.#core.counters.refused++;
-      else this.#publishUnacknowledged(frame);
-      return;
-    }
+    if (frame.qos !== 0) this.#publishAcknowledged(frame, refusal);
+    else if (refusal !== 0) this.#core.counters.refused++;
+    else this.#publishUnacknowledged(frame);
+  }
+
+  #publishAcknowledged(frame: PublishFrame, refusal: ReasonCode | 0): void {
     const { packetId } = frame;
     if (frame.qos === 2 && this.#received?.has(packetId) === true) {
       this.#repeat(packetId); // [MQTT-4.3.3-10]: it was taken, and is not delivered again.

@@ -189,15 +189,18 @@ export class Outbound implements Consumer {
       this.#passOver(delivery);
       return;
     }
-    const transport = this.#transport;
-    if (delivery === null) {
-      if (!this.#open || transport.pendingBytes > this.#outputBytesSoft) {
-        this.#core.counters.dropped++;
-        return;
-      }
-      if (!this.#write(message, options, 0, false, 0)) this.#core.counters.dropped++;
-      return;
+    if (delivery !== null) this.#deliverReliably(message, options, delivery);
+    else if (
+      !this.#open ||
+      this.#transport.pendingBytes > this.#outputBytesSoft ||
+      !this.#write(message, options, 0, false, 0)
+    ) {
+      this.#core.counters.dropped++;
     }
+  }
+
+  /** Apart from `deliver`, as V8 compiles only so much into one piece: so QoS 0 goes through in it. */
+  #deliverReliably(message: Message, options: DeliveryOptions, delivery: Delivery): void {
     const qos = qosOf(delivery);
     const id = this.#takeId(delivery);
     if (qos === 2 && this.#options.session.durable) {
@@ -358,6 +361,17 @@ export class Outbound implements Consumer {
         this.#packetBytesMax,
       );
     }
+    return this.#writeCopy(message, options, qos, retain, duplicate, id);
+  }
+
+  #writeCopy(
+    message: Message,
+    options: DeliveryOptions,
+    qos: Reliability,
+    retain: boolean,
+    duplicate: boolean,
+    id: number,
+  ): boolean {
     const topicAlias = this.#aliases?.aliasOf(message.address) ?? 0;
     const aliasKnown = topicAlias !== 0 && this.#aliases?.known === true;
     const { subscriptionIds } = options;
