@@ -134,6 +134,14 @@ async function measureGroup(group: Group): Promise<CaseResult[]> {
   };
 
   const brokers = new Map<Contender, Broker>();
+  const startAgain = async (again: readonly Contender[]): Promise<void> => {
+    for (const contender of again) {
+      await brokers.get(contender)?.stop();
+      brokers.delete(contender);
+      const broker = await start(contender);
+      if (broker !== null) brokers.set(contender, broker);
+    }
+  };
   try {
     if (group.sideBySide) {
       for (const contender of contenders) {
@@ -142,6 +150,7 @@ async function measureGroup(group: Group): Promise<CaseResult[]> {
       }
       for (const result of results) {
         for (let run = 0; run < runs(result.case); run++) {
+          if (run > 0 && result.case.startsAfresh === true) await startAgain(result.case.contenders);
           for (const [contender, broker] of brokers) await measureOnce(result, contender, broker, run);
         }
       }
