@@ -148,7 +148,8 @@ const readMemory = (pid: number): Memory => ({
 const seconds = (ms: number): string => `${(ms / 1_000).toFixed(1)} s`;
 
 const makeDefinitions = definitionsOf[which];
-if (options.help || makeDefinitions === undefined) {
+const areNumbers = [SECONDS, RATE, Number(options.memory ?? 1)].every((number) => number > 0);
+if (options.help || makeDefinitions === undefined || positionals.length > 1 || !areNumbers) {
   process.stdout.write(USAGE);
   process.exit(options.help ? 0 : 2);
 }
