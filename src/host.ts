@@ -52,7 +52,9 @@ export interface Transport {
   reserve(bytes: number): number;
   /** Small pieces are copied, large ones are kept until written and must not be changed. */
   write(bytes: Uint8Array): void;
-  /** Bytes given to `reserve` and `write` that the kernel has not taken yet. */
+  /** As `write`, of a part of a chunk that nobody writes to again. Parts that follow each other there leave as one. */
+  pass(chunk: Buffer, start: number, end: number): void;
+  /** Bytes given to `reserve`, `write` and `pass` that the kernel has not taken yet. */
   readonly pendingBytes: number;
   /** Stops and restarts `received`. */
   pause(): void;

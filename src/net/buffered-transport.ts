@@ -20,6 +20,8 @@ import { WriteGathering } from './write-gathering.ts';
 
 /** From this size on bytes are not copied into the slab. */
 export const UNCOPIED_BYTES_MIN = 8_192;
+/** Output that leaves without waiting for more. */
+const LARGE_BYTES_MIN = 32_768;
 const BLOCKED_BUFFER_BYTES_MIN = 4_096;
 
 const NO_BUFFER = Buffer.alloc(0);
@@ -46,6 +48,10 @@ export abstract class BufferedTransport implements Transport {
   #piecesBytes = 0;
   /** Full slabs that `#pieces` points into, and those that the kernel is still reading. */
   #slabs: Buffer[] | null = null;
+  /** The chunk of which a part goes after all that, and which part. */
+  #passing: Buffer | null = null;
+  #passedFrom = 0;
+  #passedTo = 0;
   #dirty = false;
   /** The kernel did not take all of the last write. */
   #blocked = false;
@@ -95,6 +101,7 @@ export abstract class BufferedTransport implements Transport {
   }
 
   reserve(bytes: number): number {
+    if (this.#passing !== null) this.#endPassing();
     let at = this.#end;
     if (at + bytes > this.buffer.length) {
       this.#turnPage(bytes);
@@ -105,16 +112,45 @@ export abstract class BufferedTransport implements Transport {
     return at;
   }
 
+  pass(chunk: Buffer, start: number, end: number): void {
+    if (chunk === this.#passing && start === this.#passedTo) this.#passedTo = end;
+    else this.#beginPassing(chunk, start, end);
+  }
+
+  /** Apart from `pass`, which V8 puts into its callers. */
+  #beginPassing(chunk: Buffer, start: number, end: number): void {
+    if (this.#passing !== null) this.#endPassing();
+    this.#passing = chunk;
+    this.#passedFrom = start;
+    this.#passedTo = end;
+    if (!this.#dirty) this.#markDirty();
+    this.context.output.addGrowing(this);
+  }
+
+  /** Copied where it is small, and where it would keep a chunk that is mostly something else. */
+  #endPassing(): void {
+    const chunk = this.#passing as Buffer;
+    const part = chunk.subarray(this.#passedFrom, this.#passedTo);
+    this.#passing = null;
+    this.#passedFrom = 0;
+    this.#passedTo = 0;
+    if (2 * part.length >= chunk.length) this.write(part);
+    else this.#copy(part);
+  }
+
   write(bytes: Uint8Array): void {
+    if (this.#passing !== null) this.#endPassing();
     const length = bytes.length;
     if (length >= UNCOPIED_BYTES_MIN) {
       this.#cutPiece();
       this.#pushPiece(bytes);
       if (!this.#dirty) this.#markDirty();
-    } else if (length > 0) {
-      const at = this.reserve(length);
-      this.buffer.set(bytes, at);
-    }
+    } else if (length > 0) this.#copy(bytes);
+  }
+
+  #copy(bytes: Uint8Array): void {
+    const at = this.reserve(bytes.length);
+    this.buffer.set(bytes, at);
   }
 
   close(reason: CloseReason, detail?: string): void {
@@ -147,6 +183,7 @@ export abstract class BufferedTransport implements Transport {
 
   /** Gives everything that was written to the socket, or waits for more. Called when the turn is over. */
   flush(): void {
+    if (this.#passing !== null) this.#endPassing();
     this.#dirty = false;
     if (this.#state === CLOSED) {
       this.#releaseBuffers();
@@ -160,10 +197,18 @@ export abstract class BufferedTransport implements Transport {
     this.#measurePending();
     if (this.#state === CLOSING && this.#linger === null) this.#watchEnd();
     if (this.#blocked) return;
-    const bytes = this.#gatheredBytes;
+    const bytes = this.#gatheredBytes();
     if (this.#state === OPEN && !this.#wasAboveHighWater && bytes > 0) {
       if (this.#gathering.waits(bytes, this.context.clock, this.context.output, this)) return;
     }
+    this.#sendOut();
+  }
+
+  /** Sends what is worth a write of its own before the turn is over, so that the client has something to do meanwhile. */
+  flushLarge(): void {
+    if (this.#state !== OPEN || this.#blocked || this.#gatheredBytes() < LARGE_BYTES_MIN) return;
+    if (this.#passing !== null) this.#endPassing();
+    this.#measurePending();
     this.#sendOut();
   }
 
@@ -171,11 +216,11 @@ export abstract class BufferedTransport implements Transport {
   gathered(): void {
     this.#gathering.over();
     // It may all have left with a turn that brought more.
-    if (!this.#blocked && this.#state === OPEN && this.#gatheredBytes > 0) this.#sendOut();
+    if (!this.#blocked && this.#state === OPEN && this.#gatheredBytes() > 0) this.#sendOut();
   }
 
   #sendOut(): void {
-    const isGiven = this.#gatheredBytes > 0;
+    const isGiven = this.#gatheredBytes() > 0;
     this.#send();
     // What the socket has where nothing was given to it, such as a pong, is not waited for: nobody says when it is gone.
     if (isGiven && this.unsentBytes > 0) {
@@ -237,13 +282,13 @@ export abstract class BufferedTransport implements Transport {
   }
 
   /** What was written and not given to the socket. */
-  get #gatheredBytes(): number {
-    return this.#piecesBytes + this.#end - this.#start;
+  #gatheredBytes(): number {
+    return this.#piecesBytes + this.#end - this.#start + this.#passedTo - this.#passedFrom;
   }
 
   /** Whoever has seen it above the mark waits to hear that it fell, even if it falls before the turn is over. */
   #measurePending(): number {
-    const bytes = this.#gatheredBytes + this.unsentBytes;
+    const bytes = this.#gatheredBytes() + this.unsentBytes;
     if (bytes > this.listener.highWaterBytes) this.#wasAboveHighWater = true;
     return bytes;
   }
@@ -280,6 +325,7 @@ export abstract class BufferedTransport implements Transport {
     this.#piecesBytes += piece.length;
     if (this.#pieces === null) this.#pieces = [piece];
     else this.#pieces.push(piece);
+    this.context.output.addGrowing(this);
   }
 
   /** Keeps the current buffer until it is sent, to give it back to the pool then. */
@@ -320,7 +366,7 @@ export abstract class BufferedTransport implements Transport {
   }
 
   #tellDrained(): void {
-    const isLeft = this.#blocked || this.#gatheredBytes > 0;
+    const isLeft = this.#blocked || this.#gatheredBytes() > 0;
     if (isLeft && this.pendingBytes * 2 >= this.listener.highWaterBytes) return;
     this.#wasAboveHighWater = false;
     if (this.#state !== OPEN || this.handler === null) return;
@@ -363,5 +409,8 @@ export abstract class BufferedTransport implements Transport {
     this.#piecesBytes = 0;
     this.#start = 0;
     this.#end = 0;
+    this.#passing = null;
+    this.#passedFrom = 0;
+    this.#passedTo = 0;
   }
 }

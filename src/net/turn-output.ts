@@ -5,7 +5,8 @@
  *
  * While turns bring one chunk each, nothing else will be written that could share a write, so output leaves as soon as
  * the chunk is dealt with and not only when the turn is over: a message on a quiet gateway waits for less. The first
- * turn with several chunks goes back to one write a turn. Where that makes too many small writes for a client that only
+ * turn with several chunks goes back to one write a turn, but for those whose output is worth a write of its own by then:
+ * who reads it has something to do while the next chunks are dealt with. Where that makes too many small writes for a client that only
  * listens, its output waits a millisecond for more (`write-gathering.ts`).
  */
 
@@ -25,6 +26,8 @@ export class TurnOutput {
   #spare: BufferedTransport[] = [];
   #ended: BufferedTransport[] = [];
   #gathering: BufferedTransport[] = [];
+  /** Those that the chunk which is being dealt with may have brought much. */
+  readonly #growing: BufferedTransport[] = [];
   /** Chunks that this turn has brought so far, and whether the one before brought at most one. */
   #chunks = 0;
   #isCalm = false;
@@ -40,9 +43,18 @@ export class TurnOutput {
 
   /** A chunk of input was dealt with. */
   chunkDone(): void {
-    if (++this.#chunks > 1) return;
-    this.#clock.lastInTurn(this.#turnOver);
-    if (this.#isCalm) this.#flush();
+    if (++this.#chunks === 1) {
+      this.#clock.lastInTurn(this.#turnOver);
+      if (this.#isCalm) this.#flush();
+    }
+    const growing = this.#growing;
+    for (let i = 0; i < growing.length; i++) (growing[i] as BufferedTransport).flushLarge();
+    growing.length = 0;
+  }
+
+  /** `transport` may have gathered much when this chunk is dealt with. */
+  addGrowing(transport: BufferedTransport): void {
+    this.#growing.push(transport);
   }
 
   /** `transport` waits for more to send: it is told when that is over. */
@@ -62,6 +74,7 @@ export class TurnOutput {
     for (let i = 0; i < dirty.length; i++) (dirty[i] as BufferedTransport).flush();
     dirty.length = 0;
     this.#spare = dirty;
+    this.#growing.length = 0;
   };
 
   readonly #gathered = (): void => {

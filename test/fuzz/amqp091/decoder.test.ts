@@ -293,6 +293,10 @@ class FakeTransport implements Transport {
     this.lastWritten = Buffer.from(bytes);
   }
 
+  pass(chunk: Buffer, start: number, end: number): void {
+    this.write(chunk.subarray(start, end));
+  }
+
   pause(): void {}
   resume(): void {}
 

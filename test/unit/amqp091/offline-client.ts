@@ -40,6 +40,10 @@ export class OfflineTransport implements Transport {
     this.#written.push(Buffer.from(bytes));
   }
 
+  pass(chunk: Buffer, start: number, end: number): void {
+    this.write(chunk.subarray(start, end));
+  }
+
   pause(): void {
     this.paused = true;
   }

@@ -78,6 +78,9 @@ class TestConnection {
       write: (bytes) => {
         this.#written.push(Buffer.from(bytes));
       },
+      pass: () => {
+        throw new Error('not used');
+      },
       get pendingBytes() {
         return connection.pendingBytes;
       },

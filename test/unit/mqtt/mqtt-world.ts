@@ -48,6 +48,10 @@ export class FakeTransport implements Transport {
     this.#written.push(Buffer.from(bytes));
   }
 
+  pass(chunk: Buffer, start: number, end: number): void {
+    this.write(chunk.subarray(start, end));
+  }
+
   /** Everything written since the last call. */
   take(): Buffer {
     const all = Buffer.concat(this.#written);

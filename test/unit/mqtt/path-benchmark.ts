@@ -31,6 +31,11 @@ class SinkTransport extends FakeTransport {
     this.bytes += bytes.length;
   }
 
+  override pass(_chunk: Buffer, start: number, end: number): void {
+    this.bytes += end - start;
+    this.packets++;
+  }
+
   restart(): void {
     this.#at = 0;
   }

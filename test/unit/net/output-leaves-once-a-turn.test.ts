@@ -56,6 +56,32 @@ describe('output', () => {
     client.destroy();
   });
 
+  it('that is worth a write of its own leaves with its chunk, though the turn brings more', async () => {
+    world = await openNetWorld();
+    const { client, handler } = await world.open();
+    const { transport } = handler;
+    const { output } = world.network;
+    const body = filled(40_000, 1);
+    const deal = (write: () => void): number => {
+      write();
+      output.chunkDone();
+      return transport.pendingBytes;
+    };
+    const small = (): void => transport.write(filled(1_000, 2));
+    expect(deal(small)).toBe(1_000);
+    expect(deal(() => transport.write(body))).toBe(0);
+    expect(deal(small)).toBe(1_000);
+    expect(deal(() => transport.pass(body, 0, body.length))).toBe(0);
+    // Many small ones fill a buffer, and what is begun of the next leaves with it.
+    const fill = (): void => {
+      for (let i = 0; i < 70; i++) small();
+    };
+    expect(deal(fill)).toBe(0);
+    expect(deal(() => transport.close('client-closed'))).toBe(0);
+    expect(await readBytes(client, 152_000)).toHaveLength(152_000);
+    client.destroy();
+  });
+
   it('holds no buffer once it is sent', async () => {
     world = await openNetWorld();
     const opened = await Promise.all(Array.from({ length: 20 }, () => world.open()));
