@@ -1,8 +1,8 @@
 /**
  * PUBLISH to clients, written straight into the transport's buffer. When one message goes to several subscribers,
  * its bytes are put together once for each form they take (version, QoS, retain flag) from the second subscriber
- * on, and copied; only packet id and DUP are patched. Messages that follow each other with the same topic and the same
- * properties share what stands before their bodies. One encoder serves all connections. Layout: `publish.ts`.
+ * on, and copied; only packet id and DUP are patched. A QoS 0 message that would look as it came leaves as the bytes that
+ * it came in. One encoder serves all connections. Layout: `publish.ts`.
  * Source: MQTT 5.0 section 3.3.
  */
 
@@ -16,6 +16,7 @@ import {
   viewSlot,
 } from '../../../src/core/index.ts';
 import type { Transport } from '../../../src/host.ts';
+import { arrived } from './arrived.ts';
 import { asksForReply, propertiesOfDelivery } from './delivery-properties.ts';
 import { PacketType, varintBytes, writeVarint } from './wire.ts';
 
@@ -29,8 +30,6 @@ const TOPIC_BYTES_MAX = 65_535;
 const BODY_COPIED_BYTES_MAX = 8_192;
 /** Below this many bytes a loop is faster than a call. */
 const LOOP_BYTES_MAX = 24;
-/** Longer ones are not worth keeping. */
-const FRONT_BYTES_MAX = 1_024;
 const FORMS = 16;
 const DUPLICATE = 0x08;
 const PROPERTIES_SLOT = viewSlot();
@@ -66,13 +65,6 @@ export class PublishEncoder {
   readonly #images: (Buffer | null)[] = new Array(FORMS).fill(null);
   readonly #idsAt = new Uint32Array(FORMS);
   #imaged = false;
-  /** What stood before the body of the last QoS 0 message with properties, and what that depends on. */
-  #front: Uint8Array = EMPTY;
-  #frontNative: Uint8Array = EMPTY;
-  #frontAddress = '';
-  #frontExpiry = -1;
-  #frontBodyBytes = -1;
-  #frontRetain = false;
 
   constructor(clock: Clock, traffic: PublishTraffic, replies: Replies) {
     this.#clock = clock;
@@ -91,6 +83,17 @@ export class PublishEncoder {
     packetId: number,
     packetBytesMax: number,
   ): boolean {
+    if (
+      message === arrived.message &&
+      version5 === arrived.version5 &&
+      retain === arrived.retain &&
+      arrived.bytes <= packetBytesMax
+    ) {
+      // In the same turn, so all of the expiry is left; properties stand in the publisher's order.
+      transport.pass(arrived.chunk, arrived.end - arrived.bytes, arrived.end);
+      this.#traffic.sentPublish(arrived.bytes);
+      return true;
+    }
     const expiry = version5 && message.expiresAtMs !== 0 ? this.#secondsLeft(message) : -1;
     if (message === this.#lastMessage && expiry === this.#lastExpiry) {
       if (
@@ -118,31 +121,14 @@ export class PublishEncoder {
     }
     const { body } = message;
     const native = version5 ? nativeOf(message, this.#replies) : EMPTY;
-    const hasFront = qos === 0 && native.length !== 0;
-    if (
-      hasFront &&
-      native === this.#frontNative &&
-      expiry === this.#frontExpiry &&
-      retain === this.#frontRetain &&
-      body.length === this.#frontBodyBytes &&
-      message.address === this.#frontAddress
-    ) {
-      return this.#writeWithFront(transport, body, packetBytesMax);
-    }
     const topic = this.#topicOf(message.address);
     const propertyBytes = native.length + (expiry < 0 ? 0 : 5);
-    const length =
-      2 +
-      topic.length +
-      (qos === 0 ? 0 : 2) +
-      (version5 ? varintBytes(propertyBytes) + propertyBytes : 0) +
-      body.length;
+    const length = lengthOf(topic, version5, qos, propertyBytes, body);
     const total = 1 + varintBytes(length) + length;
     if (total > packetBytesMax || topic.length > TOPIC_BYTES_MAX) return false;
     const copied = body.length <= BODY_COPIED_BYTES_MAX;
-    const begin = transport.reserve(copied ? total : total - body.length);
+    let at = transport.reserve(copied ? total : total - body.length);
     const { buffer } = transport;
-    let at = begin;
     buffer[at++] = firstByte(qos, retain, duplicate);
     at = writeVarint(buffer, at, length);
     at = writeTopic(buffer, at, topic);
@@ -158,28 +144,8 @@ export class PublishEncoder {
         at += native.length;
       }
     }
-    if (hasFront && copied && at - begin <= FRONT_BYTES_MAX) {
-      this.#front = new Uint8Array(buffer.subarray(begin, at));
-      this.#frontNative = native;
-      this.#frontAddress = message.address;
-      this.#frontExpiry = expiry;
-      this.#frontBodyBytes = body.length;
-      this.#frontRetain = retain;
-    }
     if (copied) copyBytes(buffer, at, body);
     else transport.write(body);
-    this.#traffic.sentPublish(total);
-    return true;
-  }
-
-  #writeWithFront(transport: Transport, body: Uint8Array, packetBytesMax: number): boolean {
-    const front = this.#front;
-    const total = front.length + body.length;
-    if (total > packetBytesMax) return false;
-    const at = transport.reserve(total);
-    const { buffer } = transport;
-    buffer.set(front, at);
-    copyBytes(buffer, at + front.length, body);
     this.#traffic.sentPublish(total);
     return true;
   }
@@ -200,13 +166,7 @@ export class PublishEncoder {
     const native = nativeOf(message, this.#replies);
     let propertyBytes = native.length + (expiry < 0 ? 0 : 5) + (options.topicAlias === 0 ? 0 : 3);
     for (const id of options.subscriptionIds) propertyBytes += 1 + varintBytes(id);
-    const length =
-      2 +
-      topic.length +
-      (qos === 0 ? 0 : 2) +
-      varintBytes(propertyBytes) +
-      propertyBytes +
-      message.body.length;
+    const length = lengthOf(topic, true, qos, propertyBytes, message.body);
     const total = 1 + varintBytes(length) + length;
     if (total > packetBytesMax || topic.length > TOPIC_BYTES_MAX) return false;
     let at = transport.reserve(total - message.body.length);
@@ -267,12 +227,7 @@ export class PublishEncoder {
     const native = version5 ? nativeOf(message, this.#replies) : EMPTY;
     const expiry = this.#lastExpiry;
     const propertyBytes = native.length + (expiry < 0 ? 0 : 5);
-    const length =
-      2 +
-      topic.length +
-      (qos === 0 ? 0 : 2) +
-      (version5 ? varintBytes(propertyBytes) + propertyBytes : 0) +
-      message.body.length;
+    const length = lengthOf(topic, version5, qos, propertyBytes, message.body);
     const image = Buffer.allocUnsafe(1 + varintBytes(length) + length);
     image[0] = firstByte(qos, retain, false);
     let at = writeVarint(image, 1, length);
@@ -310,6 +265,18 @@ export class PublishEncoder {
     this.#lastTopic = topic;
     return topic;
   }
+}
+
+/** What stands behind the fixed header, in bytes. */
+function lengthOf(
+  topic: Uint8Array,
+  version5: boolean,
+  qos: Reliability,
+  propertyBytes: number,
+  body: Uint8Array,
+): number {
+  const properties = version5 ? varintBytes(propertyBytes) + propertyBytes : 0;
+  return 2 + topic.length + (qos === 0 ? 0 : 2) + properties + body.length;
 }
 
 function firstByte(qos: Reliability, retain: boolean, duplicate: boolean): number {

@@ -16,53 +16,22 @@
 import { addressFromTopic, type MqttApplicationMessage, PropertyPlace } from '../../../mappings/mqtt.ts';
 import type { Reliability } from '../../../src/core/index.ts';
 import { MqttError, malformed, Reason } from '../errors.ts';
+import { arrived } from './arrived.ts';
+import { partOf, RememberedBytes } from './chunk.ts';
 import { MessageProperties } from './properties.ts';
-import { type ProtocolVersion, Reader, textFromBytes } from './wire.ts';
+import { type ProtocolVersion, Reader, textFromBytes, varintBytes } from './wire.ts';
 
 /** Longer topics and property blocks are not remembered: comparing them would cost as much as reading them. */
 const REMEMBERED_BYTES_MAX = 256;
 /** Blocks up to this length have it in one byte. */
 const SHORT_BLOCK_BYTES_MAX = 127;
+const EXPIRY_BYTES = 5;
 const NOTHING = Buffer.alloc(0);
-const NO_VIEW: DataView = new DataView(new ArrayBuffer(0));
 /** One of each for all connections: reading a packet is never interrupted by another. */
 const PROPERTIES = new MessageProperties();
 const READER = new Reader(NOTHING, 0, 0);
 const PLUS = 0x2b;
 const HASH = 0x23;
-
-/** The chunk that was looked at last, by whichever connection, and where its bytes are: each time anew that costs as much as a view of them. */
-let chunk: Buffer = NOTHING;
-let chunkBytes: ArrayBufferLike = NOTHING.buffer;
-let chunkAt = 0;
-/** The same bytes as words; null until somebody compares them. */
-let chunkView: DataView | null = null;
-
-function lookAt(buffer: Buffer): void {
-  chunk = buffer;
-  chunkBytes = buffer.buffer;
-  chunkAt = buffer.byteOffset;
-  chunkView = null;
-}
-
-/** In words of eight bytes, for which V8 makes no BigInt; words of four take half as long again. */
-function isSame(buffer: Buffer, start: number, last: DataView, length: number): boolean {
-  if (buffer !== chunk) lookAt(buffer);
-  chunkView ??= new DataView(chunkBytes, chunkAt, buffer.length);
-  const view = chunkView;
-  let i = 0;
-  for (; i + 8 <= length; i += 8) {
-    if (view.getBigUint64(start + i, true) !== last.getBigUint64(i, true)) return false;
-  }
-  for (; i < length; i++) if (view.getUint8(start + i) !== last.getUint8(i)) return false;
-  return true;
-}
-
-/** In place, as `subarray`, which would ask the chunk where its bytes are. */
-function bodyOf(buffer: Buffer, start: number, end: number): Uint8Array {
-  if (buffer !== chunk) lookAt(buffer);
-  return new Uint8Array(chunkBytes, chunkAt + start, end - start);
-}
 
 /** `[MQTT-4.7.3-1]` at least one character; `[MQTT-3.3.2-2]` no wildcards. Text is checked for U+0000 already. */
 export function checkTopicName(topic: string): void {
@@ -81,7 +50,6 @@ export class PublishFrame implements MqttApplicationMessage {
   topic = '';
   /** The address of `topic`. */
   address = '';
-  body: Uint8Array = NOTHING;
   native: Uint8Array | null = null;
   expirySeconds = -1;
   priority = 0;
@@ -93,16 +61,21 @@ export class PublishFrame implements MqttApplicationMessage {
   described = false;
   /** How long it is to be held back, which its topic said; 0: not at all. Set by the handler. */
   delaySeconds = 0;
+  /** Some property was taken out that belongs to one hop, beside the expiry. */
+  #isTrimmed = false;
+  #bodyAt = 0;
   #lastTopic = '';
   #lastAddress = '';
   #lastBytes: Uint8Array = NOTHING;
-  /** The last property block, its length included, which the fields still say; empty where they do not. */
-  #lastBlock: Uint8Array = NOTHING;
-  #lastBlockView = NO_VIEW;
+  /** The last property block, its length included, which the fields still say. */
+  readonly #lastBlock = new RememberedBytes();
   /** The last QoS 0 packet of version 5 up to its body, where topic and properties were those before: compared in one go. */
-  #frontView = NO_VIEW;
-  /** 0: there is none. */
-  #frontLength = 0;
+  readonly #front = new RememberedBytes();
+
+  /** A view, made anew each time; only until the next packet is read, by whichever connection. */
+  get body(): Uint8Array {
+    return partOf(arrived.chunk, this.#bodyAt, arrived.end);
+  }
 
   /** Reads the packet in `buffer[start, end)`, whose first byte was `first`. Throws MqttError. */
   read(version: ProtocolVersion, first: number, buffer: Buffer, start: number, end: number): void {
@@ -110,10 +83,10 @@ export class PublishFrame implements MqttApplicationMessage {
     this.qos = ((first >> 1) & 0x03) as Reliability;
     this.duplicate = (first & 0x08) !== 0;
     this.retain = (first & 0x01) !== 0;
-    if (version === 5 && this.qos === 0 && this.#isLastFront(buffer, start, end)) {
+    if (version === 5 && this.qos === 0 && this.#front.begin(buffer, start, end)) {
       this.topic = this.#lastTopic;
       this.address = this.#lastAddress;
-      this.body = bodyOf(buffer, start + this.#frontLength, end);
+      this.#finish(version, buffer, start, start + this.#front.length, end);
       return;
     }
     let at = start + 2;
@@ -131,8 +104,8 @@ export class PublishFrame implements MqttApplicationMessage {
     if (version === 5) {
       if (at < end && buffer[at] === 0) {
         at++;
-        this.#frontLength = 0;
-        this.#lastBlock = NOTHING;
+        this.#front.forget();
+        this.#lastBlock.forget();
         this.native = null;
         this.expirySeconds = -1;
         this.priority = 0;
@@ -140,13 +113,24 @@ export class PublishFrame implements MqttApplicationMessage {
         this.isText = false;
         this.hasResponseTopic = false;
         this.described = false;
-      } else if (!this.#isLastBlock(buffer, at, end)) at = this.#readProperties(buffer, at, end);
+        this.#isTrimmed = false;
+      } else if (!this.#lastBlock.begin(buffer, at, end)) at = this.#readProperties(buffer, at, end);
       else {
         at += this.#lastBlock.length;
-        if (isLastTopic && this.qos === 0) this.#rememberFront(buffer, start, at);
+        if (isLastTopic && this.qos === 0) this.#front.remember(buffer, start, at);
       }
     }
-    this.body = bodyOf(buffer, at, end);
+    this.#finish(version, buffer, start, at, end);
+  }
+
+  #finish(version: ProtocolVersion, buffer: Buffer, start: number, bodyAt: number, end: number): void {
+    this.#bodyAt = bodyAt;
+    arrived.isWhole = !this.#isTrimmed;
+    if (arrived.chunk !== buffer) arrived.chunk = buffer;
+    arrived.end = end;
+    arrived.bytes = 1 + varintBytes(end - start) + end - start;
+    arrived.version5 = version === 5;
+    arrived.retain = this.retain;
   }
 
   /** Returns whether it is the last one. */
@@ -175,35 +159,17 @@ export class PublishFrame implements MqttApplicationMessage {
     this.topic = topic;
     this.address = addressFromTopic(topic);
     if (length > REMEMBERED_BYTES_MAX) return false;
-    this.#frontLength = 0;
+    this.#front.forget();
     this.#lastTopic = topic;
     this.#lastAddress = this.address;
     this.#lastBytes = new Uint8Array(buffer.subarray(start, end));
     return false;
   }
 
-  #isLastFront(buffer: Buffer, start: number, end: number): boolean {
-    const length = this.#frontLength;
-    return length !== 0 && end - start >= length && isSame(buffer, start, this.#frontView, length);
-  }
-
-  #rememberFront(buffer: Buffer, start: number, end: number): void {
-    const length = end - start;
-    if (this.#frontView.byteLength < length) this.#frontView = new DataView(new ArrayBuffer(length));
-    new Uint8Array(this.#frontView.buffer).set(buffer.subarray(start, end));
-    this.#frontLength = length;
-  }
-
-  #isLastBlock(buffer: Buffer, start: number, end: number): boolean {
-    const { length } = this.#lastBlock;
-    if (length === 0 || end - start < length) return false;
-    return isSame(buffer, start, this.#lastBlockView, length);
-  }
-
   #readProperties(buffer: Buffer, at: number, end: number): number {
     const reader = READER;
     const properties = PROPERTIES;
-    this.#frontLength = 0;
+    this.#front.forget();
     reader.buffer = buffer;
     reader.at = at;
     reader.end = end;
@@ -216,11 +182,11 @@ export class PublishFrame implements MqttApplicationMessage {
     this.isText = properties.isText;
     this.hasResponseTopic = properties.hasResponseTopic;
     this.described = properties.described;
-    const length = reader.at - at;
-    if (length > SHORT_BLOCK_BYTES_MAX) this.#lastBlock = NOTHING;
+    const ownBytes = (this.native?.length ?? 0) + (this.expirySeconds < 0 ? 0 : EXPIRY_BYTES);
+    this.#isTrimmed = ownBytes + varintBytes(ownBytes) !== reader.at - at;
+    if (reader.at - at > SHORT_BLOCK_BYTES_MAX) this.#lastBlock.forget();
     else {
-      this.#lastBlock = new Uint8Array(buffer.subarray(at, reader.at));
-      this.#lastBlockView = new DataView(this.#lastBlock.buffer);
+      this.#lastBlock.remember(buffer, at, reader.at);
       // It stays longer than the chunk that it came in.
       if (this.native !== null) this.native = new Uint8Array(this.native);
     }

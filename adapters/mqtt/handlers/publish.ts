@@ -9,6 +9,7 @@ import {
   settlementFromTopic,
 } from '../../../mappings/mqtt-queues.ts';
 import { queueNameFromAddress } from '../../../src/core/index.ts';
+import { arrived } from '../codec/arrived.ts';
 import type { PublishFrame } from '../codec/publish.ts';
 import type { ProtocolVersion } from '../codec/wire.ts';
 import { MqttError, Reason, type ReasonCode } from '../errors.ts';
@@ -89,7 +90,10 @@ export class PublishHandler {
       return;
     }
     frame.delaySeconds = this.#delaySeconds;
-    if (this.#otherAddress !== '') frame.address = this.#otherAddress;
+    if (this.#otherAddress !== '') {
+      frame.address = this.#otherAddress;
+      arrived.isWhole = false;
+    }
     if (this.#checksFormat && frame.isText && !isUtf8(frame.body)) {
       this.#inbound.publish(frame, Reason.payloadFormatInvalid);
     } else this.#inbound.publish(frame, this.#refusal);

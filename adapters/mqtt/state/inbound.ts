@@ -16,6 +16,7 @@ import {
   type Session,
 } from '../../../src/core/index.ts';
 import type { Transport } from '../../../src/host.ts';
+import { arrived } from '../codec/arrived.ts';
 import { ackPacket, writeAck } from '../codec/control.ts';
 import type { PublishFrame } from '../codec/publish.ts';
 import { PacketType } from '../codec/wire.ts';
@@ -222,11 +223,16 @@ export class Inbound implements AckWriter {
 
   #publishUnacknowledged(frame: PublishFrame): void {
     try {
-      if (frame.delaySeconds === 0) this.#publisher.publish(this.#messageOf(frame), null, 0);
-      else this.#holdBack(frame, null, 0);
+      if (frame.delaySeconds === 0) {
+        const message = this.#messageOf(frame);
+        if (arrived.isWhole) arrived.message = message;
+        this.#publisher.publish(message, null, 0);
+      } else this.#holdBack(frame, null, 0);
     } catch (error) {
       // Counted by the core; MQTT has no answer to a QoS 0 message.
       if (!(error instanceof CoreError)) throw error;
+    } finally {
+      arrived.message = null;
     }
   }
 

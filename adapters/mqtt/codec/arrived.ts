@@ -1,0 +1,25 @@
+/**
+ * The PUBLISH that was read last, by whichever connection, as it came: who is to get the same bytes gets these, and a run
+ * of such messages leaves in one piece. `publish.ts` says what was read, `../state/inbound.ts` which QoS 0 message was
+ * made of it while that is being published, and `publish-encoder.ts` asks. One for all connections, as publishing one is
+ * never interrupted by another: what is written later is put together anew.
+ */
+
+import type { Message } from '../../../src/core/index.ts';
+
+const NOTHING = Buffer.alloc(0);
+
+class Arrived {
+  /** Null while none is published that could leave as it came. */
+  message: Message | null = null;
+  /** Nothing in the packet belongs to one hop, and its topic is the message's. */
+  isWhole = false;
+  /** Where the packet ends, and how long it is with its fixed header. */
+  chunk: Buffer = NOTHING;
+  end = 0;
+  bytes = 0;
+  version5 = false;
+  retain = false;
+}
+
+export const arrived = new Arrived();
