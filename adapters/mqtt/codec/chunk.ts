@@ -55,13 +55,13 @@ export class RememberedBytes {
   }
 
   /** Whether they stand in `buffer[start, end)` from `start` on. In words of eight bytes, for which V8 makes no BigInt. */
-  begin(buffer: Buffer, start: number, end: number): boolean {
+  standAt(buffer: Buffer, start: number, end: number): boolean {
     const { length } = this;
     if (length === 0 || end - start < length) return false;
     if (buffer !== chunk) lookAt(buffer);
     chunkView ??= new DataView(chunkBytes, chunkAt, buffer.length);
     const view = chunkView;
-    if (length < WORD_BYTES) return this.#beginBytes(view, start);
+    if (length < WORD_BYTES) return this.#standBytes(view, start);
     const words = this.#words;
     const count = length >> 3;
     for (let i = 0; i < count; i++) {
@@ -71,7 +71,7 @@ export class RememberedBytes {
     return view.getBigInt64(start + last, true) === this.#view.getBigInt64(last, true);
   }
 
-  #beginBytes(view: DataView, start: number): boolean {
+  #standBytes(view: DataView, start: number): boolean {
     for (let i = 0; i < this.length; i++) if (view.getUint8(start + i) !== this.#bytes[i]) return false;
     return true;
   }

@@ -83,7 +83,7 @@ export class PublishFrame implements MqttApplicationMessage {
     this.qos = ((first >> 1) & 0x03) as Reliability;
     this.duplicate = (first & 0x08) !== 0;
     this.retain = (first & 0x01) !== 0;
-    if (version === 5 && this.qos === 0 && this.#front.begin(buffer, start, end)) {
+    if (version === 5 && this.qos === 0 && this.#front.standAt(buffer, start, end)) {
       this.topic = this.#lastTopic;
       this.address = this.#lastAddress;
       this.#finish(version, buffer, start, start + this.#front.length, end);
@@ -114,7 +114,7 @@ export class PublishFrame implements MqttApplicationMessage {
         this.hasResponseTopic = false;
         this.described = false;
         this.#isTrimmed = false;
-      } else if (!this.#lastBlock.begin(buffer, at, end)) at = this.#readProperties(buffer, at, end);
+      } else if (!this.#lastBlock.standAt(buffer, at, end)) at = this.#readProperties(buffer, at, end);
       else {
         at += this.#lastBlock.length;
         if (isLastTopic && this.qos === 0) this.#front.remember(buffer, start, at);
