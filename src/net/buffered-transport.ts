@@ -1,7 +1,8 @@
 /**
  * The writing side of a connection, whatever carries it: bytes are gathered in a slab borrowed from the pool and leave
- * in one write when the turn is over. Bodies of 8 KiB and more are not copied: they stand between pieces of the slab
- * and all leave in one vectored write, in order. While the kernel has not taken the last write, nothing more is given
+ * in one write when the turn is over, or when a chunk of input has brought 32 KiB. Bodies of 8 KiB and more are not copied:
+ * they stand between pieces of the slab and all leave in one vectored write, in order. Nor are parts of a chunk that are
+ * passed on, which are one piece where they follow each other. While the kernel has not taken the last write, nothing more is given
  * to the socket: new output gathers here, in buffers that grow from 4 KiB, and leaves in one write afterwards.
  *
  * Life: open, then closing (what is left is sent, input is dropped), then closed. `finish` makes the first step and
@@ -20,7 +21,7 @@ import { WriteGathering } from './write-gathering.ts';
 
 /** From this size on bytes are not copied into the slab. */
 export const UNCOPIED_BYTES_MIN = 8_192;
-/** Output that leaves without waiting for more. */
+/** Output that leaves with its chunk, without waiting for more. */
 const LARGE_BYTES_MIN = 32_768;
 const BLOCKED_BUFFER_BYTES_MIN = 4_096;
 
@@ -53,6 +54,8 @@ export abstract class BufferedTransport implements Transport {
   #passedFrom = 0;
   #passedTo = 0;
   #dirty = false;
+  /** In the list of those that may have much to send, which alone sets it. */
+  isGrowing = false;
   /** The kernel did not take all of the last write. */
   #blocked = false;
   #wasAboveHighWater = false;
@@ -109,6 +112,7 @@ export abstract class BufferedTransport implements Transport {
     }
     this.#end = at + bytes;
     if (!this.#dirty) this.#markDirty();
+    if (this.#piecesBytes + this.#end >= LARGE_BYTES_MIN) this.context.output.addGrowing(this);
     return at;
   }
 
@@ -127,15 +131,15 @@ export abstract class BufferedTransport implements Transport {
     this.context.output.addGrowing(this);
   }
 
-  /** Copied where it is small, and where it would keep a chunk that is mostly something else. */
+  /** Copied where it is small, and where it would for long keep a chunk that is mostly something else. */
   #endPassing(): void {
     const chunk = this.#passing as Buffer;
     const part = chunk.subarray(this.#passedFrom, this.#passedTo);
     this.#passing = null;
     this.#passedFrom = 0;
     this.#passedTo = 0;
-    if (2 * part.length >= chunk.length) this.write(part);
-    else this.#copy(part);
+    if (this.#blocked && 2 * part.length < chunk.buffer.byteLength) this.#copy(part);
+    else this.write(part);
   }
 
   write(bytes: Uint8Array): void {
@@ -145,6 +149,7 @@ export abstract class BufferedTransport implements Transport {
       this.#cutPiece();
       this.#pushPiece(bytes);
       if (!this.#dirty) this.#markDirty();
+      this.context.output.addGrowing(this);
     } else if (length > 0) this.#copy(bytes);
   }
 
@@ -207,7 +212,6 @@ export abstract class BufferedTransport implements Transport {
   /** Sends what is worth a write of its own before the turn is over, so that the client has something to do meanwhile. */
   flushLarge(): void {
     if (this.#state !== OPEN || this.#blocked || this.#gatheredBytes() < LARGE_BYTES_MIN) return;
-    if (this.#passing !== null) this.#endPassing();
     this.#measurePending();
     this.#sendOut();
   }
@@ -220,6 +224,7 @@ export abstract class BufferedTransport implements Transport {
   }
 
   #sendOut(): void {
+    if (this.#passing !== null) this.#endPassing();
     const isGiven = this.#gatheredBytes() > 0;
     this.#send();
     // What the socket has where nothing was given to it, such as a pong, is not waited for: nobody says when it is gone.
@@ -325,7 +330,6 @@ export abstract class BufferedTransport implements Transport {
     this.#piecesBytes += piece.length;
     if (this.#pieces === null) this.#pieces = [piece];
     else this.#pieces.push(piece);
-    this.context.output.addGrowing(this);
   }
 
   /** Keeps the current buffer until it is sent, to give it back to the pool then. */

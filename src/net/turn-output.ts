@@ -5,9 +5,9 @@
  *
  * While turns bring one chunk each, nothing else will be written that could share a write, so output leaves as soon as
  * the chunk is dealt with and not only when the turn is over: a message on a quiet gateway waits for less. The first
- * turn with several chunks goes back to one write a turn, but for those whose output is worth a write of its own by then:
- * who reads it has something to do while the next chunks are dealt with. Where that makes too many small writes for a client that only
- * listens, its output waits a millisecond for more (`write-gathering.ts`).
+ * turn with several chunks goes back to one write a turn, but for those whose output is worth a write of its
+ * own by then: who reads it has something to do while the next chunks are dealt with. Where that makes too many small
+ * writes for a client that only listens, its output waits a millisecond for more (`write-gathering.ts`).
  */
 
 import type { Clock } from '../core/index.ts';
@@ -26,8 +26,9 @@ export class TurnOutput {
   #spare: BufferedTransport[] = [];
   #ended: BufferedTransport[] = [];
   #gathering: BufferedTransport[] = [];
-  /** Those that the chunk which is being dealt with may have brought much. */
-  readonly #growing: BufferedTransport[] = [];
+  /** Those that may have much to send when the chunk is dealt with. */
+  #growing: BufferedTransport[] = [];
+  #spareGrowing: BufferedTransport[] = [];
   /** Chunks that this turn has brought so far, and whether the one before brought at most one. */
   #chunks = 0;
   #isCalm = false;
@@ -47,14 +48,27 @@ export class TurnOutput {
       this.#clock.lastInTurn(this.#turnOver);
       if (this.#isCalm) this.#flush();
     }
-    const growing = this.#growing;
-    for (let i = 0; i < growing.length; i++) (growing[i] as BufferedTransport).flushLarge();
-    growing.length = 0;
+    if (this.#growing.length > 0) this.#flushLarge();
   }
 
   /** `transport` may have gathered much when this chunk is dealt with. */
   addGrowing(transport: BufferedTransport): void {
+    if (transport.isGrowing) return;
+    transport.isGrowing = true;
     this.#growing.push(transport);
+  }
+
+  /** Once each: who goes on writing because there is room again waits for the end of the turn, or it would never come. */
+  #flushLarge(): void {
+    const growing = this.#growing;
+    this.#growing = this.#spareGrowing;
+    for (let i = 0; i < growing.length; i++) {
+      const transport = growing[i] as BufferedTransport;
+      transport.isGrowing = false;
+      transport.flushLarge();
+    }
+    growing.length = 0;
+    this.#spareGrowing = growing;
   }
 
   /** `transport` waits for more to send: it is told when that is over. */
@@ -74,7 +88,9 @@ export class TurnOutput {
     for (let i = 0; i < dirty.length; i++) (dirty[i] as BufferedTransport).flush();
     dirty.length = 0;
     this.#spare = dirty;
-    this.#growing.length = 0;
+    const growing = this.#growing;
+    for (let i = 0; i < growing.length; i++) (growing[i] as BufferedTransport).isGrowing = false;
+    growing.length = 0;
   };
 
   readonly #gathered = (): void => {

@@ -72,13 +72,32 @@ describe('output', () => {
     expect(deal(() => transport.write(body))).toBe(0);
     expect(deal(small)).toBe(1_000);
     expect(deal(() => transport.pass(body, 0, body.length))).toBe(0);
-    // Many small ones fill a buffer, and what is begun of the next leaves with it.
-    const fill = (): void => {
-      for (let i = 0; i < 70; i++) small();
+    const fill = (count: number) => (): void => {
+      for (let i = 0; i < count; i++) small();
     };
-    expect(deal(fill)).toBe(0);
-    expect(deal(() => transport.close('client-closed'))).toBe(0);
-    expect(await readBytes(client, 152_000)).toHaveLength(152_000);
+    expect(deal(fill(40))).toBe(0);
+    expect(deal(fill(70))).toBe(0);
+    expect(deal(() => transport.write(filled(20_000, 3)))).toBe(20_000);
+    expect(deal(fill(20))).toBe(0);
+    expect(await readBytes(client, 232_000)).toHaveLength(232_000);
+    client.destroy();
+  });
+
+  it('of a handler that writes more whenever there is room waits for the end of the turn', async () => {
+    world = await openNetWorld({ highWaterBytes: 1_000 });
+    const { client, handler } = await world.open();
+    const { transport } = handler;
+    const ROUNDS = 20;
+    let rounds = 0;
+    const write = (): void => {
+      if (rounds++ < ROUNDS) transport.write(filled(40_000, 1));
+    };
+    handler.onDrained = write;
+    write();
+    expect(transport.pendingBytes).toBe(40_000);
+    world.network.output.chunkDone();
+    expect(rounds).toBe(2);
+    await readBytes(client, ROUNDS * 40_000);
     client.destroy();
   });
 

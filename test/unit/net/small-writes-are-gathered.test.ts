@@ -12,7 +12,7 @@ let world: NetWorld;
 afterEach(() => world.close());
 
 const TURNS = 5_000;
-/** However fast this machine is. */
+/** More than it takes to be a flood, by a clock of the test's own: a slow machine would have fewer. */
 const TURNS_A_MS = 25;
 const MESSAGE_BYTES = 100;
 const PIECE = '.'.repeat(MESSAGE_BYTES);
