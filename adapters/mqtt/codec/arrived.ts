@@ -12,7 +12,7 @@ const NOTHING = Buffer.alloc(0);
 class Arrived {
   /** Null while none is published that could leave as it came. */
   message: Message | null = null;
-  /** Nothing in the packet belongs to one hop, and its topic is the message's. */
+  /** All of its properties leave as they came, and its topic is the message's. */
   isWhole = false;
   /** Where the packet ends, and how long it is with its fixed header. */
   chunk: Buffer = NOTHING;

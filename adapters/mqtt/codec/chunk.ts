@@ -9,7 +9,6 @@ const WORD_BYTES = 8;
 /** Of everybody who has nothing to remember. */
 const NO_BYTES = new Uint8Array(0);
 const NO_WORDS = new BigInt64Array(0);
-const NO_VIEW = new DataView(new ArrayBuffer(0));
 
 let chunk: Buffer = NOTHING;
 let chunkBytes: ArrayBufferLike = NOTHING.buffer;
@@ -35,19 +34,22 @@ export class RememberedBytes {
   /** 0: there are none. */
   length = 0;
   #bytes = NO_BYTES;
-  /** The same bytes: whole words, and the last one, which need not begin where a word does. */
+  /** The same bytes as numbers, the last eight behind the others, as they need not begin where a word does. */
   #words = NO_WORDS;
-  #view = NO_VIEW;
 
   remember(buffer: Buffer, start: number, end: number): void {
     const length = end - start;
     if (length > this.#bytes.length) {
-      this.#bytes = new Uint8Array(Math.ceil(length / WORD_BYTES) * WORD_BYTES);
-      this.#words = new BigInt64Array(this.#bytes.buffer);
-      this.#view = new DataView(this.#bytes.buffer);
+      this.#bytes = new Uint8Array(length);
+      this.#words = new BigInt64Array((length >> 3) + 1);
     }
     this.#bytes.set(buffer.subarray(start, end));
     this.length = length;
+    if (length < WORD_BYTES) return;
+    const view = new DataView(this.#bytes.buffer);
+    const count = length >> 3;
+    for (let i = 0; i < count; i++) this.#words[i] = view.getBigInt64(i << 3, true);
+    this.#words[count] = view.getBigInt64(length - WORD_BYTES, true);
   }
 
   forget(): void {
@@ -67,8 +69,7 @@ export class RememberedBytes {
     for (let i = 0; i < count; i++) {
       if (view.getBigInt64(start + (i << 3), true) !== words[i]) return false;
     }
-    const last = length - WORD_BYTES;
-    return view.getBigInt64(start + last, true) === this.#view.getBigInt64(last, true);
+    return view.getBigInt64(start + length - WORD_BYTES, true) === words[count];
   }
 
   #standBytes(view: DataView, start: number): boolean {

@@ -61,8 +61,8 @@ export class PublishFrame implements MqttApplicationMessage {
   described = false;
   /** How long it is to be held back, which its topic said; 0: not at all. Set by the handler. */
   delaySeconds = 0;
-  /** Some property was taken out that belongs to one hop, beside the expiry. */
-  #isTrimmed = false;
+  /** Its properties leave otherwise than they came: some are taken out, or it expires at once, which is never sent. */
+  #isChanged = false;
   #bodyAt = 0;
   #lastTopic = '';
   #lastAddress = '';
@@ -113,7 +113,7 @@ export class PublishFrame implements MqttApplicationMessage {
         this.isText = false;
         this.hasResponseTopic = false;
         this.described = false;
-        this.#isTrimmed = false;
+        this.#isChanged = false;
       } else if (!this.#lastBlock.standAt(buffer, at, end)) at = this.#readProperties(buffer, at, end);
       else {
         at += this.#lastBlock.length;
@@ -125,7 +125,7 @@ export class PublishFrame implements MqttApplicationMessage {
 
   #finish(version: ProtocolVersion, buffer: Buffer, start: number, bodyAt: number, end: number): void {
     this.#bodyAt = bodyAt;
-    arrived.isWhole = !this.#isTrimmed;
+    arrived.isWhole = !this.#isChanged;
     if (arrived.chunk !== buffer) arrived.chunk = buffer;
     arrived.end = end;
     arrived.bytes = 1 + varintBytes(end - start) + end - start;
@@ -183,7 +183,7 @@ export class PublishFrame implements MqttApplicationMessage {
     this.hasResponseTopic = properties.hasResponseTopic;
     this.described = properties.described;
     const ownBytes = (this.native?.length ?? 0) + (this.expirySeconds < 0 ? 0 : EXPIRY_BYTES);
-    this.#isTrimmed = ownBytes + varintBytes(ownBytes) !== reader.at - at;
+    this.#isChanged = ownBytes + varintBytes(ownBytes) !== reader.at - at || this.expirySeconds === 0;
     if (reader.at - at > SHORT_BLOCK_BYTES_MAX) this.#lastBlock.forget();
     else {
       this.#lastBlock.remember(buffer, at, reader.at);
