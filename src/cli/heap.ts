@@ -35,7 +35,6 @@ export function heapFlags(memoryMebibytes: number): readonly string[] {
   return [
     `--max-old-space-size=${Math.floor(memoryMebibytes * OLD_SPACE_SHARE)}`,
     `--max-semi-space-size=${semiSpace}`,
-    '--expose-gc', // for `collectAfterStart`
     // Each thread for compiling and collecting beside the event loop takes half a MiB.
     ...(memoryMebibytes <= FEW_THREADS_MEBIBYTES_MAX ? ['--v8-pool-size=1'] : []),
   ];
@@ -46,12 +45,21 @@ const COLLECT_AFTER_MS = 1_000;
 
 /** Gives back what the start alone needed: 3 MiB, which V8 would keep until something happens. Only in a bounded process. */
 export function collectAfterStart(): void {
-  const { gc } = globalThis;
-  if (process.env[BOUNDED_VARIABLE] !== undefined && gc !== undefined)
-    setTimeout(
-      () => void gc({ type: 'major', execution: 'sync', flavor: 'last-resort' }),
-      COLLECT_AFTER_MS,
-    ).unref();
+  if (process.env[BOUNDED_VARIABLE] === undefined) return;
+  setTimeout(async () => {
+    const collect = await findCollector();
+    await collect({ type: 'major', execution: 'sync', flavor: 'last-resort' });
+  }, COLLECT_AFTER_MS).unref();
+}
+
+/** Not by a flag of the process: V8 refuses what Node.js has compiled of itself where that flag is another. */
+async function findCollector(): Promise<NodeJS.GCFunction> {
+  const { setFlagsFromString } = await import('node:v8');
+  const { runInNewContext } = await import('node:vm');
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as NodeJS.GCFunction;
+  setFlagsFromString('--no-expose-gc');
+  return collect;
 }
 
 /** Does not return where the process has to begin anew. */

@@ -1,6 +1,6 @@
 /** Sidecar mode refuses listeners that others could reach; a bound of memory bounds what nobody has set. */
-import { describe, expect, it } from 'vitest';
-import { boundHeap, heapFlags, memoryAskedFor } from '../../../src/cli/heap.ts';
+import { describe, expect, it, vi } from 'vitest';
+import { boundHeap, collectAfterStart, heapFlags, memoryAskedFor } from '../../../src/cli/heap.ts';
 import { ConfigError, type ConfigSources, loadConfig, printConfig } from '../../../src/config/index.ts';
 import { configShape } from '../../../src/main.ts';
 
@@ -108,10 +108,9 @@ describe('a bound of memory', () => {
     expect(heapFlags(128)).toEqual([
       '--max-old-space-size=64',
       '--max-semi-space-size=1',
-      '--expose-gc',
       '--v8-pool-size=1',
     ]);
-    expect(heapFlags(8192)).toEqual(['--max-old-space-size=4096', '--max-semi-space-size=16', '--expose-gc']);
+    expect(heapFlags(8192)).toEqual(['--max-old-space-size=4096', '--max-semi-space-size=16']);
   });
 
   it('is found in arguments and environment without reading settings', () => {
@@ -132,6 +131,16 @@ describe('a bound of memory', () => {
   it('is no more asked for once it is bounded: what the settings say of it may be another', () => {
     const env = { ROSETTAMQ_HEAP_BOUNDED: '200' };
     expect(memoryAskedFor(['node', 'x', '--sidecar', '--set', 'gateway.memoryMebibytes=200'], env)).toBe(0);
+  });
+
+  it('has what the start alone needed collected soon after, in a process that is bounded', async () => {
+    const collected = vi.fn();
+    const registry = new FinalizationRegistry(collected);
+    (() => registry.register({}, 'what the start needed'))();
+    vi.stubEnv('ROSETTAMQ_HEAP_BOUNDED', '128');
+    collectAfterStart();
+    vi.unstubAllEnvs();
+    await expect.poll(() => collected.mock.calls).toEqual([['what the start needed']]);
   });
 
   it('of nothing leaves the process alone', () => {
