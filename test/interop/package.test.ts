@@ -51,7 +51,7 @@ describe('the package', () => {
     const names = execFileSync('tar', ['-tzf', tarball], { encoding: 'utf8' }).trim().split('\n');
     for (const name of [
       'dist/src/command.js',
-      'dist/adapters/bridge-kafka/index.js',
+      'dist/src/main.js',
       'config/rosettamq.yaml',
       'config/examples/compose/rosettamq.yaml',
       'README.md',
