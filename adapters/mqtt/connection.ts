@@ -13,7 +13,7 @@ import type {
   DisconnectReason,
   Transport,
 } from '../../src/host.ts';
-import { disconnectPacket } from './codec/control.ts';
+import { disconnectPacket, PINGRESP } from './codec/control.ts';
 import { Decoder, type PacketSink } from './codec/decoder.ts';
 import { PacketType, Reader } from './codec/wire.ts';
 import type { MqttContext } from './context.ts';
@@ -103,6 +103,10 @@ export class Connection implements ConnectionHandler, PacketSink, OpeningConnect
       this.fail(error as Error);
     }
     if (this.#open !== null) this.#settleRead(this.#open);
+  }
+
+  halfDone(): void {
+    this.#transport.flushEarly();
   }
 
   drained(): void {
@@ -255,7 +259,8 @@ export class Connection implements ConnectionHandler, PacketSink, OpeningConnect
         return;
       case PacketType.PINGREQ:
         if (start !== end) throw malformed('PINGREQ has no body');
-        this.#writePong();
+        this.#context.traffic.sent(PINGRESP.length);
+        this.#transport.write(PINGRESP);
         return;
       case PacketType.DISCONNECT:
         this.#leave(open, new Reader(buffer, start, end));
@@ -377,13 +382,6 @@ export class Connection implements ConnectionHandler, PacketSink, OpeningConnect
       return;
     }
     this.#timer = clock.after(leftMs <= 0 ? open.keepAliveMs : leftMs, () => this.#checkKeepAlive());
-  }
-
-  #writePong(): void {
-    const at = this.#transport.reserve(2);
-    this.#context.traffic.sent(2);
-    this.#transport.buffer[at] = PacketType.PINGRESP << 4;
-    this.#transport.buffer[at + 1] = 0;
   }
 
   #pause(cause: number): void {

@@ -209,6 +209,10 @@ export abstract class BufferedTransport implements Transport {
     this.#sendOut();
   }
 
+  flushEarly(): void {
+    this.context.output.flushFew();
+  }
+
   /** Sends what is worth a write of its own before the turn is over, so that the client has something to do meanwhile. */
   flushLarge(): void {
     if (this.#state !== OPEN || this.#blocked || this.#gatheredBytes() < LARGE_BYTES_MIN) return;

@@ -6,14 +6,17 @@
  * While turns bring one chunk each, nothing else will be written that could share a write, so output leaves as soon as
  * the chunk is dealt with and not only when the turn is over: a message on a quiet gateway waits for less. The first
  * turn with several chunks goes back to one write a turn, but for those whose output is worth a write of its
- * own by then: who reads it has something to do while the next chunks are dealt with. Where that makes too many small
- * writes for a client that only listens, its output waits a millisecond for more (`write-gathering.ts`).
+ * own by then: who reads it has something to do while the next chunks are dealt with. So has who gets what the first half
+ * of a chunk caused, where that is only a few. Where all this makes too many small writes for a client that only
+ * listens, its output waits a millisecond for more (`write-gathering.ts`).
  */
 
 import type { Clock } from '../core/index.ts';
 import type { BufferedTransport } from './buffered-transport.ts';
 
 const GATHER_MS = 1;
+/** Connections that get a write of their own in the middle of a chunk. */
+const FEW = 4;
 
 /** The host's clock, which also knows when a turn has nothing left to do but send. */
 export interface TurnClock extends Clock {
@@ -49,6 +52,14 @@ export class TurnOutput {
       if (this.#isCalm) this.#flush();
     }
     if (this.#growing.length > 0) this.#flushLarge();
+  }
+
+  /**
+   * Clients that have a bounded number of messages under way, and the gateway, would otherwise wait for each other by turns:
+   * all that they may send comes in one chunk, and all answers leave in one write. For many it would cost more than it gives.
+   */
+  flushFew(): void {
+    if (this.#dirty.length <= FEW) this.#flush();
   }
 
   /** `transport` may have gathered much when this chunk is dealt with. */

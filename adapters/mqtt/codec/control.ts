@@ -21,6 +21,8 @@ import {
 } from './properties.ts';
 import { PacketType, type ProtocolVersion, type Reader, varintBytes, writeVarint } from './wire.ts';
 
+export const PINGRESP = Buffer.of(PacketType.PINGRESP << 4, 0);
+
 export interface AckPacket {
   readonly packetId: number;
   readonly reason: number;

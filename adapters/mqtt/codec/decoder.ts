@@ -19,10 +19,15 @@ export interface PacketSink {
   packet(first: number, buffer: Buffer, start: number, end: number): void;
   /** A packet is larger than `packetBytesMax`; throws. */
   tooLarge(bytes: number): never;
+  /** About half of a chunk of 1 to 32 KiB was handed over, and more of it follows. */
+  halfDone(): void;
 }
 
 const HEADER_BYTES_MAX = 5;
 const TAIL_BYTES_MIN = 256;
+/** Chunks in whose middle the sink is told: of fewer packets half are not worth a write, of more the output is large by itself. */
+const HALVED_BYTES_MIN = 1_024;
+const HALVED_BYTES_MAX = 32_768;
 
 const FIRST_OK = 0;
 const FIRST_MALFORMED = 1;
@@ -157,6 +162,8 @@ export class Decoder {
 
   #run(chunk: Buffer, from: number): void {
     const end = chunk.length;
+    const bytes = end - from;
+    let half = bytes >= HALVED_BYTES_MIN && bytes <= HALVED_BYTES_MAX ? from + (bytes >> 1) : end;
     let at = from;
     while (at < end) {
       if (this.#stopped) return;
@@ -172,6 +179,10 @@ export class Decoder {
       }
       this.#sink.packet(chunk[at] as number, chunk, this.#bodyAt, at + total);
       at += total;
+      if (at >= half && at < end) {
+        half = end;
+        this.#sink.halfDone();
+      }
     }
   }
 

@@ -297,6 +297,8 @@ class FakeTransport implements Transport {
     this.write(chunk.subarray(start, end));
   }
 
+  flushEarly(): void {}
+
   pause(): void {}
   resume(): void {}
 

@@ -228,6 +228,8 @@ class ReadingSink {
     this.version = version;
   }
 
+  halfDone(): void {}
+
   packet(first: number, buffer: Buffer, start: number, end: number): void {
     this.packets++;
     const reader = new Reader(buffer, start, end);

@@ -44,6 +44,8 @@ export class OfflineTransport implements Transport {
     this.write(chunk.subarray(start, end));
   }
 
+  flushEarly(): void {}
+
   pause(): void {
     this.paused = true;
   }

@@ -81,6 +81,7 @@ class TestConnection {
       pass: () => {
         throw new Error('not used');
       },
+      flushEarly: () => {},
       get pendingBytes() {
         return connection.pendingBytes;
       },

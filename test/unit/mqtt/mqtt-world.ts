@@ -52,6 +52,8 @@ export class FakeTransport implements Transport {
     this.write(chunk.subarray(start, end));
   }
 
+  flushEarly(): void {}
+
   /** Everything written since the last call. */
   take(): Buffer {
     const all = Buffer.concat(this.#written);

@@ -83,6 +83,25 @@ describe('output', () => {
     client.destroy();
   });
 
+  it.each([
+    [4, 0],
+    [5, 3],
+  ])(
+    'of %i connections in the middle of a chunk leaves at once only where it is a few',
+    async (count, left) => {
+      world = await openNetWorld();
+      const opened = await Promise.all(Array.from({ length: count }, () => world.open()));
+      for (const { handler } of opened) handler.transport.write(Buffer.from('now'));
+      opened[0]!.handler.transport.flushEarly();
+      expect(opened.map(({ handler }) => handler.transport.pendingBytes)).toEqual(opened.map(() => left));
+      for (const { handler } of opened) handler.transport.write(Buffer.from('later'));
+      for (const { client } of opened) {
+        expect((await readBytes(client, 8)).toString()).toBe('nowlater');
+        client.destroy();
+      }
+    },
+  );
+
   it('of a handler that writes more whenever there is room waits for the end of the turn', async () => {
     world = await openNetWorld({ highWaterBytes: 1_000 });
     const { client, handler } = await world.open();
