@@ -54,7 +54,7 @@ export interface Transport {
   write(bytes: Uint8Array): void;
   /** As `write`, of a part of a chunk that nobody writes to again. Parts that follow each other there leave as one. */
   pass(chunk: Buffer, start: number, end: number): void;
-  /** What connections were given to send so far leaves now, where only a few have something: in the middle of much input. */
+  /** In the middle of much input: what connections were given to send so far leaves now, if it is a few of them. */
   flushEarly(): void;
   /** Bytes given to `reserve`, `write` and `pass` that the kernel has not taken yet. */
   readonly pendingBytes: number;

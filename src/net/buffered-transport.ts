@@ -1,7 +1,7 @@
 /**
  * The writing side of a connection, whatever carries it: bytes are gathered in a slab borrowed from the pool and leave
- * in one write when the turn is over, or when a chunk of input has brought 32 KiB. Bodies of 8 KiB and more are not copied:
- * they stand between pieces of the slab and all leave in one vectored write, in order. Nor are parts of a chunk that are
+ * in one write when the turn is over, when a chunk of input has brought 32 KiB, or early, in the middle of a chunk of
+ * many packets. Bodies of 8 KiB and more are not copied: they stand between pieces of the slab and all leave in one vectored write, in order. Nor are parts of a chunk that are
  * passed on, which are one piece where they follow each other. While the kernel has not taken the last write, nothing more is given
  * to the socket: new output gathers here, in buffers that grow from 4 KiB, and leaves in one write afterwards.
  *
@@ -186,7 +186,7 @@ export abstract class BufferedTransport implements Transport {
     this.destroy('internal-error', error instanceof Error ? error.message : String(error));
   }
 
-  /** Gives everything that was written to the socket, or waits for more. Called when the turn is over. */
+  /** Gives everything that was written to the socket, or waits for more. Called by `TurnOutput`. */
   flush(): void {
     if (this.#passing !== null) this.#endPassing();
     this.#dirty = false;
@@ -210,7 +210,7 @@ export abstract class BufferedTransport implements Transport {
   }
 
   flushEarly(): void {
-    this.context.output.flushFew();
+    this.context.output.flushEarly();
   }
 
   /** Sends what is worth a write of its own before the turn is over, so that the client has something to do meanwhile. */

@@ -7,16 +7,16 @@
  * the chunk is dealt with and not only when the turn is over: a message on a quiet gateway waits for less. The first
  * turn with several chunks goes back to one write a turn, but for those whose output is worth a write of its
  * own by then: who reads it has something to do while the next chunks are dealt with. So has who gets what the first half
- * of a chunk caused, where that is only a few. Where all this makes too many small writes for a client that only
- * listens, its output waits a millisecond for more (`write-gathering.ts`).
+ * of a chunk caused, but only for a few writes in a turn. Where all this makes too many small writes for a client that
+ * only listens, its output waits a millisecond for more (`write-gathering.ts`).
  */
 
 import type { Clock } from '../core/index.ts';
 import type { BufferedTransport } from './buffered-transport.ts';
 
 const GATHER_MS = 1;
-/** Connections that get a write of their own in the middle of a chunk. */
-const FEW = 4;
+/** Writes of one turn in the middle of a chunk. */
+const EARLY_WRITES_MAX = 4;
 
 /** The host's clock, which also knows when a turn has nothing left to do but send. */
 export interface TurnClock extends Clock {
@@ -35,6 +35,8 @@ export class TurnOutput {
   /** Chunks that this turn has brought so far, and whether the one before brought at most one. */
   #chunks = 0;
   #isCalm = false;
+  #earlyWrites = 0;
+  #isFlushing = false;
 
   constructor(clock: TurnClock) {
     this.#clock = clock;
@@ -55,11 +57,15 @@ export class TurnOutput {
   }
 
   /**
-   * Clients that have a bounded number of messages under way, and the gateway, would otherwise wait for each other by turns:
-   * all that they may send comes in one chunk, and all answers leave in one write. For many it would cost more than it gives.
+   * What there is to send leaves in the middle of a chunk. Clients that have a bounded number of messages under way, and
+   * the gateway, would otherwise wait for each other by turns: all that they may send comes in one chunk, and all answers
+   * leave in one write. For many connections it would cost more than it gives.
    */
-  flushFew(): void {
-    if (this.#dirty.length <= FEW) this.#flush();
+  flushEarly(): void {
+    const writes = this.#earlyWrites + this.#dirty.length;
+    if (writes > EARLY_WRITES_MAX || this.#isFlushing) return;
+    this.#earlyWrites = writes;
+    this.#flush();
   }
 
   /** `transport` may have gathered much when this chunk is dealt with. */
@@ -96,7 +102,9 @@ export class TurnOutput {
   readonly #flush = (): void => {
     const dirty = this.#dirty;
     this.#dirty = this.#spare;
+    this.#isFlushing = true;
     for (let i = 0; i < dirty.length; i++) (dirty[i] as BufferedTransport).flush();
+    this.#isFlushing = false;
     dirty.length = 0;
     this.#spare = dirty;
     const growing = this.#growing;
@@ -113,6 +121,7 @@ export class TurnOutput {
   readonly #turnOver = (): void => {
     this.#isCalm = this.#chunks <= 1;
     this.#chunks = 0;
+    this.#earlyWrites = 0;
   };
 
   readonly #tellEnded = (): void => {

@@ -9,7 +9,8 @@
  * little more comes in a wait, the client may be waiting for this very message before it asks, on another connection,
  * for the next: after some such waits in a row four times as many messages as before leave at once.
  *
- * One for each connection, asked by `buffered-transport.ts` at the end of each turn with output.
+ * One for each connection, asked by `buffered-transport.ts` at the end of each turn with output, and where output leaves
+ * in the middle of a chunk: both count as a turn here.
  */
 
 import type { Clock } from '../core/index.ts';

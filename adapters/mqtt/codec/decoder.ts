@@ -172,6 +172,10 @@ export class Decoder {
         this.#heldAt = at;
         return;
       }
+      if (at >= half) {
+        half = end;
+        this.#sink.halfDone();
+      }
       const total = this.#headerOf(chunk, at, end);
       if (total === 0 || at + total > end) {
         this.#keepTail(chunk, at, total);
@@ -179,10 +183,6 @@ export class Decoder {
       }
       this.#sink.packet(chunk[at] as number, chunk, this.#bodyAt, at + total);
       at += total;
-      if (at >= half && at < end) {
-        half = end;
-        this.#sink.halfDone();
-      }
     }
   }
 

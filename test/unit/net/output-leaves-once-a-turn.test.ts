@@ -83,24 +83,42 @@ describe('output', () => {
     client.destroy();
   });
 
-  it.each([
-    [4, 0],
-    [5, 3],
-  ])(
-    'of %i connections in the middle of a chunk leaves at once only where it is a few',
-    async (count, left) => {
-      world = await openNetWorld();
-      const opened = await Promise.all(Array.from({ length: count }, () => world.open()));
-      for (const { handler } of opened) handler.transport.write(Buffer.from('now'));
-      opened[0]!.handler.transport.flushEarly();
-      expect(opened.map(({ handler }) => handler.transport.pendingBytes)).toEqual(opened.map(() => left));
-      for (const { handler } of opened) handler.transport.write(Buffer.from('later'));
-      for (const { client } of opened) {
-        expect((await readBytes(client, 8)).toString()).toBe('nowlater');
-        client.destroy();
-      }
-    },
-  );
+  it('of a few connections leaves in the middle of a chunk, but of no more in one turn', async () => {
+    world = await openNetWorld();
+    const opened = await Promise.all(Array.from({ length: 6 }, () => world.open()));
+    const transports = opened.map(({ handler }) => handler.transport);
+    const flushEarly = (writers: readonly number[]): number[] => {
+      for (const index of writers) transports[index]!.write(Buffer.from('now'));
+      transports[0]!.flushEarly();
+      return transports.map((transport) => transport.pendingBytes);
+    };
+    expect(flushEarly([0, 1, 2, 3, 4])).toEqual([3, 3, 3, 3, 3, 0]);
+    await Promise.all(opened.slice(0, 5).map(({ client }) => readBytes(client, 3)));
+    expect(flushEarly([0, 1])).toEqual([0, 0, 0, 0, 0, 0]);
+    expect(flushEarly([2, 3])).toEqual([0, 0, 0, 0, 0, 0]);
+    expect(flushEarly([5])).toEqual([0, 0, 0, 0, 0, 3]);
+    world.network.output.chunkDone();
+    await readBytes(opened[5]!.client, 3);
+    expect(flushEarly([5])).toEqual([0, 0, 0, 0, 0, 0]);
+    for (const { client } of opened) client.destroy();
+  });
+
+  it('is not flushed early from within a flush', async () => {
+    world = await openNetWorld({ highWaterBytes: 1_000 });
+    const { client, handler } = await world.open();
+    const { transport } = handler;
+    const ROUNDS = 5;
+    let rounds = 0;
+    handler.onDrained = () => {
+      if (rounds++ < ROUNDS) transport.write(filled(2_000, 1));
+      transport.flushEarly();
+    };
+    transport.write(filled(2_000, 1));
+    transport.flushEarly();
+    expect([rounds, transport.pendingBytes]).toEqual([1, 2_000]);
+    await readBytes(client, (ROUNDS + 1) * 2_000);
+    client.destroy();
+  });
 
   it('of a handler that writes more whenever there is room waits for the end of the turn', async () => {
     world = await openNetWorld({ highWaterBytes: 1_000 });

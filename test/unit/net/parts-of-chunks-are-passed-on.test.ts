@@ -141,6 +141,7 @@ it('and a chunk of which a reader has little to get is not kept for it', async (
     return process.memoryUsage().arrayBuffers - before;
   };
   await expect.poll(heldBytes).toBeLessThan(PARTS * CHUNK_BYTES * 0.6);
+  expect(transport.pendingBytes).toBeGreaterThanOrEqual(PARTS * 10_000);
   transport.destroy('too-slow');
   client.destroy();
 });
