@@ -32,16 +32,20 @@ function isCurrent(): boolean {
   return globSync(SOURCES, { cwd: ROOT }).every((path) => statSync(join(ROOT, path)).mtimeMs <= builtMs);
 }
 
+function missing(tool: string): Error {
+  return new Error(`${tool} is not installed: run npm ci, with development dependencies`);
+}
+
 function hasTypesRight(): boolean {
   const compiler = join(ROOT, 'node_modules/typescript/bin/tsc');
+  if (!existsSync(compiler)) throw missing('typescript');
   const options = ['-p', join(ROOT, 'tsconfig.build.json')];
   return spawnSync(process.execPath, [compiler, ...options], { stdio: 'inherit' }).status === 0;
 }
 
 /** Beside the output first, so that nobody ever runs half of it. */
 async function bundle(): Promise<void> {
-  if (!existsSync(join(ROOT, 'node_modules/rolldown')))
-    throw new Error('rolldown is not installed: run npm ci');
+  if (!existsSync(join(ROOT, 'node_modules/rolldown'))) throw missing('rolldown');
   const { rolldown } = await import('rolldown');
   const draft = join(ROOT, 'node_modules/.cache', `dist-${process.pid}`);
   mkdirSync(draft, { recursive: true });
@@ -61,7 +65,10 @@ async function bundle(): Promise<void> {
       chunkFileNames: 'parts/[name]-[hash].js',
       comments: false,
       charset: 'ascii', // V8 keeps a source of other characters in twice the room
+      sourcemap: true, // for --enable-source-maps
+      sourcemapExcludeSources: true,
     });
+    await product.close();
     // The first line of each makes it a command; the time of main.js says which sources are in it.
     const entry = join(draft, 'src/main.js');
     for (const command of [entry, join(draft, 'src/command.js')]) chmodSync(command, 0o755);

@@ -48,16 +48,16 @@ export function collectAfterStart(): void {
   if (process.env[BOUNDED_VARIABLE] === undefined) return;
   setTimeout(async () => {
     const collect = await findCollector();
-    await collect({ type: 'major', execution: 'sync', flavor: 'last-resort' });
+    await collect?.({ type: 'major', execution: 'sync', flavor: 'last-resort' });
   }, COLLECT_AFTER_MS).unref();
 }
 
 /** Not by a flag of the process: V8 refuses what Node.js has compiled of itself where that flag is another. */
-async function findCollector(): Promise<NodeJS.GCFunction> {
+async function findCollector(): Promise<NodeJS.GCFunction | undefined> {
   const { setFlagsFromString } = await import('node:v8');
   const { runInNewContext } = await import('node:vm');
   setFlagsFromString('--expose-gc');
-  const collect = runInNewContext('gc') as NodeJS.GCFunction;
+  const collect: NodeJS.GCFunction | undefined = runInNewContext('globalThis.gc');
   setFlagsFromString('--no-expose-gc');
   return collect;
 }

@@ -51,7 +51,6 @@ describe('the package', () => {
     const names = execFileSync('tar', ['-tzf', tarball], { encoding: 'utf8' }).trim().split('\n');
     for (const name of [
       'dist/src/command.js',
-      'dist/src/main.js',
       'config/rosettamq.yaml',
       'config/examples/compose/rosettamq.yaml',
       'README.md',
@@ -59,6 +58,9 @@ describe('the package', () => {
       'LICENSE',
     ])
       expect(names).toContain(`package/${name}`);
+    // What is loaded only when it is needed.
+    for (const part of ['bridge-amqp091', 'bridge-amqp10', 'bridge-kafka', 'bridge-mqtt'])
+      expect(names).toContainEqual(expect.stringMatching(`^package/dist/parts/${part}-[^/]+\\.js$`));
     expect(
       names.filter((name) => /(^package\/(src|adapters|mappings|test|docs)\/|\.ts$)/.test(name)),
     ).toEqual([]);

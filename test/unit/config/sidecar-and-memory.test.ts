@@ -137,6 +137,10 @@ describe('a bound of memory', () => {
     const collected = vi.fn();
     const registry = new FinalizationRegistry(collected);
     (() => registry.register({}, 'what the start needed'))();
+    const timers = vi.spyOn(globalThis, 'setTimeout');
+    collectAfterStart();
+    expect(timers).not.toHaveBeenCalled();
+    timers.mockRestore();
     vi.stubEnv('ROSETTAMQ_HEAP_BOUNDED', '128');
     collectAfterStart();
     vi.unstubAllEnvs();

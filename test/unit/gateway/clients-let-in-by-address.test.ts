@@ -64,12 +64,15 @@ it('networks that the settings name are let in', async () => {
   expect(await userFrom('127.0.0.1', environment)).toBe(null);
 });
 
-it.each(['10.0.0.0/33', '1.2.3', '::1/129'])('the network %s is refused at start', async (network) => {
-  const { auth } = loadConfig(configShape, none).host;
-  await expect(openAuthWorld({ ...auth, trustedNetworks: [network] })).rejects.toThrow(
-    'is not an address or network',
-  );
-});
+it.each(['10.0.0.0/33', '10.0.0.0/200', '1.2.3', '::1/129', 'a:b', '1::2::3'])(
+  'the network %s is refused at start',
+  async (network) => {
+    const { auth } = loadConfig(configShape, none).host;
+    await expect(openAuthWorld({ ...auth, trustedNetworks: [network] })).rejects.toThrow(
+      'is not an address or network',
+    );
+  },
+);
 
 it('the settings of docker-compose.yml are valid, and let in whom it means', async () => {
   const { services, networks } = readComposeFile();
