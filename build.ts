@@ -36,7 +36,7 @@ function missing(tool: string): Error {
   return new Error(`${tool} is not installed: run npm ci, with development dependencies`);
 }
 
-function hasTypesRight(): boolean {
+function passesTypeCheck(): boolean {
   const compiler = join(ROOT, 'node_modules/typescript/bin/tsc');
   if (!existsSync(compiler)) throw missing('typescript');
   const options = ['-p', join(ROOT, 'tsconfig.build.json')];
@@ -82,6 +82,6 @@ async function bundle(): Promise<void> {
 
 const onlyWhenChanged = process.argv.includes('--when-changed');
 if (!(onlyWhenChanged && isCurrent())) {
-  if (onlyWhenChanged || hasTypesRight()) await bundle();
+  if (onlyWhenChanged || passesTypeCheck()) await bundle();
   else process.exitCode = 1;
 }

@@ -1,9 +1,10 @@
 /**
  * The writing side of a connection, whatever carries it: bytes are gathered in a slab borrowed from the pool and leave
  * in one write when the turn is over, when a chunk of input has brought 32 KiB, or early, in the middle of a chunk of
- * many packets. Bodies of 8 KiB and more are not copied: they stand between pieces of the slab and all leave in one vectored write, in order. Nor are parts of a chunk that are
- * passed on, which are one piece where they follow each other. While the kernel has not taken the last write, nothing more is given
- * to the socket: new output gathers here, in buffers that grow from 4 KiB, and leaves in one write afterwards.
+ * many packets. Bodies of 8 KiB and more are not copied: they stand between pieces of the slab and all leave in one
+ * vectored write, in order. Nor are parts of a chunk that are passed on, which are one piece where they follow each other.
+ * While the kernel has not taken the last write, nothing more is given to the socket: new output gathers here, in buffers
+ * that grow from 4 KiB, and leaves in one write afterwards.
  *
  * Life: open, then closing (what is left is sent, input is dropped), then closed. `finish` makes the first step and
  * sets the one reason; the handler is told when the turn is over. A handler that throws costs its connection only.
