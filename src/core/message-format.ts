@@ -31,10 +31,13 @@ import {
 
 const FORMAT = 1;
 const FIXED_BYTES = 22;
+const EXPIRY_AT = 4;
 /** From here on a row says where it goes and who it is from. */
 const VARIABLE_AT = 20;
 /** A longer row is not held on to. */
 const REMEMBERED_BYTES_MAX = 4096;
+
+const NOTHING = Buffer.alloc(0);
 
 export interface StoredMessage {
   readonly message: Message;
@@ -53,14 +56,37 @@ interface Front {
   readonly end: number;
 }
 
+/** What a row that was written begins with: most publishers repeat it. */
+export class WrittenFront {
+  /** Begins with it. */
+  row: Buffer = NOTHING;
+  bytes = 0;
+  /** Null: nothing is remembered. */
+  #options: DeliveryOptions | null = null;
+  #address = '';
+  #publisherId = '';
+
+  isOf(message: Message, options: DeliveryOptions): boolean {
+    return (
+      options === this.#options &&
+      message.address === this.#address &&
+      message.publisherId === this.#publisherId
+    );
+  }
+
+  remember(message: Message, options: DeliveryOptions, row: Buffer, bytes: number): void {
+    const isKept = row.length <= REMEMBERED_BYTES_MAX;
+    this.#options = isKept ? options : null;
+    this.row = isKept ? row : NOTHING;
+    this.#address = message.address;
+    this.#publisherId = message.publisherId;
+    this.bytes = bytes;
+  }
+}
+
 export class MessageFormat {
   readonly #codecs: ReadonlyMap<string, NativeCodec>;
-  /** Of the last row: most publishers repeat what it begins with. Null: nothing is remembered. */
-  #lastOptions: DeliveryOptions | null = null;
-  #lastAddress = '';
-  #lastPublisherId = '';
-  #lastRow: Buffer = Buffer.alloc(0);
-  #lastFrontBytes = 0;
+  readonly #last = new WrittenFront();
   /** Of the last row that was read, and the same decoded. */
   readonly #readBytes = Buffer.alloc(REMEMBERED_BYTES_MAX);
   #readFront: Front | null = null;
@@ -70,10 +96,11 @@ export class MessageFormat {
   }
 
   /**
-   * `deadlineMs`: where it waits it does so until then, 0 for ever. Throws CoreError `invalid-argument` for a message
-   * whose fields do not fit the row: written all the same it could not be read, or would be another one.
+   * `deadlineMs`: where it waits it does so until then, 0 for ever. `earlier`: of a row that this one probably begins as,
+   * for whoever knows a better one than the last; becomes what this row begins with. Throws CoreError `invalid-argument`
+   * for a message whose fields do not fit the row: written all the same it could not be read, or would be another one.
    */
-  encode(message: Message, options: DeliveryOptions, deadlineMs: number): Buffer {
+  encode(message: Message, options: DeliveryOptions, deadlineMs: number, earlier = this.#last): Buffer {
     checkFits(message, options);
     const ownDeadline = deadlineMs !== message.expiresAtMs;
     const { codec, key, body } = message;
@@ -83,8 +110,8 @@ export class MessageFormat {
         ? encodeDefinition(message.properties)
         : null;
     const codecName = codec === null ? '' : codec.name;
-    const isRepeated = this.#isFrontOfLast(message, options, ownDeadline);
-    const frontBytes = isRepeated ? this.#lastFrontBytes : countFront(message, options, ownDeadline);
+    const isRepeated = !ownDeadline && earlier.isOf(message, options);
+    const frontBytes = isRepeated ? earlier.bytes : countFront(message, options, ownDeadline);
     const size =
       frontBytes +
       (key === null ? 0 : 4 + key.length) +
@@ -92,7 +119,7 @@ export class MessageFormat {
       (json === null ? 0 : 4 + json.length) +
       (4 + body.length);
     const row = Buffer.allocUnsafe(size);
-    if (isRepeated) this.#lastRow.copy(row, 0, 0, frontBytes);
+    if (isRepeated) earlier.row.copy(row, 0, 0, frontBytes);
     else assert.equal(writeFront(row, message, options, ownDeadline, deadlineMs), frontBytes);
     row[2] =
       message.reliability |
@@ -103,9 +130,9 @@ export class MessageFormat {
       (json === null ? 0 : 64) |
       (message.replyLent ? 128 : 0);
     row[3] = message.priority;
-    row.writeDoubleBE(message.expiresAtMs, 4);
+    row.writeDoubleBE(message.expiresAtMs, EXPIRY_AT);
     row.writeDoubleBE(message.timestampMs, 12);
-    if (!isRepeated) this.#rememberFront(message, options, ownDeadline, row, frontBytes);
+    if (!isRepeated && !ownDeadline) earlier.remember(message, options, row, frontBytes);
     let at = frontBytes;
     if (key !== null) at = writeBytes(row, at, key);
     if (native !== null) {
@@ -116,31 +143,6 @@ export class MessageFormat {
     at = writeBytes(row, at, body);
     assert.equal(at, size);
     return row;
-  }
-
-  #isFrontOfLast(message: Message, options: DeliveryOptions, ownDeadline: boolean): boolean {
-    return (
-      options === this.#lastOptions &&
-      !ownDeadline &&
-      message.address === this.#lastAddress &&
-      message.publisherId === this.#lastPublisherId
-    );
-  }
-
-  #rememberFront(
-    message: Message,
-    options: DeliveryOptions,
-    ownDeadline: boolean,
-    row: Buffer,
-    frontBytes: number,
-  ): void {
-    const isKept = !ownDeadline && row.length <= REMEMBERED_BYTES_MAX;
-    this.#lastOptions = isKept ? options : null;
-    if (!isKept) return;
-    this.#lastAddress = message.address;
-    this.#lastPublisherId = message.publisherId;
-    this.#lastRow = row;
-    this.#lastFrontBytes = frontBytes;
   }
 
   /** The result refers to the row's bytes. Throws CoreError `storage-failed` on a row that this never wrote. */
@@ -165,7 +167,7 @@ export class MessageFormat {
     const codec = hasNative ? this.#codecNamed(reader.text()) : null;
     const native = hasNative ? reader.bytes() : null;
     const properties = (flags & 64) === 0 ? null : (decodeDefinition(reader.bytes()) as Properties);
-    const expiresAtMs = row.readDoubleBE(4);
+    const expiresAtMs = row.readDoubleBE(EXPIRY_AT);
     const fields: MessageFields = {
       address: front.address,
       publisherId: front.publisherId,
@@ -275,6 +277,11 @@ function writeFront(
   if (sharedBy !== undefined) at = writeText(row, at, sharedBy);
   at = writeText(row, at, message.address);
   return writeText(row, at, message.publisherId);
+}
+
+/** When the message of a row expires, ms since 1970, 0 never: found without reading the message. */
+export function expiryOf(row: Buffer): number {
+  return row.readDoubleBE(EXPIRY_AT);
 }
 
 /**

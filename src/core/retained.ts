@@ -2,9 +2,11 @@
  * What addresses remember: the last message that was published with the wish to be retained, for each address.
  * Held in memory as a trie of levels, so that a wildcard finds its matches without looking at the rest, with the places
  * of whole addresses beside it, because most publishers replace what is there; and in a row log, so that it is there
- * again after a restart. An empty body forgets.
+ * again after a restart. Messages are held as the bytes of their rows, and made anew for whoever asks: most are replaced
+ * before anybody does. An empty body forgets.
  */
 
+import { Buffer } from 'node:buffer';
 import type { Clock } from './clock.ts';
 import { type DeliveryOptions, PLAIN_DELIVERY } from './delivery.ts';
 import type { Durability } from './durability.ts';
@@ -12,7 +14,7 @@ import { CoreError } from './errors.ts';
 import type { Retained } from './index.ts';
 import type { Limits } from './limits.ts';
 import type { Message } from './message.ts';
-import type { MessageFormat } from './message-format.ts';
+import { expiryOf, type MessageFormat, WrittenFront } from './message-format.ts';
 import { MANY, ONE, type Pattern, type Token } from './pattern.ts';
 import type { RowLog, Storage } from './storage.ts';
 
@@ -25,9 +27,15 @@ export interface RetainedOptions {
   readonly readFailed: (error: unknown) => void;
 }
 
-interface Slot {
-  readonly message: Message;
-  readonly row: number;
+/** One for an address, whatever comes and goes there. */
+class Slot {
+  /** The message. */
+  row: Buffer = NOTHING;
+  /** Of the row, in the log. */
+  offset = -1;
+  bodyBytes = 0;
+  /** What the next row most probably begins with. */
+  readonly front = new WrittenFront();
 }
 
 interface Node {
@@ -35,6 +43,7 @@ interface Node {
   slot: Slot | null;
 }
 
+const NOTHING = Buffer.alloc(0);
 const ROWS_AT_ONCE = 1_000;
 const BYTES_AT_ONCE = 4 * 1024 * 1024;
 const RETAINED_DELIVERY: DeliveryOptions = { ...PLAIN_DELIVERY, retained: true };
@@ -43,8 +52,8 @@ export class RetainedStore implements Retained {
   readonly #options: RetainedOptions;
   readonly #log: RowLog;
   readonly #root: Node = { levels: new Map(), slot: null };
-  /** The nodes that have a slot, by their whole address. */
-  readonly #places = new Map<string, Node>();
+  /** Of all nodes that have one, by their whole address. */
+  readonly #slots = new Map<string, Slot>();
   #bytes = 0;
 
   private constructor(options: RetainedOptions, log: RowLog) {
@@ -61,9 +70,12 @@ export class RetainedStore implements Retained {
       for (const { offset, bytes } of rows) {
         from = offset + 1;
         try {
-          const { message } = options.format.decode(bytes);
+          const { address, body } = options.format.decode(bytes).message;
+          const known = store.#slots.get(address);
+          const slot = known ?? new Slot();
+          if (known === undefined) store.#place(address, slot);
           // The log keeps the newest last; an older row of the same address was not removed before the end came.
-          store.#put(message.kept(), offset);
+          store.#put(slot, Buffer.from(bytes), offset, body.length);
         } catch (error) {
           // It stays on the disk for a version that can read it.
           options.readFailed(error);
@@ -74,7 +86,7 @@ export class RetainedStore implements Retained {
   }
 
   get count(): number {
-    return this.#places.size;
+    return this.#slots.size;
   }
 
   /** Remembers, or forgets where the body is empty. Throws CoreError `limit-reached` when there is no room. */
@@ -84,30 +96,37 @@ export class RetainedStore implements Retained {
       this.forget(message.address);
       return;
     }
+    const { address, body } = message;
+    const known = this.#slots.get(address);
     const { count } = this;
-    if (count >= limits.retainedMessagesMax && !this.#places.has(message.address)) {
+    if (known === undefined && count >= limits.retainedMessagesMax)
       throw new CoreError('limit-reached', `${count} retained messages already (retainedMessagesMax)`);
-    }
-    if (this.#bytes + message.body.length > limits.retainedBytesMax) {
+    if (this.#bytes + body.length > limits.retainedBytesMax) {
       throw new CoreError(
         'limit-reached',
         `${this.#bytes} bytes of retained messages already (retainedBytesMax)`,
       );
     }
-    const row = this.#log.append(format.encode(message, RETAINED_DELIVERY, message.expiresAtMs));
-    this.#put(message.kept(), row);
+    // Where it cannot be written, the address has not got it.
+    const slot = known ?? new Slot();
+    const row = format.encode(message, RETAINED_DELIVERY, message.expiresAtMs, slot.front);
+    const offset = this.#log.append(row);
+    if (known === undefined) this.#place(address, slot);
+    this.#put(slot, row, offset, body.length);
     durability.written();
   }
 
   forget(address: string): boolean {
-    if (!this.#places.has(address)) return false;
+    if (!this.#slots.has(address)) return false;
     this.#remove(this.#root, address.split('/'), 0);
+    this.#slots.delete(address);
     this.#options.durability.written();
     return true;
   }
 
   get(address: string): Message | undefined {
-    return this.#places.get(address)?.slot?.message;
+    const slot = this.#slots.get(address);
+    return slot === undefined ? undefined : this.#messageIn(slot);
   }
 
   *match(pattern: Pattern): Iterable<Message> {
@@ -115,9 +134,14 @@ export class RetainedStore implements Retained {
     const { tokens } = pattern;
     // Only with several `MANY` can one place be reached in more than one way; then each is walked once.
     const visited = tokens.filter((token) => token === MANY).length > 1 ? new Map<Node, Set<number>>() : null;
-    for (const { message } of this.#walk(this.#root, tokens, 0, typeof tokens[0] !== 'string', visited)) {
-      if (message.expiresAtMs === 0 || message.expiresAtMs > nowMs) yield message;
+    for (const slot of this.#walk(this.#root, tokens, 0, typeof tokens[0] !== 'string', visited)) {
+      const expiresAtMs = expiryOf(slot.row);
+      if (expiresAtMs === 0 || expiresAtMs > nowMs) yield this.#messageIn(slot);
     }
+  }
+
+  #messageIn({ row }: Slot): Message {
+    return this.#options.format.decode(row).message;
   }
 
   /** `hidden`: still at the first level of a pattern that begins with a wildcard, where `$…` is out of sight. */
@@ -153,14 +177,16 @@ export class RetainedStore implements Retained {
     }
   }
 
-  #put(message: Message, row: number): void {
-    const node = this.#places.get(message.address) ?? this.#makePlace(message.address);
-    if (node.slot !== null) this.#drop(node.slot);
-    node.slot = { message, row };
-    this.#bytes += message.body.length;
+  #put(slot: Slot, row: Buffer, offset: number, bodyBytes: number): void {
+    if (slot.offset >= 0) this.#drop(slot);
+    slot.row = row;
+    slot.front.row = row;
+    slot.offset = offset;
+    slot.bodyBytes = bodyBytes;
+    this.#bytes += bodyBytes;
   }
 
-  #makePlace(address: string): Node {
+  #place(address: string, slot: Slot): void {
     let node = this.#root;
     for (const level of address.split('/')) {
       let child = node.levels.get(level);
@@ -170,23 +196,20 @@ export class RetainedStore implements Retained {
       }
       node = child;
     }
-    this.#places.set(address, node);
-    return node;
+    node.slot = slot;
+    this.#slots.set(address, slot);
   }
 
   #drop(slot: Slot): void {
-    this.#bytes -= slot.message.body.length;
-    this.#log.remove(slot.row);
+    this.#bytes -= slot.bodyBytes;
+    this.#log.remove(slot.offset);
   }
 
   /** Returns whether the node is empty now and can go. */
   #remove(node: Node, levels: readonly string[], at: number): boolean {
     if (at === levels.length) {
-      if (node.slot !== null) {
-        this.#drop(node.slot);
-        this.#places.delete(node.slot.message.address);
-        node.slot = null;
-      }
+      if (node.slot !== null) this.#drop(node.slot);
+      node.slot = null;
     } else {
       const level = levels[at] as string;
       const child = node.levels.get(level);
