@@ -60,27 +60,27 @@ interface Front {
 export class WrittenFront {
   /** Begins with it. */
   row: Buffer = NOTHING;
-  bytes = 0;
   /** Null: nothing is remembered. */
-  #options: DeliveryOptions | null = null;
-  #address = '';
-  #publisherId = '';
+  front: Front | null = null;
 
-  isOf(message: Message, options: DeliveryOptions): boolean {
+  get end(): number {
+    return this.front?.end ?? 0;
+  }
+
+  isOf({ address, publisherId }: Message, options: DeliveryOptions): boolean {
+    const { front } = this;
     return (
-      options === this.#options &&
-      message.address === this.#address &&
-      message.publisherId === this.#publisherId
+      front !== null &&
+      options === front.options &&
+      address === front.address &&
+      publisherId === front.publisherId
     );
   }
 
-  remember(message: Message, options: DeliveryOptions, row: Buffer, bytes: number): void {
+  remember({ address, publisherId }: Message, options: DeliveryOptions, row: Buffer, end: number): void {
     const isKept = row.length <= REMEMBERED_BYTES_MAX;
-    this.#options = isKept ? options : null;
     this.row = isKept ? row : NOTHING;
-    this.#address = message.address;
-    this.#publisherId = message.publisherId;
-    this.bytes = bytes;
+    this.front = isKept ? { options, address, publisherId, deadlineMs: null, end } : null;
   }
 }
 
@@ -111,7 +111,7 @@ export class MessageFormat {
         : null;
     const codecName = codec === null ? '' : codec.name;
     const isRepeated = !ownDeadline && earlier.isOf(message, options);
-    const frontBytes = isRepeated ? earlier.bytes : countFront(message, options, ownDeadline);
+    const frontBytes = isRepeated ? earlier.end : countFront(message, options, ownDeadline);
     const size =
       frontBytes +
       (key === null ? 0 : 4 + key.length) +
@@ -145,21 +145,24 @@ export class MessageFormat {
     return row;
   }
 
-  /** The result refers to the row's bytes. Throws CoreError `storage-failed` on a row that this never wrote. */
-  decode(bytes: Uint8Array): StoredMessage {
+  /**
+   * The result refers to the row's bytes. `written`: what it begins with, for whoever knows. Throws CoreError
+   * `storage-failed` on a row that this never wrote.
+   */
+  decode(bytes: Uint8Array, written?: WrittenFront): StoredMessage {
     const row = bytes instanceof Buffer ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
     try {
-      return this.#decode(row);
+      return this.#decode(row, written?.front ?? null);
     } catch (cause) {
       if (cause instanceof CoreError) throw cause;
       throw new CoreError('storage-failed', 'a stored message cannot be read', { cause });
     }
   }
 
-  #decode(row: Buffer): StoredMessage {
+  #decode(row: Buffer, written: Front | null): StoredMessage {
     if (row[0] !== FORMAT)
       throw new CoreError('storage-failed', `a stored message has the unknown format ${row[0]}`);
-    const front = this.#frontOf(row);
+    const front = written ?? this.#frontOf(row);
     const flags = row[2] as number;
     const reader = new Reader(row, front.end);
     const key = (flags & 16) === 0 ? null : reader.bytes();

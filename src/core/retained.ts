@@ -140,8 +140,8 @@ export class RetainedStore implements Retained {
     }
   }
 
-  #messageIn({ row }: Slot): Message {
-    return this.#options.format.decode(row).message;
+  #messageIn({ row, front }: Slot): Message {
+    return this.#options.format.decode(row, front).message;
   }
 
   /** `hidden`: still at the first level of a pattern that begins with a wildcard, where `$…` is out of sight. */
