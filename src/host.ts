@@ -54,7 +54,10 @@ export interface Transport {
   write(bytes: Uint8Array): void;
   /** As `write`, of a part of a chunk that nobody writes to again. Parts that follow each other there leave as one. */
   pass(chunk: Buffer, start: number, end: number): void;
-  /** In the middle of much input: what connections were given to send so far leaves now, if it is a few of them. */
+  /**
+   * In the middle of much input: what connections were given to send so far leaves now, if this is one of them, because the
+   * client may go on with its answers, and if they are few.
+   */
   flushEarly(): void;
   /** Bytes given to `reserve`, `write` and `pass` that the kernel has not taken yet. */
   readonly pendingBytes: number;

@@ -211,7 +211,7 @@ export abstract class BufferedTransport implements Transport {
   }
 
   flushEarly(): void {
-    this.context.output.flushEarly();
+    if (this.#dirty) this.context.output.flushEarly();
   }
 
   /** Sends what is worth a write of its own before the turn is over, so that the client has something to do meanwhile. */

@@ -59,7 +59,8 @@ export class TurnOutput {
   /**
    * What there is to send leaves in the middle of a chunk. Clients that have a bounded number of messages under way, and
    * the gateway, would otherwise wait for each other by turns: all that they may send comes in one chunk, and all answers
-   * leave in one write. For many connections it would cost more than it gives.
+   * leave in one write. For many connections it would cost more than it gives, and so it would for a client whose own
+   * answers have to wait, as for the disk.
    */
   flushEarly(): void {
     const writes = this.#earlyWrites + this.#dirty.length;

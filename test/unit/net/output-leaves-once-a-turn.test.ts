@@ -89,7 +89,7 @@ describe('output', () => {
     const transports = opened.map(({ handler }) => handler.transport);
     const flushEarly = (writers: readonly number[]): number[] => {
       for (const index of writers) transports[index]!.write(Buffer.from('now'));
-      transports[0]!.flushEarly();
+      transports[writers[0]!]!.flushEarly();
       return transports.map((transport) => transport.pendingBytes);
     };
     expect(flushEarly([0, 1, 2, 3, 4])).toEqual([3, 3, 3, 3, 3, 0]);
@@ -101,6 +101,18 @@ describe('output', () => {
     await readBytes(opened[5]!.client, 3);
     expect(flushEarly([5])).toEqual([0, 0, 0, 0, 0, 0]);
     for (const { client } of opened) client.destroy();
+  });
+
+  it('stays where it is in the middle of a chunk whose own connection has none', async () => {
+    world = await openNetWorld();
+    const [one, other] = [await world.open(), await world.open()];
+    other.handler.transport.write(Buffer.from('now'));
+    one.handler.transport.flushEarly();
+    expect(other.handler.transport.pendingBytes).toBe(3);
+    one.handler.transport.write(Buffer.from('now'));
+    one.handler.transport.flushEarly();
+    expect(other.handler.transport.pendingBytes).toBe(0);
+    for (const { client } of [one, other]) client.destroy();
   });
 
   it('is not flushed early from within a flush', async () => {
