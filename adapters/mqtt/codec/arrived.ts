@@ -1,11 +1,11 @@
 /**
  * The PUBLISH that was read last, by whichever connection, as it came: who is to get the same bytes gets these, and a run
- * of such messages leaves in one piece. `publish.ts` says what was read, `../state/inbound.ts` which QoS 0 message was
- * made of it while that is being published, and `publish-encoder.ts` asks. One for all connections, as publishing one is
+ * of such messages leaves in one piece where they are QoS 0. `publish.ts` says what was read, `../state/inbound.ts` which
+ * message was made of it while that is being published, and `publish-encoder.ts` asks. One for all connections, as publishing one is
  * never interrupted by another: what is written later is put together anew.
  */
 
-import type { Message } from '../../../src/core/index.ts';
+import type { Message, Reliability } from '../../../src/core/index.ts';
 
 const NOTHING = Buffer.alloc(0);
 
@@ -19,7 +19,10 @@ class Arrived {
   end = 0;
   bytes = 0;
   version5 = false;
+  qos: Reliability = 0;
   retain = false;
+  /** Where the packet identifier is, with QoS 1 and 2. */
+  idAt = 0;
 }
 
 export const arrived = new Arrived();

@@ -18,6 +18,7 @@
 import type { MqttApplicationMessage } from '../../../mappings/mqtt.ts';
 import type { Reliability } from '../../../src/core/index.ts';
 import { MqttError, malformed, protocolError, Reason } from '../errors.ts';
+import { checkTopicName } from './known-topics.ts';
 import {
   MessageProperties,
   NO_PROPERTIES,
@@ -25,7 +26,6 @@ import {
   type PropertyValues,
   readProperties,
 } from './properties.ts';
-import { checkTopicName } from './publish.ts';
 import type { ProtocolVersion, Reader } from './wire.ts';
 
 export interface Will extends MqttApplicationMessage {

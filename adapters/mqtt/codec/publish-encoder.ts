@@ -30,6 +30,8 @@ const TOPIC_BYTES_MAX = 65_535;
 const BODY_COPIED_BYTES_MAX = 8_192;
 /** Below this many bytes a loop is faster than a call. */
 const LOOP_BYTES_MAX = 24;
+/** Up to this size a whole packet is faster copied byte by byte than put together. */
+const PACKET_COPIED_BYTES_MAX = 128;
 const FORMS = 16;
 const DUPLICATE = 0x08;
 const PROPERTIES_SLOT = viewSlot();
@@ -86,6 +88,8 @@ export class PublishEncoder {
     if (
       message === arrived.message &&
       version5 === arrived.version5 &&
+      qos === 0 &&
+      arrived.qos === 0 &&
       retain === arrived.retain &&
       arrived.bytes <= packetBytesMax
     ) {
@@ -118,6 +122,15 @@ export class PublishEncoder {
         this.#images.fill(null);
         this.#imaged = false;
       }
+      if (
+        message === arrived.message &&
+        version5 === arrived.version5 &&
+        qos !== 0 &&
+        arrived.bytes <= Math.min(packetBytesMax, PACKET_COPIED_BYTES_MAX)
+      ) {
+        this.#copyArrived(transport, firstByte(qos, retain, duplicate), packetId);
+        return true;
+      }
     }
     const { body } = message;
     const native = version5 ? nativeOf(message, this.#replies) : EMPTY;
@@ -148,6 +161,20 @@ export class PublishEncoder {
     else transport.write(body);
     this.#traffic.sentPublish(total);
     return true;
+  }
+
+  /** All but the first byte and the packet identifier stays as it came, which had one too: nobody gets more than its QoS. */
+  #copyArrived(transport: Transport, first: number, packetId: number): void {
+    const { chunk, bytes } = arrived;
+    const start = arrived.end - bytes;
+    const at = transport.reserve(bytes);
+    const { buffer } = transport;
+    buffer[at] = first;
+    for (let i = 1; i < bytes; i++) buffer[at + i] = chunk[start + i] as number;
+    const idAt = at + arrived.idAt - start;
+    buffer[idAt] = packetId >> 8;
+    buffer[idAt + 1] = packetId & 0xff;
+    this.#traffic.sentPublish(bytes);
   }
 
   /** As `write`, for a copy that has subscription identifiers or a topic alias of its own. Version 5 only. */

@@ -13,16 +13,15 @@
  * | payload     | the rest                                                         |
  */
 
-import { addressFromTopic, type MqttApplicationMessage, PropertyPlace } from '../../../mappings/mqtt.ts';
+import { type MqttApplicationMessage, PropertyPlace } from '../../../mappings/mqtt.ts';
 import type { Reliability } from '../../../src/core/index.ts';
-import { MqttError, malformed, Reason } from '../errors.ts';
+import { malformed } from '../errors.ts';
 import { arrived } from './arrived.ts';
 import { partOf, RememberedBytes } from './chunk.ts';
+import { isAt, NO_TOPIC, topicFromBytes } from './known-topics.ts';
 import { MessageProperties } from './properties.ts';
-import { type ProtocolVersion, Reader, textFromBytes, varintBytes } from './wire.ts';
+import { type ProtocolVersion, Reader, varintBytes } from './wire.ts';
 
-/** Longer topics and property blocks are not remembered: comparing them would cost as much as reading them. */
-const REMEMBERED_BYTES_MAX = 256;
 /** Blocks up to this length have it in one byte. */
 const SHORT_BLOCK_BYTES_MAX = 127;
 const EXPIRY_BYTES = 5;
@@ -30,16 +29,6 @@ const NOTHING = Buffer.alloc(0);
 /** One of each for all connections: reading a packet is never interrupted by another. */
 const PROPERTIES = new MessageProperties();
 const READER = new Reader(NOTHING, 0, 0);
-const PLUS = 0x2b;
-const HASH = 0x23;
-
-/** `[MQTT-4.7.3-1]` at least one character; `[MQTT-3.3.2-2]` no wildcards. Text is checked for U+0000 already. */
-export function checkTopicName(topic: string): void {
-  if (topic === '') throw new MqttError(Reason.topicNameInvalid, 'a topic name has at least one character');
-  if (topic.includes('+') || topic.includes('#')) {
-    throw new MqttError(Reason.topicNameInvalid, 'a topic name holds no wildcard');
-  }
-}
 
 export class PublishFrame implements MqttApplicationMessage {
   qos: Reliability = 0;
@@ -64,9 +53,7 @@ export class PublishFrame implements MqttApplicationMessage {
   /** Its properties leave otherwise than they came: some are taken out, or it expires at once, which is never sent. */
   #isChanged = false;
   #bodyAt = 0;
-  #lastTopic = '';
-  #lastAddress = '';
-  #lastBytes: Uint8Array = NOTHING;
+  #last = NO_TOPIC;
   /** The last property block, its length included, which the fields still say. */
   readonly #lastBlock = new RememberedBytes();
   /** The last QoS 0 packet of version 5 up to its body, where topic and properties were those before: compared in one go. */
@@ -84,8 +71,7 @@ export class PublishFrame implements MqttApplicationMessage {
     this.duplicate = (first & 0x08) !== 0;
     this.retain = (first & 0x01) !== 0;
     if (version === 5 && this.qos === 0 && this.#front.standAt(buffer, start, end)) {
-      this.topic = this.#lastTopic;
-      this.address = this.#lastAddress;
+      this.#takeLast();
       this.#finish(version, buffer, start, start + this.#front.length, end);
       return;
     }
@@ -97,6 +83,7 @@ export class PublishFrame implements MqttApplicationMessage {
     at = topicEnd;
     if (this.qos !== 0) {
       if (at + 2 > end) throw malformed('PUBLISH ends inside its packet identifier');
+      arrived.idAt = at;
       this.packetId = ((buffer[at] as number) << 8) | (buffer[at + 1] as number);
       if (this.packetId === 0) throw malformed('the packet identifier is 0'); // [MQTT-2.2.1-3]
       at += 2;
@@ -130,40 +117,30 @@ export class PublishFrame implements MqttApplicationMessage {
     arrived.end = end;
     arrived.bytes = 1 + varintBytes(end - start) + end - start;
     arrived.version5 = version === 5;
+    arrived.qos = this.qos;
     arrived.retain = this.retain;
   }
 
   /** Returns whether it is the last one. */
   #readTopic(version: ProtocolVersion, buffer: Buffer, start: number, end: number): boolean {
-    const last = this.#lastBytes;
     const length = end - start;
-    if (length === last.length && length !== 0) {
-      let i = 0;
-      while (i < length && buffer[start + i] === last[i]) i++;
-      if (i === length) {
-        this.topic = this.#lastTopic;
-        this.address = this.#lastAddress;
-        return true;
+    const isLast = isAt(this.#last.bytes, buffer, start, length);
+    if (!isLast) {
+      if (length === 0 && version === 5) {
+        this.topic = '';
+        this.address = '';
+        return false;
       }
+      this.#front.forget();
+      this.#last = topicFromBytes(buffer, start, end);
     }
-    if (length === 0 && version === 5) {
-      this.topic = '';
-      this.address = '';
-      return false;
-    }
-    const topic = textFromBytes(buffer, start, end);
-    for (let at = start; at < end; at++) {
-      if (buffer[at] === PLUS || buffer[at] === HASH) checkTopicName(topic);
-    }
-    if (length === 0) checkTopicName(topic);
-    this.topic = topic;
-    this.address = addressFromTopic(topic);
-    if (length > REMEMBERED_BYTES_MAX) return false;
-    this.#front.forget();
-    this.#lastTopic = topic;
-    this.#lastAddress = this.address;
-    this.#lastBytes = new Uint8Array(buffer.subarray(start, end));
-    return false;
+    this.#takeLast();
+    return isLast;
+  }
+
+  #takeLast(): void {
+    this.topic = this.#last.topic;
+    this.address = this.#last.address;
   }
 
   #readProperties(buffer: Buffer, at: number, end: number): number {

@@ -103,13 +103,15 @@ export class Inbound implements AckWriter {
     try {
       result =
         frame.delaySeconds === 0
-          ? this.#publisher.publish(this.#messageOf(frame), this.#acks, this.#acks.nextToken)
+          ? this.#publisher.publish(this.#arriving(frame), this.#acks, this.#acks.nextToken)
           : this.#holdBack(frame, this.#acks, this.#acks.nextToken);
     } catch (error) {
       if (!(error instanceof CoreError)) throw error;
       this.#forget(type, packetId);
       this.#refuseNow(type, packetId, REASON_BY_CORE_ERROR[error.code], error.message);
       return;
+    } finally {
+      arrived.message = null;
     }
     const reason = result === NO_ROUTE && this.#version5 ? Reason.noMatchingSubscribers : Reason.success;
     if (result === PENDING) {
@@ -199,6 +201,13 @@ export class Inbound implements AckWriter {
     return this.#options.state;
   }
 
+  /** The message that is being published until `arrived` is told otherwise. */
+  #arriving(frame: PublishFrame): Message {
+    const message = this.#messageOf(frame);
+    if (arrived.isWhole) arrived.message = message;
+    return message;
+  }
+
   #messageOf(frame: PublishFrame): Message {
     const message = messageFromMqtt(frame, frame.address, this.#clientId, this.#core.clock.nowMs());
     return frame.hasResponseTopic ? this.#lendReply(message) : message;
@@ -223,11 +232,8 @@ export class Inbound implements AckWriter {
 
   #publishUnacknowledged(frame: PublishFrame): void {
     try {
-      if (frame.delaySeconds === 0) {
-        const message = this.#messageOf(frame);
-        if (arrived.isWhole) arrived.message = message;
-        this.#publisher.publish(message, null, 0);
-      } else this.#holdBack(frame, null, 0);
+      if (frame.delaySeconds === 0) this.#publisher.publish(this.#arriving(frame), null, 0);
+      else this.#holdBack(frame, null, 0);
     } catch (error) {
       // Counted by the core; MQTT has no answer to a QoS 0 message.
       if (!(error instanceof CoreError)) throw error;

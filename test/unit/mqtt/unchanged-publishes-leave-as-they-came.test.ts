@@ -1,6 +1,6 @@
 /**
- * A QoS 0 message leaves as the bytes that it came in where nothing about it changes on the way, and whoever gets it in
- * another form gets that: whatever the publishers send, in whichever chunks, every subscriber has what was published.
+ * A message leaves as the bytes that it came in where nothing about it changes on the way, but for what belongs to one
+ * connection, and whoever gets it in another form gets that: whatever the publishers send, in whichever chunks, every subscriber has what was published.
  */
 
 import fc from 'fast-check';
@@ -12,7 +12,8 @@ interface Published {
   readonly topic: string;
   readonly payload: string;
   readonly retain: boolean;
-  readonly qos: 0 | 1;
+  readonly qos: 0 | 1 | 2;
+  readonly duplicate: boolean;
   readonly properties: Record<string, unknown>;
 }
 
@@ -65,6 +66,20 @@ describe('byte for byte', () => {
     ]);
     publisher.writeBytes(bytes);
     expect(await subscriber.readBytes()).toEqual(bytes);
+  });
+
+  it('but for the packet identifier and the flags', async () => {
+    const world = await openMqttWorld();
+    const publisher = await world.connected({ clientId: 'p' });
+    const subscriber = await world.connected({ clientId: 's' });
+    await subscriber.subscribe('#', 2);
+    const packets = (retain: boolean, dup: boolean, ids: readonly [number, number]): Buffer =>
+      Buffer.concat([
+        generate({ topic: 'one/topic', qos: 1, retain, dup, messageId: ids[0], payload: 'payload' }, 4),
+        generate({ topic: 'another', qos: 2, retain, dup, messageId: ids[1], payload: '' }, 4),
+      ]);
+    publisher.writeBytes(packets(false, true, [258, 65_535]));
+    expect(await subscriber.readBytes()).toEqual(packets(false, false, [2, 3]));
   });
 
   it('also where a packet came in pieces', async () => {
@@ -175,9 +190,10 @@ const USER_PROPERTIES = { site: ['1', '2'], 'x-gw-via': 'me' };
 
 const publish: fc.Arbitrary<Published> = fc.record({
   topic: fc.constantFrom('a/b', 'a/c', 'a/%2B', 'a/%252B', 'a/longer/topic'),
-  payload: fc.constantFrom('', 'xx', 'yy', 'z'.repeat(200)),
+  payload: fc.constantFrom('', 'xx', 'yy', 'w'.repeat(60), 'z'.repeat(200)),
   retain: fc.boolean(),
-  qos: fc.constantFrom<0 | 1>(0, 0, 0, 1),
+  qos: fc.constantFrom<0 | 1 | 2>(0, 0, 1, 2),
+  duplicate: fc.boolean(),
   properties: fc.constantFrom(
     {},
     { contentType: 'a' },
@@ -192,6 +208,7 @@ const publish: fc.Arbitrary<Published> = fc.record({
 interface Subscriber {
   readonly version: 3 | 4 | 5;
   readonly rap: boolean;
+  readonly qos: 0 | 1 | 2;
   readonly id: number;
   readonly packetBytesMax: number;
 }
@@ -199,6 +216,7 @@ interface Subscriber {
 const subscriber: fc.Arbitrary<Subscriber> = fc.record({
   version: fc.constantFrom<3 | 4 | 5>(3, 4, 5, 5, 5),
   rap: fc.boolean(),
+  qos: fc.constantFrom<0 | 1 | 2>(0, 1, 2),
   id: fc.constantFrom(0, 0, 7),
   packetBytesMax: fc.constantFrom(0, 0, 60),
 });
@@ -211,7 +229,8 @@ function expectedOf(published: Published, from: 4 | 5, to: Subscriber): Buffer |
   const { topic, payload } = published;
   const retain = to.version === 5 && to.rap && published.retain;
   const version = to.version === 5 ? 5 : 4;
-  const bytes = generate({ topic, payload, retain, qos: 0, properties }, version);
+  const qos = Math.min(published.qos, to.qos);
+  const bytes = generate({ topic, payload, retain, qos, properties }, version);
   return to.version === 5 && to.packetBytesMax !== 0 && bytes.length > to.packetBytesMax ? null : bytes;
 }
 
@@ -229,10 +248,10 @@ function parsed(bytes: Buffer, protocolVersion: number): object[] {
   return packets;
 }
 
-async function subscribed(client: TestClient, { rap, id, version }: Subscriber): Promise<void> {
+async function subscribed(client: TestClient, { rap, qos, id, version }: Subscriber): Promise<void> {
   const options =
     version === 5 ? { rap, ...(id === 0 ? {} : { properties: { subscriptionIdentifier: id } }) } : {};
-  await client.subscribe('a/#', 0, options);
+  await client.subscribe('a/#', qos, options);
   client.transport.take();
 }
 
@@ -268,9 +287,10 @@ it('every subscriber has what was published', async () => {
           const run: Buffer[] = [];
           for (; at < published.length && published[at]![0] === version; at++) {
             sent.push(published[at]!);
-            run.push(
-              generate(version === 5 ? published[at]![1] : { ...published[at]![1], properties: {} }, version),
-            );
+            const { duplicate, ...said } = published[at]![1];
+            // Each its own: the same one again would be the same QoS 2 message.
+            const packet = { ...said, messageId: sent.length, dup: duplicate && said.qos !== 0 };
+            run.push(generate(version === 5 ? packet : { ...packet, properties: {} }, version));
           }
           const bytes = Buffer.concat(run);
           for (let from = 0; from < bytes.length; ) {
