@@ -8,6 +8,7 @@ import type { Config } from '../config/index.ts';
 import type { Gateway, GatewayParts } from '../gateway.ts';
 import { EXIT_FAILED } from './failure.ts';
 import { boundHeap, collectAfterStart } from './heap.ts';
+import { inlineMore } from './inlining.ts';
 
 /** Within this time a repeated signal is the same one: Ctrl+C reaches the process from the terminal and from npm. */
 const SAME_SIGNAL_MS = 500;
@@ -21,6 +22,7 @@ export async function serve(parts: GatewayParts, config: Config): Promise<void> 
   reloadOnSignal(started, stop);
   try {
     await started;
+    inlineMore();
     collectAfterStart();
   } catch (error) {
     console.error(`RosettaMQ did not start: ${error instanceof Error ? error.message : String(error)}`);
