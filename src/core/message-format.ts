@@ -36,8 +36,7 @@ const EXPIRY_AT = 4;
 const VARIABLE_AT = 20;
 /** A longer row is not held on to. */
 const REMEMBERED_BYTES_MAX = 4096;
-
-const NOTHING = Buffer.alloc(0);
+const SHORT_TEXT_CHARS = 64;
 
 export interface StoredMessage {
   readonly message: Message;
@@ -58,14 +57,8 @@ interface Front {
 
 /** What a row that was written begins with: most publishers repeat it. */
 export class WrittenFront {
-  /** Begins with it. */
-  row: Buffer = NOTHING;
   /** Null: nothing is remembered. */
   front: Front | null = null;
-
-  get end(): number {
-    return this.front?.end ?? 0;
-  }
 
   isOf({ address, publisherId }: Message, options: DeliveryOptions): boolean {
     const { front } = this;
@@ -75,12 +68,6 @@ export class WrittenFront {
       address === front.address &&
       publisherId === front.publisherId
     );
-  }
-
-  remember({ address, publisherId }: Message, options: DeliveryOptions, row: Buffer, end: number): void {
-    const isKept = row.length <= REMEMBERED_BYTES_MAX;
-    this.row = isKept ? row : NOTHING;
-    this.front = isKept ? { options, address, publisherId, deadlineMs: null, end } : null;
   }
 }
 
@@ -111,7 +98,7 @@ export class MessageFormat {
         : null;
     const codecName = codec === null ? '' : codec.name;
     const isRepeated = !ownDeadline && earlier.isOf(message, options);
-    const frontBytes = isRepeated ? earlier.end : countFront(message, options, ownDeadline);
+    const frontBytes = isRepeated ? (earlier.front as Front).end : countFront(message, options, ownDeadline);
     const size =
       frontBytes +
       (key === null ? 0 : 4 + key.length) +
@@ -119,8 +106,8 @@ export class MessageFormat {
       (json === null ? 0 : 4 + json.length) +
       (4 + body.length);
     const row = Buffer.allocUnsafe(size);
-    if (isRepeated) earlier.row.copy(row, 0, 0, frontBytes);
-    else assert.equal(writeFront(row, message, options, ownDeadline, deadlineMs), frontBytes);
+    let at = writeFront(row, message, options, ownDeadline, deadlineMs);
+    assert.equal(at, frontBytes);
     row[2] =
       message.reliability |
       (message.retain ? 4 : 0) |
@@ -132,8 +119,10 @@ export class MessageFormat {
     row[3] = message.priority;
     row.writeDoubleBE(message.expiresAtMs, EXPIRY_AT);
     row.writeDoubleBE(message.timestampMs, 12);
-    if (!isRepeated && !ownDeadline) earlier.remember(message, options, row, frontBytes);
-    let at = frontBytes;
+    if (!isRepeated && !ownDeadline) {
+      const { address, publisherId } = message;
+      earlier.front = { options, address, publisherId, deadlineMs: null, end: frontBytes };
+    }
     if (key !== null) at = writeBytes(row, at, key);
     if (native !== null) {
       at = writeText(row, at, codecName);
@@ -372,14 +361,34 @@ function hasProperties(properties: Properties): boolean {
   return properties.headers.length > 0 || Object.keys(properties).length > 1;
 }
 
+/** Short ASCII is written without a call. */
 function writeText(row: Buffer, at: number, text: string): number {
-  const bytes = row.write(text, at + 4, 'utf8');
-  row.writeUInt32BE(bytes, at);
-  return at + 4 + bytes;
+  const { length } = text;
+  const begin = at + 4;
+  let bytes = length;
+  let bits = 0;
+  if (length <= SHORT_TEXT_CHARS) {
+    for (let i = 0; i < length; i++) {
+      const code = text.charCodeAt(i);
+      row[begin + i] = code;
+      bits |= code;
+    }
+  }
+  if (length > SHORT_TEXT_CHARS || bits > 0x7f) bytes = row.write(text, begin, 'utf8');
+  writeLength(row, at, bytes);
+  return begin + bytes;
+}
+
+function writeLength(row: Buffer, at: number, length: number): void {
+  row[at] = length >>> 24;
+  row[at + 1] = length >>> 16;
+  row[at + 2] = length >>> 8;
+  row[at + 3] = length;
 }
 
 function writeBytes(row: Buffer, at: number, bytes: Uint8Array): number {
-  const begin = row.writeUInt32BE(bytes.length, at);
+  const begin = at + 4;
+  writeLength(row, at, bytes.length);
   row.set(bytes, begin);
   return begin + bytes.length;
 }

@@ -180,7 +180,6 @@ export class RetainedStore implements Retained {
   #put(slot: Slot, row: Buffer, offset: number, bodyBytes: number): void {
     if (slot.offset >= 0) this.#drop(slot);
     slot.row = row;
-    slot.front.row = row;
     slot.offset = offset;
     slot.bodyBytes = bodyBytes;
     this.#bytes += bodyBytes;

@@ -29,6 +29,9 @@ export interface KnownTopic {
 export const NO_TOPIC: KnownTopic = { bytes: NO_BYTES, topic: '', address: '' };
 
 const places: KnownTopic[] = new Array(PLACES).fill(NO_TOPIC);
+/** The bytes of each, and how many: beside each other, as what one topic is compared with must be at hand for the next. */
+const bytesOfPlaces = new Uint8Array(PLACES * KNOWN_BYTES_MAX);
+const lengthOfPlaces = new Uint8Array(PLACES);
 
 /** The topic in `buffer[start, end)`. Throws MqttError where it is none. */
 export function topicFromBytes(buffer: Buffer, start: number, end: number): KnownTopic {
@@ -37,10 +40,19 @@ export function topicFromBytes(buffer: Buffer, start: number, end: number): Know
   let hash = FNV_BASIS;
   for (let at = start; at < end; at++) hash = Math.imul(hash ^ (buffer[at] as number), FNV_PRIME);
   const place = (hash ^ (hash >>> 16)) & (PLACES - 1);
-  const known = places[place] as KnownTopic;
-  if (isAt(known.bytes, buffer, start, length)) return known;
+  if (lengthOfPlaces[place] === length && length !== 0) {
+    let at = start;
+    let known = place * KNOWN_BYTES_MAX;
+    while (at < end && buffer[at] === bytesOfPlaces[known]) {
+      at++;
+      known++;
+    }
+    if (at === end) return places[place] as KnownTopic;
+  }
   const made = makeTopic(buffer, start, end);
   places[place] = made;
+  bytesOfPlaces.set(made.bytes, place * KNOWN_BYTES_MAX);
+  lengthOfPlaces[place] = length;
   return made;
 }
 
