@@ -61,7 +61,7 @@ export interface Binding {
   readonly family?: string;
 }
 
-/** One destination of some addresses. Immutable and shared by all messages and addresses that are bound alike. */
+/** One destination of one address. Immutable and shared by all messages of the address. */
 export interface Route {
   readonly destination: Destination;
   readonly bindings: readonly Binding[];
@@ -104,8 +104,6 @@ interface Place {
 }
 
 interface CachedSet extends RouteSet {
-  /** Those of many addresses that are bound alike are one list: it takes memory once, and is at hand for all of them. */
-  routes: readonly Route[];
   generation: number;
   /** Every address whose matches went into it. */
   readonly addresses: readonly string[];
@@ -125,8 +123,6 @@ export class Router {
   #journal: Pattern[] = [];
   #links: ExchangeLinks = NO_LINKS;
   #generation = 0;
-  /** Of the address that was resolved last. */
-  #lastRoutes: readonly Route[] = [];
 
   constructor(cacheEntriesMax: number, bounds: AddressBounds = DEFAULT_LIMITS) {
     this.#cache = new RouteCache(cacheEntriesMax);
@@ -221,8 +217,6 @@ export class Router {
   #resolve(address: string): RouteSet {
     checkAddress(address, this.#bounds);
     const set = this.#follow(address, null, null);
-    if (isSame(set.routes, this.#lastRoutes)) set.routes = this.#lastRoutes;
-    else this.#lastRoutes = set.routes;
     this.#cache.set(address, set);
     return set;
   }
@@ -292,17 +286,6 @@ export class Router {
 function leadsOnlyTo({ rule }: Binding, { kind, name }: Destination): boolean {
   if (rule === null || kind !== 'stream' || !isRouting(rule)) return false;
   return rule.targets.every((target) => target.kind === 'stream' && target.name === name);
-}
-
-/** Whether the same bindings lead to the same destinations. */
-function isSame(routes: readonly Route[], others: readonly Route[]): boolean {
-  return (
-    routes.length === others.length &&
-    routes.every(({ bindings }, i) => {
-      const { bindings: known } = others[i] as Route;
-      return bindings.length === known.length && bindings.every((binding, at) => binding === known[at]);
-    })
-  );
 }
 
 /** Unambiguous, whatever the names hold. */
