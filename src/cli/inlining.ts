@@ -1,6 +1,6 @@
 /**
- * How much V8 puts of the functions that a hot one calls into it. A message goes through many small functions, more than V8's
- * own bound lets it put together, and what is left out are calls that cost more than they do. Called by `serve.ts`.
+ * How much V8 puts together of a hot function and those that it calls. A message goes through more small functions than V8's
+ * own bounds allow for, and each one that is left out is a call that costs more than what it does. Called by `serve.ts`.
  */
 
 import { setFlagsFromString } from 'node:v8';

@@ -34,7 +34,7 @@ const FIXED_BYTES = 22;
 const EXPIRY_AT = 4;
 /** From here on a row says where it goes and who it is from. */
 const VARIABLE_AT = 20;
-/** A longer row is not held on to. */
+/** Of the row that was read last: what begins with more is read anew. */
 const REMEMBERED_BYTES_MAX = 4096;
 const SHORT_TEXT_CHARS = 64;
 
@@ -45,8 +45,8 @@ export interface StoredMessage {
   readonly deadlineMs: number;
 }
 
-/** What a row says up to the publisher id, and where that ends. */
-interface Front {
+/** What a row says up to the publisher id, and where that ends. Most publishers repeat it. */
+export interface RowFront {
   readonly options: DeliveryOptions;
   readonly address: string;
   readonly publisherId: string;
@@ -55,39 +55,28 @@ interface Front {
   readonly end: number;
 }
 
-/** What a row that was written begins with: most publishers repeat it. */
-export class WrittenFront {
-  /** Null: nothing is remembered. */
-  front: Front | null = null;
-
-  isOf({ address, publisherId }: Message, options: DeliveryOptions): boolean {
-    const { front } = this;
-    return (
-      front !== null &&
-      options === front.options &&
-      address === front.address &&
-      publisherId === front.publisherId
-    );
-  }
-}
-
 export class MessageFormat {
   readonly #codecs: ReadonlyMap<string, NativeCodec>;
-  readonly #last = new WrittenFront();
+  #last: RowFront | null = null;
   /** Of the last row that was read, and the same decoded. */
   readonly #readBytes = Buffer.alloc(REMEMBERED_BYTES_MAX);
-  #readFront: Front | null = null;
+  #readFront: RowFront | null = null;
 
   constructor(codecs: readonly NativeCodec[]) {
     this.#codecs = new Map(codecs.map((codec) => [codec.name, codec]));
   }
 
   /**
-   * `deadlineMs`: where it waits it does so until then, 0 for ever. `earlier`: of a row that this one probably begins as,
-   * for whoever knows a better one than the last; becomes what this row begins with. Throws CoreError `invalid-argument`
+   * `deadlineMs`: where it waits it does so until then, 0 for ever. `earlier`: of a row that this one probably begins as, for
+   * whoever knows a better one than the last: its length is not counted again. Throws CoreError `invalid-argument`
    * for a message whose fields do not fit the row: written all the same it could not be read, or would be another one.
    */
-  encode(message: Message, options: DeliveryOptions, deadlineMs: number, earlier = this.#last): Buffer {
+  encode(
+    message: Message,
+    options: DeliveryOptions,
+    deadlineMs: number,
+    earlier: RowFront | null = this.#last,
+  ): Buffer {
     checkFits(message, options);
     const ownDeadline = deadlineMs !== message.expiresAtMs;
     const { codec, key, body } = message;
@@ -97,8 +86,8 @@ export class MessageFormat {
         ? encodeDefinition(message.properties)
         : null;
     const codecName = codec === null ? '' : codec.name;
-    const isRepeated = !ownDeadline && earlier.isOf(message, options);
-    const frontBytes = isRepeated ? (earlier.front as Front).end : countFront(message, options, ownDeadline);
+    const known = !ownDeadline && earlier !== null && isFrontOf(earlier, message, options) ? earlier : null;
+    const frontBytes = known === null ? countFront(message, options, ownDeadline) : known.end;
     const size =
       frontBytes +
       (key === null ? 0 : 4 + key.length) +
@@ -119,10 +108,7 @@ export class MessageFormat {
     row[3] = message.priority;
     row.writeDoubleBE(message.expiresAtMs, EXPIRY_AT);
     row.writeDoubleBE(message.timestampMs, 12);
-    if (!isRepeated && !ownDeadline) {
-      const { address, publisherId } = message;
-      earlier.front = { options, address, publisherId, deadlineMs: null, end: frontBytes };
-    }
+    this.#last = known ?? (ownDeadline ? null : frontOf(message, options, frontBytes));
     if (key !== null) at = writeBytes(row, at, key);
     if (native !== null) {
       at = writeText(row, at, codecName);
@@ -134,21 +120,26 @@ export class MessageFormat {
     return row;
   }
 
+  /** Of the row that was encoded last; null where it has a deadline of its own. */
+  get lastFront(): RowFront | null {
+    return this.#last;
+  }
+
   /**
    * The result refers to the row's bytes. `written`: what it begins with, for whoever knows. Throws CoreError
    * `storage-failed` on a row that this never wrote.
    */
-  decode(bytes: Uint8Array, written?: WrittenFront): StoredMessage {
+  decode(bytes: Uint8Array, written: RowFront | null = null): StoredMessage {
     const row = bytes instanceof Buffer ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
     try {
-      return this.#decode(row, written?.front ?? null);
+      return this.#decode(row, written);
     } catch (cause) {
       if (cause instanceof CoreError) throw cause;
       throw new CoreError('storage-failed', 'a stored message cannot be read', { cause });
     }
   }
 
-  #decode(row: Buffer, written: Front | null): StoredMessage {
+  #decode(row: Buffer, written: RowFront | null): StoredMessage {
     if (row[0] !== FORMAT)
       throw new CoreError('storage-failed', `a stored message has the unknown format ${row[0]}`);
     const front = written ?? this.#frontOf(row);
@@ -189,7 +180,7 @@ export class MessageFormat {
     return codec;
   }
 
-  #frontOf(row: Buffer): Front {
+  #frontOf(row: Buffer): RowFront {
     const front = this.#readFront;
     return front !== null && this.#isFrontRead(row, front.end) ? front : this.#decodeFront(row);
   }
@@ -202,7 +193,7 @@ export class MessageFormat {
     return true;
   }
 
-  #decodeFront(row: Buffer): Front {
+  #decodeFront(row: Buffer): RowFront {
     const delivery = row[1] as number;
     const reader = new Reader(row, FIXED_BYTES);
     const subscriptionIds: number[] = [];
@@ -210,7 +201,7 @@ export class MessageFormat {
     const deadlineMs = (delivery & 32) === 0 ? null : reader.double();
     const via = (delivery & 16) === 0 ? null : reader.text();
     const sharedBy = (delivery & 64) === 0 ? null : reader.text();
-    const front: Front = {
+    const front: RowFront = {
       options: {
         reliability: (delivery & 3) as Reliability,
         retained: (delivery & 4) !== 0,
@@ -229,6 +220,14 @@ export class MessageFormat {
     this.#readFront = front;
     return front;
   }
+}
+
+function frontOf({ address, publisherId }: Message, options: DeliveryOptions, end: number): RowFront {
+  return { options, address, publisherId, deadlineMs: null, end };
+}
+
+function isFrontOf(front: RowFront, { address, publisherId }: Message, options: DeliveryOptions): boolean {
+  return options === front.options && address === front.address && publisherId === front.publisherId;
 }
 
 /** Up to the publisher id. */

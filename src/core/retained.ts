@@ -14,7 +14,7 @@ import { CoreError } from './errors.ts';
 import type { Retained } from './index.ts';
 import type { Limits } from './limits.ts';
 import type { Message } from './message.ts';
-import { expiryOf, type MessageFormat, WrittenFront } from './message-format.ts';
+import { expiryOf, type MessageFormat, type RowFront } from './message-format.ts';
 import { MANY, ONE, type Pattern, type Token } from './pattern.ts';
 import type { RowLog, Storage } from './storage.ts';
 
@@ -29,13 +29,31 @@ export interface RetainedOptions {
 
 /** One for an address, whatever comes and goes there. */
 class Slot {
-  /** The message. */
-  row: Buffer = NOTHING;
   /** Of the row, in the log. */
   offset = -1;
   bodyBytes = 0;
-  /** What the next row most probably begins with. */
-  readonly front = new WrittenFront();
+  /** What the row begins with; null where only the row says so. */
+  front: RowFront | null = null;
+  #bytes: Buffer = NOTHING;
+  #length = 0;
+
+  get expiresAtMs(): number {
+    return expiryOf(this.#bytes);
+  }
+
+  /** A copy: the bytes are written over by the next row. */
+  copyRow(): Buffer {
+    return Buffer.from(this.#bytes.subarray(0, this.#length));
+  }
+
+  /** In bytes of its own: those of a row may be a small part of a piece of memory that it would hold. */
+  holdRow(row: Uint8Array): void {
+    const { length } = row;
+    if (length > this.#bytes.length || 2 * length < this.#bytes.length)
+      this.#bytes = Buffer.allocUnsafeSlow(length);
+    this.#bytes.set(row);
+    this.#length = length;
+  }
 }
 
 interface Node {
@@ -75,7 +93,7 @@ export class RetainedStore implements Retained {
           const slot = known ?? new Slot();
           if (known === undefined) store.#place(address, slot);
           // The log keeps the newest last; an older row of the same address was not removed before the end came.
-          store.#put(slot, Buffer.from(bytes), offset, body.length);
+          store.#put(slot, bytes, null, offset, body.length);
         } catch (error) {
           // It stays on the disk for a version that can read it.
           options.readFailed(error);
@@ -112,7 +130,7 @@ export class RetainedStore implements Retained {
     const row = format.encode(message, RETAINED_DELIVERY, message.expiresAtMs, slot.front);
     const offset = this.#log.append(row);
     if (known === undefined) this.#place(address, slot);
-    this.#put(slot, row, offset, body.length);
+    this.#put(slot, row, format.lastFront, offset, body.length);
     durability.written();
   }
 
@@ -135,13 +153,13 @@ export class RetainedStore implements Retained {
     // Only with several `MANY` can one place be reached in more than one way; then each is walked once.
     const visited = tokens.filter((token) => token === MANY).length > 1 ? new Map<Node, Set<number>>() : null;
     for (const slot of this.#walk(this.#root, tokens, 0, typeof tokens[0] !== 'string', visited)) {
-      const expiresAtMs = expiryOf(slot.row);
+      const { expiresAtMs } = slot;
       if (expiresAtMs === 0 || expiresAtMs > nowMs) yield this.#messageIn(slot);
     }
   }
 
-  #messageIn({ row, front }: Slot): Message {
-    return this.#options.format.decode(row, front).message;
+  #messageIn(slot: Slot): Message {
+    return this.#options.format.decode(slot.copyRow(), slot.front).message;
   }
 
   /** `hidden`: still at the first level of a pattern that begins with a wildcard, where `$…` is out of sight. */
@@ -177,9 +195,10 @@ export class RetainedStore implements Retained {
     }
   }
 
-  #put(slot: Slot, row: Buffer, offset: number, bodyBytes: number): void {
+  #put(slot: Slot, row: Uint8Array, front: RowFront | null, offset: number, bodyBytes: number): void {
     if (slot.offset >= 0) this.#drop(slot);
-    slot.row = row;
+    slot.holdRow(row);
+    slot.front = front;
     slot.offset = offset;
     slot.bodyBytes = bodyBytes;
     this.#bytes += bodyBytes;

@@ -21,7 +21,7 @@ class Arrived {
   version5 = false;
   qos: Reliability = 0;
   retain = false;
-  /** Where the packet identifier is, with QoS 1 and 2. */
+  /** Where the packet identifier is; with QoS 0 it is another packet's. */
   idAt = 0;
 }
 

@@ -11,7 +11,7 @@ import { textFromBytes } from './wire.ts';
 
 /** A power of two. */
 const PLACES = 4096;
-/** Longer topics have no place, so that the table holds at most a megabyte. */
+/** Longer topics have no place, so that the table takes no more than some 2.5 MB. */
 const KNOWN_BYTES_MAX = 64;
 /** Of longer ones not even the last is remembered: comparing them would cost as much as reading them. */
 const REMEMBERED_BYTES_MAX = 256;

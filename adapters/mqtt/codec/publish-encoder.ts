@@ -2,7 +2,7 @@
  * PUBLISH to clients, written straight into the transport's buffer. When one message goes to several subscribers,
  * its bytes are put together once for each form they take (version, QoS, retain flag) from the second subscriber
  * on, and copied; only packet id and DUP are patched. A QoS 0 message that would look as it came leaves as the bytes that
- * it came in. One encoder serves all connections. Layout: `publish.ts`.
+ * it came in; so does a small one of QoS 1 or 2, but for its identifier and flags, to the first subscriber. One encoder serves all connections. Layout: `publish.ts`.
  * Source: MQTT 5.0 section 3.3.
  */
 
@@ -126,6 +126,7 @@ export class PublishEncoder {
         message === arrived.message &&
         version5 === arrived.version5 &&
         qos !== 0 &&
+        arrived.qos !== 0 &&
         arrived.bytes <= Math.min(packetBytesMax, PACKET_COPIED_BYTES_MAX)
       ) {
         this.#copyArrived(transport, firstByte(qos, retain, duplicate), packetId);
@@ -163,7 +164,7 @@ export class PublishEncoder {
     return true;
   }
 
-  /** All but the first byte and the packet identifier stays as it came, which had one too: nobody gets more than its QoS. */
+  /** All but the first byte and the packet identifier stays as it came. */
   #copyArrived(transport: Transport, first: number, packetId: number): void {
     const { chunk, bytes } = arrived;
     const start = arrived.end - bytes;

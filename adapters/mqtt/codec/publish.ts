@@ -132,9 +132,12 @@ export class PublishFrame implements MqttApplicationMessage {
         return false;
       }
       this.#front.forget();
-      this.#last = topicFromBytes(buffer, start, end);
-    }
-    this.#takeLast();
+      // One that is too long to be found again is not held on to either.
+      const known = topicFromBytes(buffer, start, end);
+      this.#last = known.bytes.length === 0 ? NO_TOPIC : known;
+      this.topic = known.topic;
+      this.address = known.address;
+    } else this.#takeLast();
     return isLast;
   }
 
