@@ -108,7 +108,9 @@ describeWith(PEERS, 'the examples of the README', () => {
     const lines = commands.map(
       (command) => `${toOurPorts(command)}${command.endsWith('&') ? '\nsleep 2' : ''}`,
     );
-    const program = new Program(`cd '${ROOT}'; exec 2>&1\n${lines.join('\n')}\necho the end`, '');
+    // With that variable Python writes a line in pieces, and another program's line could come in between.
+    const begin = `unset PYTHONUNBUFFERED; cd '${ROOT}'; exec 2>&1`;
+    const program = new Program(`${begin}\n${lines.join('\n')}\necho the end`, '');
     onTestFinished(() => program.stop());
     const printed = (): string[] => program.lines.filter((line) => !line.startsWith('npm warn'));
     await waitFor(
