@@ -36,6 +36,7 @@ const EXPIRY_AT = 4;
 const VARIABLE_AT = 20;
 /** Of the row that was read last: what begins with more is read anew. */
 const REMEMBERED_BYTES_MAX = 4096;
+/** Up to this length a text is written faster by a loop than by a call. */
 const SHORT_TEXT_CHARS = 64;
 
 export interface StoredMessage {
@@ -57,6 +58,7 @@ export interface RowFront {
 
 export class MessageFormat {
   readonly #codecs: ReadonlyMap<string, NativeCodec>;
+  /** Of the row that was written last. */
   #last: RowFront | null = null;
   /** Of the last row that was read, and the same decoded. */
   readonly #readBytes = Buffer.alloc(REMEMBERED_BYTES_MAX);

@@ -1,8 +1,8 @@
 /**
  * The PUBLISH that was read last, by whichever connection, as it came: who is to get the same bytes gets these, and a run
  * of such messages leaves in one piece where they are QoS 0. `publish.ts` says what was read, `../state/inbound.ts` which
- * message was made of it while that is being published, and `publish-encoder.ts` asks. One for all connections, as publishing one is
- * never interrupted by another: what is written later is put together anew.
+ * message was made of it while that is being published, and `publish-encoder.ts` asks. One for all connections, as
+ * publishing one is never interrupted by another: what is written later is put together anew.
  */
 
 import type { Message, Reliability } from '../../../src/core/index.ts';

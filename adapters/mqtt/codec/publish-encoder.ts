@@ -2,8 +2,8 @@
  * PUBLISH to clients, written straight into the transport's buffer. When one message goes to several subscribers,
  * its bytes are put together once for each form they take (version, QoS, retain flag) from the second subscriber
  * on, and copied; only packet id and DUP are patched. A QoS 0 message that would look as it came leaves as the bytes that
- * it came in; so does a small one of QoS 1 or 2, but for its identifier and flags, to the first subscriber. One encoder serves all connections. Layout: `publish.ts`.
- * Source: MQTT 5.0 section 3.3.
+ * it came in; so does a small one of QoS 1 or 2 to the first subscriber, but for its identifier and flags. One encoder
+ * serves all connections. Layout: `publish.ts`. Source: MQTT 5.0 section 3.3.
  */
 
 import { mqtt5Codec, mqttPropertiesFromMessage, topicFromAddress } from '../../../mappings/mqtt.ts';
