@@ -1,74 +1,92 @@
 /**
  * The topics that clients published to last, found by their bytes: of a topic that comes again no text is made, checked
  * and looked for anew, and everything behind compares one text with itself. One table for all connections, in which a
- * topic has one place that the next with the same hash takes over, so that it is bounded and never swept. Used by
- * `publish.ts`.
+ * topic has one of four places that the next ones with the same hash take over, so that it is bounded and never swept.
+ * What is known of the places stands in arrays beside each other, as fleets publish to more topics than the processor's
+ * nearest memory holds objects of. Used by `publish.ts`.
  */
 
 import { addressFromTopic } from '../../../mappings/mqtt.ts';
 import { MqttError, Reason } from '../errors.ts';
 import { textFromBytes } from './wire.ts';
 
-/** A power of two. */
+/** A topic has one of so many; with one, a fifth of a thousand topics would take turns. Powers of two. */
+const WAYS = 4;
 const PLACES = 4096;
-/** Longer topics have no place, so that the table takes no more than some 2.5 MB. */
-const KNOWN_BYTES_MAX = 64;
-/** Of longer ones not even the last is remembered: comparing them would cost as much as reading them. */
-const REMEMBERED_BYTES_MAX = 256;
-const NO_BYTES = new Uint8Array(0);
+/** Longer topics have no place, so that the table takes no more than 2 MB. */
+export const KNOWN_BYTES_MAX = 256;
 const FNV_PRIME = 0x0100_0193;
 const FNV_BASIS = 0x811c_9dc5;
+const SLASH = 0x2f;
+const DOLLAR = 0x24;
 
-export interface KnownTopic {
-  /** None where they are not remembered. */
-  readonly bytes: Uint8Array;
-  readonly topic: string;
-  readonly address: string;
-}
-
-export const NO_TOPIC: KnownTopic = { bytes: NO_BYTES, topic: '', address: '' };
-
-const places: KnownTopic[] = new Array(PLACES).fill(NO_TOPIC);
-/** The bytes of each, and how many: beside each other, as what one topic is compared with must be at hand for the next. */
 const bytesOfPlaces = new Uint8Array(PLACES * KNOWN_BYTES_MAX);
-const lengthOfPlaces = new Uint8Array(PLACES);
+/** 0: the place is free. */
+const lengthOfPlaces = new Uint16Array(PLACES);
+const topicOfPlaces: string[] = new Array(PLACES).fill('');
+const addressOfPlaces: string[] = new Array(PLACES).fill('');
+const levelsOfPlaces = new Uint16Array(PLACES);
+/** The way that the last new topic took where none was free. */
+let nextWay = 0;
 
-/** The topic in `buffer[start, end)`. Throws MqttError where it is none. */
-export function topicFromBytes(buffer: Buffer, start: number, end: number): KnownTopic {
-  const length = end - start;
-  if (length > KNOWN_BYTES_MAX) return makeTopic(buffer, start, end);
+/**
+ * The place of the topic in `buffer[start, end)`, 1 to `KNOWN_BYTES_MAX` bytes, until another is looked for. `likely` is
+ * tried first. Throws MqttError where it is none.
+ */
+export function placeOfTopic(buffer: Buffer, start: number, end: number, likely: number): number {
+  if (isAtPlace(likely, buffer, start, end)) return likely;
   let hash = FNV_BASIS;
   for (let at = start; at < end; at++) hash = Math.imul(hash ^ (buffer[at] as number), FNV_PRIME);
-  const place = (hash ^ (hash >>> 16)) & (PLACES - 1);
-  if (lengthOfPlaces[place] === length && length !== 0) {
-    let at = start;
-    let known = place * KNOWN_BYTES_MAX;
-    while (at < end && buffer[at] === bytesOfPlaces[known]) {
-      at++;
-      known++;
-    }
-    if (at === end) return places[place] as KnownTopic;
+  const first = ((hash ^ (hash >>> 16)) & (PLACES / WAYS - 1)) * WAYS;
+  for (let place = first; place < first + WAYS; place++) {
+    if (isAtPlace(place, buffer, start, end)) return place;
   }
-  const made = makeTopic(buffer, start, end);
-  places[place] = made;
-  bytesOfPlaces.set(made.bytes, place * KNOWN_BYTES_MAX);
-  lengthOfPlaces[place] = length;
-  return made;
+  const topic = readTopic(buffer, start, end);
+  const place = placeToTake(first);
+  for (let at = start; at < end; at++)
+    bytesOfPlaces[place * KNOWN_BYTES_MAX + at - start] = buffer[at] as number;
+  lengthOfPlaces[place] = end - start;
+  topicOfPlaces[place] = topic;
+  addressOfPlaces[place] = addressFromTopic(topic);
+  levelsOfPlaces[place] = countPlainLevels(topic);
+  return place;
 }
 
-/** Whether these bytes, which are not none, stand in the buffer. */
-export function isAt(bytes: Uint8Array, buffer: Buffer, start: number, length: number): boolean {
-  if (length !== bytes.length || length === 0) return false;
-  let i = 0;
-  while (i < length && buffer[start + i] === bytes[i]) i++;
-  return i === length;
+/** A free one of those that begin at `first`, else the next in turn. */
+function placeToTake(first: number): number {
+  for (let place = first; place < first + WAYS; place++) if (lengthOfPlaces[place] === 0) return place;
+  nextWay = (nextWay + 1) & (WAYS - 1);
+  return first + nextWay;
 }
 
-function makeTopic(buffer: Buffer, start: number, end: number): KnownTopic {
+export const topicAt = (place: number): string => topicOfPlaces[place] as string;
+export const addressAt = (place: number): string => addressOfPlaces[place] as string;
+/** How many levels the topic has; 0 for one that begins with `$`. */
+export const plainLevelsAt = (place: number): number => levelsOfPlaces[place] as number;
+
+function isAtPlace(place: number, buffer: Buffer, start: number, end: number): boolean {
+  if (lengthOfPlaces[place] !== end - start) return false;
+  let known = place * KNOWN_BYTES_MAX;
+  let at = start;
+  while (at < end && buffer[at] === bytesOfPlaces[known]) {
+    at++;
+    known++;
+  }
+  return at === end;
+}
+
+function countPlainLevels(topic: string): number {
+  if (topic.charCodeAt(0) === DOLLAR) return 0;
+  let levels = 1;
+  for (let at = 0; at < topic.length; at++) if (topic.charCodeAt(at) === SLASH) levels++;
+  return levels;
+}
+
+/** The text of a topic of any length. Throws MqttError where it is none. */
+export function readTopic(buffer: Buffer, start: number, end: number): string {
   const topic = textFromBytes(buffer, start, end);
   checkTopicName(topic);
-  const bytes = end - start > REMEMBERED_BYTES_MAX ? NO_BYTES : new Uint8Array(buffer.subarray(start, end));
-  return { bytes, topic, address: addressFromTopic(topic) };
+  return topic;
 }
 
 /** `[MQTT-4.7.3-1]` at least one character; `[MQTT-3.3.2-2]` no wildcards. Text is checked for U+0000 already. */

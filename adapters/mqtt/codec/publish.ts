@@ -13,12 +13,19 @@
  * | payload     | the rest                                                         |
  */
 
-import { type MqttApplicationMessage, PropertyPlace } from '../../../mappings/mqtt.ts';
+import { addressFromTopic, type MqttApplicationMessage, PropertyPlace } from '../../../mappings/mqtt.ts';
 import type { Reliability } from '../../../src/core/index.ts';
 import { malformed } from '../errors.ts';
 import { arrived } from './arrived.ts';
 import { partOf, RememberedBytes } from './chunk.ts';
-import { isAt, NO_TOPIC, topicFromBytes } from './known-topics.ts';
+import {
+  addressAt,
+  KNOWN_BYTES_MAX,
+  placeOfTopic,
+  plainLevelsAt,
+  readTopic,
+  topicAt,
+} from './known-topics.ts';
 import { MessageProperties } from './properties.ts';
 import { type ProtocolVersion, Reader, varintBytes } from './wire.ts';
 
@@ -39,6 +46,8 @@ export class PublishFrame implements MqttApplicationMessage {
   topic = '';
   /** The address of `topic`. */
   address = '';
+  /** How many levels `topic` has; 0 where it begins with `$` or nobody has counted. */
+  plainLevels = 0;
   native: Uint8Array | null = null;
   expirySeconds = -1;
   priority = 0;
@@ -53,7 +62,12 @@ export class PublishFrame implements MqttApplicationMessage {
   /** Its properties leave otherwise than they came: some are taken out, or it expires at once, which is never sent. */
   #isChanged = false;
   #bodyAt = 0;
-  #last = NO_TOPIC;
+  /** Of the last packet that had a topic. */
+  #lastTopic = '';
+  #lastAddress = '';
+  #lastPlainLevels = 0;
+  /** Where the table of known topics had the last one that it has places for. */
+  #lastPlace = 0;
   /** The last property block, its length included, which the fields still say. */
   readonly #lastBlock = new RememberedBytes();
   /** The last QoS 0 packet of version 5 up to its body, where topic and properties were those before: compared in one go. */
@@ -124,26 +138,37 @@ export class PublishFrame implements MqttApplicationMessage {
   /** Returns whether it is the last one. */
   #readTopic(version: ProtocolVersion, buffer: Buffer, start: number, end: number): boolean {
     const length = end - start;
-    const isLast = isAt(this.#last.bytes, buffer, start, length);
-    if (!isLast) {
-      if (length === 0 && version === 5) {
-        this.topic = '';
-        this.address = '';
-        return false;
+    if (length === 0 && version === 5) {
+      this.topic = '';
+      this.address = '';
+      this.plainLevels = 0;
+      return false;
+    }
+    if (length === 0 || length > KNOWN_BYTES_MAX) {
+      this.#lastTopic = readTopic(buffer, start, end);
+      this.#lastAddress = addressFromTopic(this.#lastTopic);
+      this.#lastPlainLevels = 0;
+    } else {
+      const place = placeOfTopic(buffer, start, end, this.#lastPlace);
+      const topic = topicAt(place);
+      if (topic === this.#lastTopic) {
+        this.#takeLast();
+        return true;
       }
-      this.#front.forget();
-      // One that is too long to be found again is not held on to either.
-      const known = topicFromBytes(buffer, start, end);
-      this.#last = known.bytes.length === 0 ? NO_TOPIC : known;
-      this.topic = known.topic;
-      this.address = known.address;
-    } else this.#takeLast();
-    return isLast;
+      this.#lastPlace = place;
+      this.#lastTopic = topic;
+      this.#lastAddress = addressAt(place);
+      this.#lastPlainLevels = plainLevelsAt(place);
+    }
+    this.#front.forget();
+    this.#takeLast();
+    return false;
   }
 
   #takeLast(): void {
-    this.topic = this.#last.topic;
-    this.address = this.#last.address;
+    this.topic = this.#lastTopic;
+    this.address = this.#lastAddress;
+    this.plainLevels = this.#lastPlainLevels;
   }
 
   #readProperties(buffer: Buffer, at: number, end: number): number {

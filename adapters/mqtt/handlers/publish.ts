@@ -84,7 +84,7 @@ export class PublishHandler {
     if (frame.topicAlias >= 0) this.#options.aliases.resolve(frame);
     else if (frame.topic === '')
       throw new MqttError(Reason.protocolError, 'neither a topic nor a topic alias');
-    if (frame.topic !== this.#judged) this.#judge(frame.topic);
+    if (frame.topic !== this.#judged) this.#judge(frame);
     if (this.#settlement !== null) {
       this.#settle(this.#settlement, frame);
       return;
@@ -99,12 +99,16 @@ export class PublishHandler {
     } else this.#inbound.publish(frame, this.#refusal);
   }
 
-  #judge(topic: string): void {
+  #judge({ topic, plainLevels }: PublishFrame): void {
     const { topicLevelsMax, delaySecondsMax } = this.#options.settings.limits;
     this.#judged = topic;
     this.#delaySeconds = 0;
     this.#otherAddress = '';
     this.#settlement = null;
+    if (plainLevels !== 0) {
+      this.#refusal = plainLevels > topicLevelsMax ? Reason.topicNameInvalid : 0;
+      return;
+    }
     if (!topic.startsWith(DELAYED_ROOT)) {
       this.#refusal = refusalOf(topic, topicLevelsMax);
       if (this.#refusal !== 0 || !isQueueTopic(topic)) return;

@@ -205,3 +205,23 @@ it('addresses that were published to once are not remembered however long they a
   const levels = await client.publish('/'.repeat(2_000), '', { qos: 1, messageId: 1 });
   expect(levels).toMatchObject([{ cmd: 'puback', reasonCode: 0x90 }]);
 });
+
+it('topics with one level too many are refused each time, by name and by alias', async () => {
+  const world = await openMqttWorld({ mqttLimits: { topicLevelsMax: 3 } });
+  const client = await world.connected({ version: 5 });
+  let messageId = 0;
+  const publish = async (topic: string, topicAlias: number) => {
+    const properties = topicAlias === 0 ? {} : { topicAlias };
+    const packets = await client.publish(topic, 'x', { qos: 1, messageId: ++messageId, properties });
+    return (packets[0] as { readonly reasonCode?: number }).reasonCode;
+  };
+  const NOBODY = 0x10;
+  const said: (number | undefined)[] = [];
+  for (let times = 2; times > 0; times--) {
+    said.push(await publish('a/b/c', 1), await publish('a/b/c/d', 2));
+    said.push(await publish('', 1), await publish('', 2), await publish('', 1));
+    said.push(await publish('$a/b/c', 0), await publish('$a/b/c/d', 0));
+  }
+  const once = [NOBODY, 0x90, NOBODY, 0x90, NOBODY, NOBODY, 0x90];
+  expect(said).toEqual([...once, ...once]);
+});
