@@ -61,7 +61,7 @@ export interface Binding {
   readonly family?: string;
 }
 
-/** One destination of one address. Immutable and shared by all messages of the address. */
+/** One destination of some addresses. Immutable and shared by all messages and addresses that are bound alike. */
 export interface Route {
   readonly destination: Destination;
   readonly bindings: readonly Binding[];
@@ -85,6 +85,8 @@ export interface RouteSet {
   /** Some way to a destination leads through an exchange on a condition: ask `routesOf` for each message. */
   readonly conditional: boolean;
   readonly fallback: Fallback | null;
+  /** What the retained store worked out about the address and keeps with it. */
+  retainedMemo: unknown;
 }
 
 /** What the router must know of exchanges to follow a message from one to the next. */
@@ -104,6 +106,8 @@ interface Place {
 }
 
 interface CachedSet extends RouteSet {
+  /** Addresses bound alike that are resolved one after another share one list: it takes memory once, and is at hand for all. */
+  routes: readonly Route[];
   generation: number;
   /** Every address whose matches went into it. */
   readonly addresses: readonly string[];
@@ -123,6 +127,8 @@ export class Router {
   #journal: Pattern[] = [];
   #links: ExchangeLinks = NO_LINKS;
   #generation = 0;
+  /** Of the address that was resolved last. */
+  #lastRoutes: readonly Route[] = [];
 
   constructor(cacheEntriesMax: number, bounds: AddressBounds = DEFAULT_LIMITS) {
     this.#cache = new RouteCache(cacheEntriesMax);
@@ -217,6 +223,8 @@ export class Router {
   #resolve(address: string): RouteSet {
     checkAddress(address, this.#bounds);
     const set = this.#follow(address, null, null);
+    if (isSame(set.routes, this.#lastRoutes)) set.routes = this.#lastRoutes;
+    else this.#lastRoutes = set.routes;
     this.#cache.set(address, set);
     return set;
   }
@@ -268,6 +276,7 @@ export class Router {
       routes,
       conditional,
       fallback: this.#links.fallback(address, exchange),
+      retainedMemo: null,
       generation: this.#generation,
       addresses: places.length === 1 ? [address] : [...new Set(places.map((place) => place.address))],
     };
@@ -286,6 +295,17 @@ export class Router {
 function leadsOnlyTo({ rule }: Binding, { kind, name }: Destination): boolean {
   if (rule === null || kind !== 'stream' || !isRouting(rule)) return false;
   return rule.targets.every((target) => target.kind === 'stream' && target.name === name);
+}
+
+/** Whether the same bindings lead to the same destinations. */
+function isSame(routes: readonly Route[], others: readonly Route[]): boolean {
+  return (
+    routes.length === others.length &&
+    routes.every(({ bindings }, i) => {
+      const { bindings: known } = others[i] as Route;
+      return bindings.length === known.length && bindings.every((binding, at) => binding === known[at]);
+    })
+  );
 }
 
 /** Unambiguous, whatever the names hold. */

@@ -25,7 +25,8 @@ export class CapturingStream implements Stream, Destination {
   readonly #records: RecordCodec;
   #spec: StreamSpec;
   #partitions: readonly StreamPartition[] = [];
-  // Messages of one address come in runs, and all of them share one route, so its key is worked out once a run.
+  // Messages of one address come in runs, so the key is worked out once a run.
+  #lastAddress = '';
   #lastRoute: Route | null = null;
   #lastKey: Uint8Array | null = null;
   #lastPartition = 0;
@@ -73,7 +74,8 @@ export class CapturingStream implements Stream, Destination {
 
   accept(message: Message, route: Route): Acceptance {
     const partitions = this.#partitions;
-    if (route !== this.#lastRoute) this.#place(message.address, route);
+    if (route !== this.#lastRoute || message.address !== this.#lastAddress)
+      this.#place(message.address, route);
     let key = this.#lastKey;
     let index = this.#lastPartition;
     // A rule's key leads back to the address, so it goes before a key that the message brought.
@@ -103,6 +105,7 @@ export class CapturingStream implements Stream, Destination {
 
   #place(address: string, route: Route): void {
     const key = keyOf(address, route.bindings);
+    this.#lastAddress = address;
     this.#lastRoute = route;
     this.#lastKey = key;
     this.#lastCounters = route.bindings.find((binding) => binding.rule !== null)?.counters ?? null;

@@ -64,6 +64,28 @@ describe('router', () => {
     expect(router.routes('a/b').routes.map((route) => route.destination.name)).toEqual(['one', 'three']);
   });
 
+  it('keeps one list for addresses that are bound alike', () => {
+    const router = new Router(100);
+    const one = destination('one');
+    router.add(bindingOf(new Pattern(['a', MANY]), one));
+    router.add(bindingOf(Pattern.of('a/c'), destination('two')));
+    router.add(bindingOf(new Pattern([ONE, 'p']), one));
+    router.add(bindingOf(new Pattern(['a', 'q', MANY]), one));
+    const [first, second] = [router.routes('a/b'), router.routes('a/d')];
+    expect(second).not.toBe(first);
+    expect(second.routes).toBe(first.routes);
+    const countBindings = (address: string) =>
+      router.routes(address).routes.map(({ bindings }) => bindings.length);
+    // Whichever comes first, one of these begins as the list of one does.
+    expect(['a/p', 'a/e', 'a/q', 'a/f'].map(countBindings)).toEqual([[2], [1], [2], [1]]);
+    expect(
+      router
+        .routes('a/c')
+        .routes.map((route) => route.destination.name)
+        .sort(),
+    ).toEqual(['one', 'two']);
+  });
+
   it('notices a change even when more changes followed than the journal holds', () => {
     const router = new Router(100);
     expect(router.routes('a/b').routes).toEqual([]);
