@@ -58,8 +58,9 @@ export interface RowFront {
 
 export class MessageFormat {
   readonly #codecs: ReadonlyMap<string, NativeCodec>;
-  /** Of the row that was written last. */
+  /** Of the last row whose front was counted. */
   #last: RowFront | null = null;
+  #lastFrontBytes = 0;
   /** Of the last row that was read, and the same decoded. */
   readonly #readBytes = Buffer.alloc(REMEMBERED_BYTES_MAX);
   #readFront: RowFront | null = null;
@@ -69,16 +70,12 @@ export class MessageFormat {
   }
 
   /**
-   * `deadlineMs`: where it waits it does so until then, 0 for ever. `earlier`: of a row that this one probably begins as, for
-   * whoever knows a better one than the last: its length is not counted again. Throws CoreError `invalid-argument`
-   * for a message whose fields do not fit the row: written all the same it could not be read, or would be another one.
+   * `deadlineMs`: where it waits it does so until then, 0 for ever. `knownFrontBytes`: what `lastFrontBytes` was after a row
+   * of the same address, publisher and options without such a time of its own, for whoever knows; 0 elsewhere. Throws
+   * CoreError `invalid-argument` for a message whose fields do not fit the row: written all the same it could not be
+   * read, or would be another one.
    */
-  encode(
-    message: Message,
-    options: DeliveryOptions,
-    deadlineMs: number,
-    earlier: RowFront | null = this.#last,
-  ): Buffer {
+  encode(message: Message, options: DeliveryOptions, deadlineMs: number, knownFrontBytes = 0): Buffer {
     checkFits(message, options);
     const ownDeadline = deadlineMs !== message.expiresAtMs;
     const { codec, key, body } = message;
@@ -88,8 +85,9 @@ export class MessageFormat {
         ? encodeDefinition(message.properties)
         : null;
     const codecName = codec === null ? '' : codec.name;
-    const known = !ownDeadline && earlier !== null && isFrontOf(earlier, message, options) ? earlier : null;
-    const frontBytes = known === null ? countFront(message, options, ownDeadline) : known.end;
+    const frontBytes = ownDeadline
+      ? countFront(message, options, true)
+      : knownFrontBytes || this.#countOwnFront(message, options);
     const size =
       frontBytes +
       (key === null ? 0 : 4 + key.length) +
@@ -110,7 +108,7 @@ export class MessageFormat {
     row[3] = message.priority;
     row.writeDoubleBE(message.expiresAtMs, EXPIRY_AT);
     row.writeDoubleBE(message.timestampMs, 12);
-    this.#last = known ?? (ownDeadline ? null : frontOf(message, options, frontBytes));
+    this.#lastFrontBytes = frontBytes;
     if (key !== null) at = writeBytes(row, at, key);
     if (native !== null) {
       at = writeText(row, at, codecName);
@@ -122,9 +120,18 @@ export class MessageFormat {
     return row;
   }
 
-  /** Of the row that was encoded last; null where it has a deadline of its own. */
-  get lastFront(): RowFront | null {
-    return this.#last;
+  /** Of the row that was encoded last: all that stands before what is the message's own. */
+  get lastFrontBytes(): number {
+    return this.#lastFrontBytes;
+  }
+
+  /** Rows that follow one another mostly begin alike. */
+  #countOwnFront(message: Message, options: DeliveryOptions): number {
+    const last = this.#last;
+    if (last !== null && isFrontOf(last, message, options)) return last.end;
+    const end = countFront(message, options, false);
+    this.#last = frontOf(message, options, end);
+    return end;
   }
 
   /**

@@ -273,7 +273,7 @@ export class Publishing {
   #give(message: Message, except: Destination | null): Acceptance {
     const set = this.#routesFor(message);
     let result: Acceptance = IGNORED;
-    if (message.retain) result = this.#retain(message);
+    if (message.retain) result = this.#retain(message, set);
     const { routes } = set;
     for (let i = 0; i < routes.length; i++) {
       const route = routes[i] as Route;
@@ -285,8 +285,8 @@ export class Publishing {
   }
 
   /** An address that remembers has taken the message, whoever else wants it. */
-  #retain(message: Message): Acceptance {
-    this.#options.retained.set(message);
+  #retain(message: Message, routes: RouteSet): Acceptance {
+    this.#options.retained.set(message, routes);
     return message.durable ? WRITTEN : TAKEN;
   }
 

@@ -16,6 +16,7 @@ import type { Limits } from './limits.ts';
 import type { Message } from './message.ts';
 import { expiryOf, type MessageFormat, type RowFront } from './message-format.ts';
 import { MANY, ONE, type Pattern, type Token } from './pattern.ts';
+import type { RouteSet } from './router.ts';
 import type { RowLog, Storage } from './storage.ts';
 
 export interface RetainedOptions {
@@ -27,15 +28,25 @@ export interface RetainedOptions {
   readonly readFailed: (error: unknown) => void;
 }
 
-/** One for an address, whatever comes and goes there. */
+/** One for an address while it remembers something. */
 class Slot {
-  /** Of the row, in the log. */
+  readonly address: string;
+  /** Of the row, in the log; -1 while there is none. */
   offset = -1;
   bodyBytes = 0;
-  /** What the row begins with; null where only the row says so. */
-  front: RowFront | null = null;
+  publisherId = '';
+  /** How many bytes the row begins with that only address and publisher decide; 0 where nobody has counted. */
+  frontBytes = 0;
   #bytes: Buffer = NOTHING;
   #length = 0;
+
+  constructor(address: string) {
+    this.address = address;
+  }
+
+  get isHeld(): boolean {
+    return this.offset >= 0;
+  }
 
   get expiresAtMs(): number {
     return expiryOf(this.#bytes);
@@ -53,6 +64,21 @@ class Slot {
       this.#bytes = Buffer.allocUnsafeSlow(length);
     this.#bytes.set(row);
     this.#length = length;
+  }
+
+  /** Nothing is remembered any more. */
+  clear(): void {
+    this.offset = -1;
+    this.bodyBytes = 0;
+    this.#bytes = NOTHING;
+    this.#length = 0;
+  }
+
+  /** What the row begins with; null where only the row says so. */
+  get front(): RowFront | null {
+    const { address, publisherId, frontBytes } = this;
+    if (frontBytes === 0) return null;
+    return { options: RETAINED_DELIVERY, address, publisherId, deadlineMs: null, end: frontBytes };
   }
 }
 
@@ -90,10 +116,10 @@ export class RetainedStore implements Retained {
         try {
           const { address, body } = options.format.decode(bytes).message;
           const known = store.#slots.get(address);
-          const slot = known ?? new Slot();
-          if (known === undefined) store.#place(address, slot);
+          const slot = known ?? new Slot(address);
+          if (known === undefined) store.#place(slot);
           // The log keeps the newest last; an older row of the same address was not removed before the end came.
-          store.#put(slot, bytes, null, offset, body.length);
+          store.#put(slot, bytes, offset, body.length);
         } catch (error) {
           // It stays on the disk for a version that can read it.
           options.readFailed(error);
@@ -107,17 +133,20 @@ export class RetainedStore implements Retained {
     return this.#slots.size;
   }
 
-  /** Remembers, or forgets where the body is empty. Throws CoreError `limit-reached` when there is no room. */
-  set(message: Message): void {
+  /**
+   * Remembers, or forgets where the body is empty. `routes`: those of the message's address. Throws CoreError
+   * `limit-reached` when there is no room.
+   */
+  set(message: Message, routes: RouteSet): void {
     const { limits, format, durability } = this.#options;
     if (message.body.length === 0) {
       this.forget(message.address);
       return;
     }
-    const { address, body } = message;
-    const known = this.#slots.get(address);
+    const { body, publisherId } = message;
+    const known = this.#slotOf(message.address, routes);
     const { count } = this;
-    if (known === undefined && count >= limits.retainedMessagesMax)
+    if (known === null && count >= limits.retainedMessagesMax)
       throw new CoreError('limit-reached', `${count} retained messages already (retainedMessagesMax)`);
     if (this.#bytes + body.length > limits.retainedBytesMax) {
       throw new CoreError(
@@ -126,17 +155,23 @@ export class RetainedStore implements Retained {
       );
     }
     // Where it cannot be written, the address has not got it.
-    const slot = known ?? new Slot();
-    const row = format.encode(message, RETAINED_DELIVERY, message.expiresAtMs, slot.front);
+    const slot = known ?? new Slot(message.address);
+    const frontBytes = slot.publisherId === publisherId ? slot.frontBytes : 0;
+    const row = format.encode(message, RETAINED_DELIVERY, message.expiresAtMs, frontBytes);
     const offset = this.#log.append(row);
-    if (known === undefined) this.#place(address, slot);
-    this.#put(slot, row, format.lastFront, offset, body.length);
+    if (known === null) this.#place(slot);
+    slot.publisherId = publisherId;
+    slot.frontBytes = format.lastFrontBytes;
+    this.#put(slot, row, offset, body.length);
     durability.written();
   }
 
   forget(address: string): boolean {
-    if (!this.#slots.has(address)) return false;
-    this.#remove(this.#root, address.split('/'), 0);
+    const slot = this.#slots.get(address);
+    if (slot === undefined) return false;
+    this.#drop(slot);
+    slot.clear();
+    this.#displace(this.#root, address.split('/'), 0);
     this.#slots.delete(address);
     this.#options.durability.written();
     return true;
@@ -195,16 +230,30 @@ export class RetainedStore implements Retained {
     }
   }
 
-  #put(slot: Slot, row: Uint8Array, front: RowFront | null, offset: number, bodyBytes: number): void {
-    if (slot.offset >= 0) this.#drop(slot);
+  /** The address's, if it has one: found with its routes where it was before, because that costs less than to look for it. */
+  #slotOf(address: string, routes: RouteSet): Slot | null {
+    const last = routes.retainedMemo as Slot | null;
+    if (last?.isHeld === true) return last;
+    const slot = this.#slots.get(address) ?? null;
+    routes.retainedMemo = slot;
+    return slot;
+  }
+
+  #put(slot: Slot, row: Uint8Array, offset: number, bodyBytes: number): void {
+    if (slot.isHeld) this.#drop(slot);
     slot.holdRow(row);
-    slot.front = front;
     slot.offset = offset;
     slot.bodyBytes = bodyBytes;
     this.#bytes += bodyBytes;
   }
 
-  #place(address: string, slot: Slot): void {
+  #drop(slot: Slot): void {
+    this.#bytes -= slot.bodyBytes;
+    this.#log.remove(slot.offset);
+  }
+
+  #place(slot: Slot): void {
+    const { address } = slot;
     let node = this.#root;
     for (const level of address.split('/')) {
       let child = node.levels.get(level);
@@ -218,20 +267,13 @@ export class RetainedStore implements Retained {
     this.#slots.set(address, slot);
   }
 
-  #drop(slot: Slot): void {
-    this.#bytes -= slot.bodyBytes;
-    this.#log.remove(slot.offset);
-  }
-
   /** Returns whether the node is empty now and can go. */
-  #remove(node: Node, levels: readonly string[], at: number): boolean {
-    if (at === levels.length) {
-      if (node.slot !== null) this.#drop(node.slot);
-      node.slot = null;
-    } else {
+  #displace(node: Node, levels: readonly string[], at: number): boolean {
+    if (at === levels.length) node.slot = null;
+    else {
       const level = levels[at] as string;
       const child = node.levels.get(level);
-      if (child !== undefined && this.#remove(child, levels, at + 1)) node.levels.delete(level);
+      if (child !== undefined && this.#displace(child, levels, at + 1)) node.levels.delete(level);
     }
     return node.slot === null && node.levels.size === 0;
   }

@@ -51,6 +51,28 @@ it('is the last one each time', async () => {
   await opened.core.close();
 });
 
+it('is what was published after it was forgotten, too', async () => {
+  const opened = await openTestCore();
+  const { retained } = opened.core;
+  const publisher = publisherOf(opened);
+  const forgetting = [
+    () => retained.forget('a/b'),
+    () => publisher.publish(messageTo('a/b', '', { retain: true }), null, 0),
+  ];
+  for (const [index, forget] of [...forgetting, ...forgetting].entries()) {
+    const message = messageTo('a/b', `${index}`, { retain: true, reliability: 1 });
+    for (let times = 2; times > 0; times--) {
+      publisher.publish(message, null, 0);
+      expect(remembered(opened.core).map(tell)).toEqual([tell(message)]);
+      expect(retained.count).toBe(1);
+    }
+    forget();
+    expect(remembered(opened.core)).toEqual([]);
+    expect(retained.count).toBe(0);
+  }
+  await opened.core.close();
+});
+
 it('is not changed for whoever has it already', async () => {
   const opened = await openTestCore();
   const publisher = publisherOf(opened);
