@@ -5,7 +5,7 @@
  * and pays nothing for translation.
  */
 
-import { Buffer } from 'node:buffer';
+import { copyToKeep, isPartOfMore } from './kept-bytes.ts';
 
 /** How hard the publisher asked us to try: 0 at most once, 1 at least once (durable), 2 exactly once (durable). */
 export type Reliability = 0 | 1 | 2;
@@ -156,15 +156,14 @@ export class Message {
    */
   kept(): Message {
     if (this.#kept !== null) return this.#kept;
-    const pinned = this.body.buffer.byteLength;
     const used = this.body.length + (this.native?.length ?? 0) + (this.key?.length ?? 0);
-    if (pinned <= KEPT_SLACK_BYTES || pinned <= 2 * used) this.#kept = this;
+    if (!isPartOfMore(this.body, used)) this.#kept = this;
     else {
       this.#kept = new Message({
         ...this.#fields(),
-        body: copyOf(this.body),
-        key: this.key === null ? null : copyOf(this.key),
-        native: this.native === null ? null : copyOf(this.native),
+        body: copyToKeep(this.body),
+        key: this.key === null ? null : copyToKeep(this.key),
+        native: this.native === null ? null : copyToKeep(this.native),
       });
       this.#kept.#kept = this.#kept;
     }
@@ -199,13 +198,6 @@ export class Message {
       ? { ...fields, properties: this.#properties }
       : fields;
   }
-}
-
-/** Chunks up to this size are not worth a copy: `Buffer`'s own pool hands out pieces of that size. */
-const KEPT_SLACK_BYTES = 8 * 1024;
-
-function copyOf(bytes: Uint8Array): Uint8Array {
-  return Buffer.from(bytes);
 }
 
 let nextViewSlot = 0;

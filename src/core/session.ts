@@ -13,6 +13,7 @@ import { CoreError } from './errors.ts';
 import { Group } from './group.ts';
 import type { GroupBounds, GroupContext } from './group-context.ts';
 import type { Session, SubscriptionOptions } from './index.ts';
+import { toKeep } from './kept-bytes.ts';
 import type { Limits } from './limits.ts';
 import { type Move, type Moved, moveRows } from './log-moves.ts';
 import type { LogTurns } from './log-turns.ts';
@@ -190,8 +191,9 @@ export class StoredSession implements Session, Destination, SharingSession {
 
   putState(key: string, value: Uint8Array): void {
     this.#state ??= new Map();
-    this.#state.set(key, value);
-    this.#home.saveState(this, key, value);
+    const kept = toKeep(value);
+    this.#state.set(key, kept);
+    this.#home.saveState(this, key, kept);
   }
 
   removeState(key: string): void {
@@ -278,7 +280,7 @@ export class StoredSession implements Session, Destination, SharingSession {
 
   restoreState(key: string, value: Uint8Array): void {
     this.#state ??= new Map();
-    this.#state.set(key, value);
+    this.#state.set(key, toKeep(value));
   }
 
   /**

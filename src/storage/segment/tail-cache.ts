@@ -4,10 +4,9 @@
  * never dropped. The logs of one storage share one `TailBudget`; each has its own `Tail`.
  */
 
+import { toKeep } from '../../core/kept-bytes.ts';
 import { nextOffsetOf, readOffset } from './batch-check.ts';
 
-/** A batch that is a small part of a larger buffer is copied, so that it does not keep all of that alive. */
-const SLACK_FACTOR_MAX = 4;
 /** Emptied places at the front of a list before it is cut. */
 const EMPTY_PLACES_MAX = 1024;
 
@@ -52,7 +51,7 @@ export class Tail {
   }
 
   add(batch: Buffer): void {
-    const kept = batch.buffer.byteLength > batch.length * SLACK_FACTOR_MAX ? Buffer.from(batch) : batch;
+    const kept = toKeep(batch);
     this.#batches.push(kept);
     this.#budget.added(this, kept.length);
   }
