@@ -13,7 +13,7 @@ import { textFromBytes } from './wire.ts';
 /** A topic has one of so many; with one, a fifth of a thousand topics would take turns. Powers of two. */
 const WAYS = 4;
 const PLACES = 4096;
-/** Longer topics have no place, so that the table takes no more than 2 MB. */
+/** Longer topics have no place, so that the table takes no more than some 5 MB with the texts. */
 export const KNOWN_BYTES_MAX = 256;
 const FNV_PRIME = 0x0100_0193;
 const FNV_BASIS = 0x811c_9dc5;
@@ -42,12 +42,13 @@ export function placeOfTopic(buffer: Buffer, start: number, end: number, likely:
     if (isAtPlace(place, buffer, start, end)) return place;
   }
   const topic = readTopic(buffer, start, end);
+  const address = addressFromTopic(topic);
   const place = placeToTake(first);
   for (let at = start; at < end; at++)
     bytesOfPlaces[place * KNOWN_BYTES_MAX + at - start] = buffer[at] as number;
   lengthOfPlaces[place] = end - start;
   topicOfPlaces[place] = topic;
-  addressOfPlaces[place] = addressFromTopic(topic);
+  addressOfPlaces[place] = address;
   levelsOfPlaces[place] = countPlainLevels(topic);
   return place;
 }
