@@ -4,6 +4,7 @@
  */
 
 import { Buffer } from 'node:buffer';
+import { countLevels } from './address.ts';
 import { CoreError } from './errors.ts';
 import type { Limits } from './limits.ts';
 import type { Pattern } from './pattern.ts';
@@ -20,8 +21,7 @@ export function checkAddress(address: string, limits: AddressBounds): void {
   // No UTF-16 unit takes more than three bytes.
   if (3 * address.length > addressBytesMax && Buffer.byteLength(address, 'utf8') > addressBytesMax)
     throw new CoreError('invalid-name', `an address has at most ${addressBytesMax} bytes (addressBytesMax)`);
-  let levels = 1;
-  for (let at = address.indexOf('/'); at >= 0; at = address.indexOf('/', at + 1)) levels++;
+  const levels = countLevels(address);
   if (levels > addressLevelsMax) {
     throw new CoreError(
       'invalid-name',

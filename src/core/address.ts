@@ -25,6 +25,13 @@ export function bridgeOfBuffer(name: string): string | null {
 /** The exchange whose subtree is the whole address space. */
 export const ROOT_EXCHANGE = 'amq.topic';
 
+/** How many levels `text` has: one more than separators. */
+export function countLevels(text: string): number {
+  let levels = 1;
+  for (let at = text.indexOf('/'); at >= 0; at = text.indexOf('/', at + 1)) levels++;
+  return levels;
+}
+
 const ESCAPED_SLASH = /%((?:25)*2F)/g;
 
 /** Any text as one level: `/` becomes `%2F`, and text that would read as such an escape gets one more `25`. */

@@ -6,9 +6,10 @@
  * While turns bring one chunk each, nothing else will be written that could share a write, so output leaves as soon as
  * the chunk is dealt with and not only when the turn is over: a message on a quiet gateway waits for less. The first
  * turn with several chunks goes back to one write a turn, but for those whose output is worth a write of its
- * own by then: who reads it has something to do while the next chunks are dealt with. So has who gets what the first half
- * of a chunk caused, but only where its own connection is answered, and for a few writes in a turn. Where all this makes too many small writes for a client that
- * only listens, its output waits a millisecond for more (`write-gathering.ts`).
+ * own by then: who reads it has something to do while the next chunks are dealt with. So has who gets what the first
+ * half of a chunk caused, but only where its own connection is answered, and for a few writes in a turn. Where all this
+ * makes too many small writes for a client that only listens, its output waits a millisecond for more
+ * (`write-gathering.ts`).
  */
 
 import type { Clock } from '../core/index.ts';

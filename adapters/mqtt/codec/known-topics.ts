@@ -7,6 +7,7 @@
  */
 
 import { addressFromTopic } from '../../../mappings/mqtt.ts';
+import { countLevels } from '../../../src/core/index.ts';
 import { MqttError, Reason } from '../errors.ts';
 import { textFromBytes } from './wire.ts';
 
@@ -17,7 +18,6 @@ const PLACES = 4096;
 export const KNOWN_BYTES_MAX = 256;
 const FNV_PRIME = 0x0100_0193;
 const FNV_BASIS = 0x811c_9dc5;
-const SLASH = 0x2f;
 const DOLLAR = 0x24;
 
 const bytesOfPlaces = new Uint8Array(PLACES * KNOWN_BYTES_MAX);
@@ -49,7 +49,7 @@ export function placeOfTopic(buffer: Buffer, start: number, end: number, likely:
   lengthOfPlaces[place] = end - start;
   topicOfPlaces[place] = topic;
   addressOfPlaces[place] = address;
-  levelsOfPlaces[place] = countPlainLevels(topic);
+  levelsOfPlaces[place] = topic.charCodeAt(0) === DOLLAR ? 0 : countLevels(topic);
   return place;
 }
 
@@ -74,13 +74,6 @@ function isAtPlace(place: number, buffer: Buffer, start: number, end: number): b
     known++;
   }
   return at === end;
-}
-
-function countPlainLevels(topic: string): number {
-  if (topic.charCodeAt(0) === DOLLAR) return 0;
-  let levels = 1;
-  for (let at = 0; at < topic.length; at++) if (topic.charCodeAt(at) === SLASH) levels++;
-  return levels;
 }
 
 /** The text of a topic of any length. Throws MqttError where it is none. */

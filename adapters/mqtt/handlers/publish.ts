@@ -8,7 +8,7 @@ import {
   type Settlement,
   settlementFromTopic,
 } from '../../../mappings/mqtt-queues.ts';
-import { queueNameFromAddress } from '../../../src/core/index.ts';
+import { countLevels, queueNameFromAddress } from '../../../src/core/index.ts';
 import { arrived } from '../codec/arrived.ts';
 import type { PublishFrame } from '../codec/publish.ts';
 import type { ProtocolVersion } from '../codec/wire.ts';
@@ -21,7 +21,6 @@ import type { MessageRate } from '../state/message-rate.ts';
 import type { Traffic } from '../state/traffic.ts';
 
 const DOLLAR = 0x24;
-const SLASH = 0x2f;
 /** `$delayed/<seconds>/<topic>`: a message for `<topic>` in so many seconds. */
 const DELAYED_ROOT = '$delayed/';
 /** Differs from no delay, and is due at once. */
@@ -166,7 +165,5 @@ function refusalOf(topic: string, topicLevelsMax: number): ReasonCode | 0 {
     const refusal = REFUSALS.get(slash < 0 ? topic : topic.slice(0, slash));
     if (refusal !== undefined) return refusal;
   }
-  let levels = 1;
-  for (let at = 0; at < topic.length; at++) if (topic.charCodeAt(at) === SLASH) levels++;
-  return levels > topicLevelsMax ? Reason.topicNameInvalid : 0;
+  return countLevels(topic) > topicLevelsMax ? Reason.topicNameInvalid : 0;
 }
