@@ -1,6 +1,7 @@
 /**
- * What an address may be: how long, how deep, and of which characters. The router asks when it resolves one, so not for each message; sessions
- * and exchanges ask before they bind a pattern. Code that walks levels recursively relies on it.
+ * What an address may be: how long, how deep, and of which characters. The router asks when it resolves one, so not
+ * for each message; sessions and exchanges ask before they bind a pattern. Code that walks levels recursively relies
+ * on it.
  */
 
 import { Buffer } from 'node:buffer';

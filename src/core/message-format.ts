@@ -21,6 +21,7 @@ import { Buffer } from 'node:buffer';
 import { decodeDefinition, encodeDefinition } from './definition.ts';
 import type { DeliveryOptions } from './delivery.ts';
 import { CoreError } from './errors.ts';
+import { KeptBytes } from './kept-bytes.ts';
 import {
   Message,
   type MessageFields,
@@ -58,6 +59,8 @@ export interface RowFront {
 
 export class MessageFormat {
   readonly #codecs: ReadonlyMap<string, NativeCodec>;
+  /** Rows wait in memory until a checkpoint. */
+  readonly #rows = new KeptBytes();
   /** Of the last row whose front was counted. */
   #last: RowFront | null = null;
   #lastFrontBytes = 0;
@@ -70,8 +73,8 @@ export class MessageFormat {
   }
 
   /**
-   * `deadlineMs`: where it waits it does so until then, 0 for ever. `knownFrontBytes`: what `lastFrontBytes` was after a row
-   * of the same address, publisher and options without such a time of its own, for whoever knows; 0 elsewhere. Throws
+   * `deadlineMs`: where it waits it does so until then, 0 for ever. `knownFrontBytes`: `lastFrontBytes` after an
+   * earlier row with the same address, publisher and options whose deadline was the message's own; 0: unknown. Throws
    * CoreError `invalid-argument` for a message whose fields do not fit the row: written all the same it could not be
    * read, or would be another one.
    */
@@ -94,7 +97,7 @@ export class MessageFormat {
       (native === null ? 0 : 8 + codecName.length + native.length) +
       (json === null ? 0 : 4 + json.length) +
       (4 + body.length);
-    const row = Buffer.allocUnsafe(size);
+    const row = this.#rows.allocate(size);
     let at = writeFront(row, message, options, ownDeadline, deadlineMs);
     assert.equal(at, frontBytes);
     row[2] =

@@ -5,7 +5,7 @@
  * and pays nothing for translation.
  */
 
-import { copyToKeep, isPartOfMore } from './kept-bytes.ts';
+import { isPartOfMore, KeptBytes } from './kept-bytes.ts';
 
 /** How hard the publisher asked us to try: 0 at most once, 1 at least once (durable), 2 exactly once (durable). */
 export type Reliability = 0 | 1 | 2;
@@ -25,6 +25,8 @@ export type HeaderValue =
   | { readonly kind: 'null' }
   | { readonly kind: 'list'; readonly value: readonly HeaderValue[] }
   | { readonly kind: 'map'; readonly value: readonly Header[] };
+
+const keptParts = new KeptBytes();
 
 export interface Header {
   readonly name: string;
@@ -151,23 +153,26 @@ export class Message {
   }
 
   /**
-   * A message that is kept beyond its turn: its bytes are its own, so that a few of them do not hold on to the
-   * whole chunk that the socket read. Itself where that is so already.
+   * A message that is kept beyond its turn: body, key and native properties hold little more memory than they take, so
+   * not the whole chunk that the socket read. Itself where that is so already.
    */
   kept(): Message {
     if (this.#kept !== null) return this.#kept;
-    const used = this.body.length + (this.native?.length ?? 0) + (this.key?.length ?? 0);
-    if (!isPartOfMore(this.body, used)) this.#kept = this;
+    const body = this.#keep(this.body);
+    const key = this.key === null ? null : this.#keep(this.key);
+    const native = this.native === null ? null : this.#keep(this.native);
+    if (body === this.body && key === this.key && native === this.native) this.#kept = this;
     else {
-      this.#kept = new Message({
-        ...this.#fields(),
-        body: copyToKeep(this.body),
-        key: this.key === null ? null : copyToKeep(this.key),
-        native: this.native === null ? null : copyToKeep(this.native),
-      });
+      this.#kept = new Message({ ...this.#fields(), body, key, native });
       this.#kept.#kept = this.#kept;
     }
     return this.#kept;
+  }
+
+  #keep(part: Uint8Array): Uint8Array {
+    const { buffer } = part;
+    const used = bytesIn(buffer, this.body) + bytesIn(buffer, this.key) + bytesIn(buffer, this.native);
+    return isPartOfMore(part, used) ? keptParts.copy(part) : part;
   }
 
   /** The same message with some fields changed; views are not carried over. */
@@ -198,6 +203,10 @@ export class Message {
       ? { ...fields, properties: this.#properties }
       : fields;
   }
+}
+
+function bytesIn(buffer: ArrayBufferLike, part: Uint8Array | null): number {
+  return part !== null && part.buffer === buffer ? part.length : 0;
 }
 
 let nextViewSlot = 0;

@@ -158,10 +158,11 @@ export class RetainedStore implements Retained {
     const slot = known ?? new Slot(message.address);
     const frontBytes = slot.publisherId === publisherId ? slot.frontBytes : 0;
     const row = format.encode(message, RETAINED_DELIVERY, message.expiresAtMs, frontBytes);
+    const { lastFrontBytes } = format;
     const offset = this.#log.append(row);
     if (known === null) this.#place(slot);
     slot.publisherId = publisherId;
-    slot.frontBytes = format.lastFrontBytes;
+    slot.frontBytes = lastFrontBytes;
     this.#put(slot, row, offset, body.length);
     durability.written();
   }
@@ -230,7 +231,7 @@ export class RetainedStore implements Retained {
     }
   }
 
-  /** The address's, if it has one: found with its routes where it was before, because that costs less than to look for it. */
+  /** The address's, if it has one. Where it was before it is found with its routes, which costs less. */
   #slotOf(address: string, routes: RouteSet): Slot | null {
     const last = routes.retainedMemo as Slot | null;
     if (last?.isHeld === true) return last;

@@ -106,7 +106,7 @@ interface Place {
 }
 
 interface CachedSet extends RouteSet {
-  /** Addresses bound alike that are resolved one after another share one list: it takes memory once, and is at hand for all. */
+  /** Addresses bound alike that are resolved one after another share one list, which takes memory once. */
   routes: readonly Route[];
   generation: number;
   /** Every address whose matches went into it. */

@@ -13,7 +13,7 @@ import { CoreError } from './errors.ts';
 import { Group } from './group.ts';
 import type { GroupBounds, GroupContext } from './group-context.ts';
 import type { Session, SubscriptionOptions } from './index.ts';
-import { toKeep } from './kept-bytes.ts';
+import { KeptBytes } from './kept-bytes.ts';
 import type { Limits } from './limits.ts';
 import { type Move, type Moved, moveRows } from './log-moves.ts';
 import type { LogTurns } from './log-turns.ts';
@@ -52,6 +52,8 @@ export interface SessionHome {
   /** What goes back to shared subscriptions from logs takes turns here. */
   readonly moves: LogTurns;
 }
+
+const keptState = new KeptBytes();
 
 export interface SubscriptionEntry {
   readonly pattern: Pattern;
@@ -191,7 +193,7 @@ export class StoredSession implements Session, Destination, SharingSession {
 
   putState(key: string, value: Uint8Array): void {
     this.#state ??= new Map();
-    const kept = toKeep(value);
+    const kept = keptState.keep(value);
     this.#state.set(key, kept);
     this.#home.saveState(this, key, kept);
   }
@@ -280,7 +282,7 @@ export class StoredSession implements Session, Destination, SharingSession {
 
   restoreState(key: string, value: Uint8Array): void {
     this.#state ??= new Map();
-    this.#state.set(key, toKeep(value));
+    this.#state.set(key, keptState.keep(value));
   }
 
   /**

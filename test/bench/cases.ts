@@ -75,7 +75,7 @@ export const QUICK: Effort = {
 const RUNS = 3;
 const LATENCY_RUNS = 4;
 const RUNS_AFRESH = 7;
-/** Where the gateway waits for the disk, which differs from run to run more than the rest. */
+/** Where one client waits for the disk again and again, whose rate differs from run to run more than the rest. */
 const SYNCED_RUNS = 7;
 const GATEWAY = 'gateway-fsync';
 

@@ -30,8 +30,8 @@ const levelsOfPlaces = new Uint16Array(PLACES);
 let nextWay = 0;
 
 /**
- * The place of the topic in `buffer[start, end)`, 1 to `KNOWN_BYTES_MAX` bytes, until another is looked for. `likely` is
- * tried first. Throws MqttError where it is none.
+ * The place of the topic in `buffer[start, end)`, 1 to `KNOWN_BYTES_MAX` bytes, until another is looked for. `likely`
+ * is tried first. Throws MqttError where it is none.
  */
 export function placeOfTopic(buffer: Buffer, start: number, end: number, likely: number): number {
   if (isAtPlace(likely, buffer, start, end)) return likely;

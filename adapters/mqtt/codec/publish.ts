@@ -70,7 +70,7 @@ export class PublishFrame implements MqttApplicationMessage {
   #lastPlace = 0;
   /** The last property block, its length included, which the fields still say. */
   readonly #lastBlock = new RememberedBytes();
-  /** The last QoS 0 packet of version 5 up to its body, where topic and properties were those before: compared in one go. */
+  /** The last QoS 0 packet of version 5 up to its body, if topic and properties were those before: compared in one go. */
   readonly #front = new RememberedBytes();
 
   /** A view, made anew each time; only until the next packet is read, by whichever connection. */
@@ -151,7 +151,8 @@ export class PublishFrame implements MqttApplicationMessage {
     } else {
       const place = placeOfTopic(buffer, start, end, this.#lastPlace);
       const topic = topicAt(place);
-      if (topic === this.#lastTopic) {
+      // The same topic may have got another place since.
+      if (place === this.#lastPlace && topic === this.#lastTopic) {
         this.#takeLast();
         return true;
       }

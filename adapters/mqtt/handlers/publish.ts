@@ -104,6 +104,7 @@ export class PublishHandler {
     this.#delaySeconds = 0;
     this.#otherAddress = '';
     this.#settlement = null;
+    // What is refused by its name, is a queue's or waits begins with `$`.
     if (plainLevels !== 0) {
       this.#refusal = plainLevels > topicLevelsMax ? Reason.topicNameInvalid : 0;
       return;

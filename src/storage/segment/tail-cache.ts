@@ -4,20 +4,29 @@
  * never dropped. The logs of one storage share one `TailBudget`; each has its own `Tail`.
  */
 
-import { toKeep } from '../../core/kept-bytes.ts';
+import { KeptBytes } from '../../core/kept-bytes.ts';
 import { nextOffsetOf, readOffset } from './batch-check.ts';
 
 /** Emptied places at the front of a list before it is cut. */
 const EMPTY_PLACES_MAX = 1024;
 
+/** A batch may hold so many times its bytes. */
+const SLACK_FACTOR_MAX = 2;
+
 export class TailBudget {
   readonly bytesMax: number;
+  readonly #kept = new KeptBytes();
   #owners: Tail[] = [];
   #first = 0;
   #bytes = 0;
 
   constructor(bytesMax: number) {
     this.bytesMax = bytesMax;
+  }
+
+  /** The batch, copied where it holds on to more memory than the budget knows of. */
+  keep(batch: Buffer): Buffer {
+    return batch.buffer.byteLength > SLACK_FACTOR_MAX * batch.length ? this.#kept.copy(batch) : batch;
   }
 
   added(owner: Tail, bytes: number): void {
@@ -51,7 +60,7 @@ export class Tail {
   }
 
   add(batch: Buffer): void {
-    const kept = toKeep(batch);
+    const kept = this.#budget.keep(batch);
     this.#batches.push(kept);
     this.#budget.added(this, kept.length);
   }

@@ -1,5 +1,5 @@
 /** Topics that come again are known by their bytes: one text for each, and never another one's. */
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import {
   addressAt,
   KNOWN_BYTES_MAX,
@@ -8,6 +8,8 @@ import {
   topicAt,
 } from '../../../adapters/mqtt/codec/known-topics.ts';
 import { PublishFrame } from '../../../adapters/mqtt/codec/publish.ts';
+
+vi.mock('../../../adapters/mqtt/codec/known-topics.ts', { spy: true });
 
 const find = (topic: string, likely = 0): number => {
   const buffer = Buffer.from(`>${topic}<`);
@@ -77,6 +79,20 @@ describe('two connections', () => {
     frame.read(4, 0x30, packet, 0, packet.length);
     return `${frame.topic} ${frame.address} ${frame.plainLevels}`;
   };
+
+  it('look for a topic once that lost its place to the other', () => {
+    const [one, other] = [new PublishFrame(), new PublishFrame()];
+    read(one, 'mine/1');
+    for (let index = 0; index < 60_000; index++) read(other, `other/${index}`);
+    read(one, 'mine/1');
+    vi.mocked(placeOfTopic).mockClear();
+    read(one, 'mine/1');
+    const [likely, place] = [
+      vi.mocked(placeOfTopic).mock.calls[0]?.[3],
+      vi.mocked(placeOfTopic).mock.results[0]?.value,
+    ];
+    expect(likely).toBe(place);
+  });
 
   it('read their own topics, though each takes the places of the other', () => {
     const [one, other] = [new PublishFrame(), new PublishFrame()];
