@@ -31,12 +31,13 @@ import {
   judgeLoss,
   NAMES,
 } from './report.ts';
-import type { Figures } from './tools.ts';
+import { type Figures, keepGeneratorAwake } from './tools.ts';
 
 const USAGE = `npm run bench -- [options]
 
   --only TEXT   groups or cases whose name contains TEXT (repeatable): mqtt, amqp, kafka, cross, footprint, qos1 ...
   --quick       short runs that show that everything works; not for publishing
+  --asleep      lets the generator's core fall asleep while it waits
   --json FILE   writes every figure there
   --write       puts the tables into docs/performance.md
 `;
@@ -45,6 +46,7 @@ const { values: options } = parseArgs({
   options: {
     only: { type: 'string', multiple: true, default: [] },
     quick: { type: 'boolean', default: false },
+    asleep: { type: 'boolean', default: false },
     json: { type: 'string' },
     write: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
@@ -215,11 +217,17 @@ async function main(): Promise<number> {
   }
   buildGateway();
   const results: CaseResult[] = [];
-  for (const group of GROUPS) {
-    if (chooseCases(group).length > 0) results.push(...(await measureGroup(group)));
+  const footprints: Footprint[] = [];
+  const letSleep = options.asleep ? () => {} : keepGeneratorAwake();
+  try {
+    for (const group of GROUPS) {
+      if (chooseCases(group).length > 0) results.push(...(await measureGroup(group)));
+    }
+    if (options.only.length === 0 || options.only.some((text) => 'footprint'.includes(text)))
+      footprints.push(...(await measureFootprints()));
+  } finally {
+    letSleep();
   }
-  const wantsFootprint = options.only.length === 0 || options.only.some((text) => 'footprint'.includes(text));
-  const footprints = wantsFootprint ? await measureFootprints() : [];
   const verdicts = [
     ...results.flatMap((result) => [
       ...result.case.floors.map((floor) => judgeFloor(result, floor)),

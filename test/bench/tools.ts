@@ -69,6 +69,19 @@ async function run(
   return { lines, generatorShare: (cpuSeconds * 1000) / (performance.now() - begin) };
 }
 
+/**
+ * Keeps the generator's core awake until the function that it returns is called. The more a broker answers at a time, the
+ * more often a closed loop waits; a virtual core that waits is given to others, and the time until it is back would count
+ * as the broker's.
+ */
+export function keepGeneratorAwake(): () => void {
+  const command = [locatePeer('chrt'), '--idle', '0', process.execPath, join(HERE, 'awake.ts')];
+  const child = spawn(locatePeer('taskset'), ['-c', GENERATOR_CORE, ...command], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  return () => child.kill('SIGKILL');
+}
+
 export async function runLoad(
   broker: Broker,
   plan: Omit<LoadPlan, 'port' | 'receiverPort' | 'pids'>,

@@ -25,7 +25,8 @@ export type Peer =
   | 'openssl'
   | 'python'
   | 'schemathesis'
-  | 'taskset';
+  | 'taskset'
+  | 'chrt';
 
 /** Debian keeps servers in /usr/sbin, which is not on everybody's path. */
 function findProgram(name: string): string | undefined {
@@ -59,6 +60,7 @@ const finders: Record<Peer, () => string | undefined> = {
   schemathesis: () =>
     findFile(join(CACHE, 'schemathesis/version')) && join(CACHE, 'schemathesis/bin/schemathesis'),
   taskset: () => findProgram('taskset'),
+  chrt: () => findProgram('chrt'),
 };
 
 /** The program's path, or the Java class path for Kafka, PerfTest and HiveMQ. */
